@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Descriptors: coordinates and moments in, invariant features out. Torch only."""
+
+from spin_dp.descriptors.edges import compact_neighbours, edge_vectors
+from spin_dp.descriptors.embedding import EmbeddingNet, PairNet
+from spin_dp.descriptors.radial import radial_weight, smooth_switch
+from spin_dp.descriptors.spin_se_e2_a import SpinDescriptor, SpinDescriptorConfig
+from spin_dp.descriptors.tabulated import TabulatedSpinDescriptor
+
+__all__ = [
+    "EmbeddingNet",
+    "PairNet",
+    "SpinDescriptor",
+    "SpinDescriptorConfig",
+    "TabulatedSpinDescriptor",
+    "compact_neighbours",
+    "edge_vectors",
+    "radial_weight",
+    "smooth_switch",
+]

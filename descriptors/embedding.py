@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The small nets of the descriptor: radial embedding net and pair net."""
+
+from __future__ import annotations
+
+import torch
+
+
+def _linear(
+    n_in: int, n_out: int, dtype: torch.dtype, generator: torch.Generator
+) -> torch.nn.Linear:
+    layer = torch.nn.utils.skip_init(torch.nn.Linear, n_in, n_out, dtype=dtype)
+    with torch.no_grad():
+        # Normal weights of variance 1/(n_in + n_out), unit normal biases: as deepmd-kit.
+        scale = (n_in + n_out) ** -0.5
+        layer.weight.normal_(0.0, scale, generator=generator)
+        layer.bias.normal_(0.0, 1.0, generator=generator)
+    return layer
+
+
+class EmbeddingNet(torch.nn.Module):
+    """Radial embedding net: from one number to channels, tanh layers with skips.
+
+    A layer as wide as its input adds it, a layer twice as wide adds it doubled
+    (the ResNet form of DeepPot-SE).
+
+    Parameters
+    ----------
+    neuron
+        Widths of the layers; the last is the number of channels.
+    dtype
+        Type of weights and input.
+    generator
+        Source of the random initial weights.
+    """
+
+    def __init__(
+        self, neuron: list[int], dtype: torch.dtype, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        widths = [1, *neuron]
+        self.layers = torch.nn.ModuleList(
+            _linear(a, b, dtype, generator)
+            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (..., 1) to (..., channels)."""
+        for layer in self.layers:
+            y = torch.tanh(layer(x))
+            if y.shape[-1] == x.shape[-1]:
+                x = x + y
+            elif y.shape[-1] == 2 * x.shape[-1]:
+                x = torch.cat([x, x], dim=-1) + y
+            else:
+                x = y
+        return x
+
+
+class PairNet(torch.nn.Module):
+    """The net g that dresses a row by what both atoms of the pair are.
+
+    Reads the type embeddings of both atoms and the even spin invariants of the pair.
+    The first layer is linear in the three inputs, so the parts of the two types are
+    computed once a type, not once a pair.
+
+    Parameters
+    ----------
+    tebd_dim
+        Width of the type embedding.
+    n_invariants
+        Number of spin invariants of a pair.
+    neuron
+        Widths of the hidden tanh layers.
+    n_out
+        Number of channels.
+    dtype
+        Type of weights and input.
+    generator
+        Source of the random initial weights.
+    """
+
+    def __init__(
+        self,
+        tebd_dim: int,
+        n_invariants: int,
+        neuron: list[int],
+        n_out: int,
+        dtype: torch.dtype,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.tebd_dim = tebd_dim
+        self.first = _linear(2 * tebd_dim + n_invariants, neuron[0], dtype, generator)
+        widths = [*neuron, n_out]
+        self.layers = torch.nn.ModuleList(
+            _linear(a, b, dtype, generator)
+            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        with torch.no_grad():
+            # A dressing of zero is the bare radial net: start near it.
+            self.layers[-1].bias.zero_()
+
+    def forward(
+        self,
+        tebd: torch.Tensor,
+        type_i: torch.Tensor,
+        type_ij: torch.Tensor,
+        invariants: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return g of each pair.
+
+        Parameters
+        ----------
+        tebd
+            Type embedding, (nt, tebd_dim).
+        type_i
+            Types of the central atoms, (nf, nloc).
+        type_ij
+            Types of the neighbours, (nf, nloc, nnei).
+        invariants
+            Even spin invariants, (nf, nloc, nnei, n_invariants), dimensionless.
+
+        Returns
+        -------
+        torch.Tensor
+            Dressing, (nf, nloc, nnei, n_out), dimensionless.
+        """
+        weight = self.first.weight
+        d = self.tebd_dim
+        centre = tebd @ weight[:, :d].t() + self.first.bias  # (nt, n_hidden)
+        neighbour = tebd @ weight[:, d : 2 * d].t()  # (nt, n_hidden)
+        pairs = centre.unsqueeze(1) + neighbour.unsqueeze(0)
+        n_types = tebd.shape[0]
+        index = type_i.unsqueeze(-1) * n_types + type_ij
+        typed = torch.nn.functional.embedding(
+            index, pairs.view(n_types * n_types, weight.shape[0])
+        )
+        x = torch.tanh(typed + invariants @ weight[:, 2 * d :].t())
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            x = layer(x)
+            if number < last:
+                x = torch.tanh(x)
+        return x

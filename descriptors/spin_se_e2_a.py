@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The spin-dressed environment matrix in product form, ``spin_se_e2_a``.
+
+With s(r) the radial weight, R_ij = s_ij (1, x/r, y/r, z/r) the environment-matrix row
+of neighbour j, and m_i the scaled moment of atom i:
+
+    phi_ij = (m_i², m_j², m_i·m_j)                        even spin invariants
+    G_ij   = G(s_ij) (1 + g(e_ti, e_tj, phi_ij))          spin-dressed embedding
+    T_i    = Σ_j G_ij ⊗ R_ij / N                          (M, 4)
+    V_i    = Σ_j G'_ij ⊗ s_ij m_j / N + w(t_i) ⊗ m_i      (M', 3), a spin vector
+    D_i    = [T T_<ᵗ, V V_<ᵗ, m_i², e_ti]
+
+Rows of T rotate with space, rows of V with the moments; only contractions within
+each are taken. So D is exactly invariant under rotation of space alone, rotation of
+the moments alone (no spin-orbit coupling) and reversal of all moments. With all
+moments zero it is the attention-free DPA-1 descriptor in strip form.
+
+References
+----------
+Hu et al., arXiv 2309.01146 (moments in the DP descriptor);
+Zhang et al., NeurIPS 31 (2018) (environment matrix and embedding net);
+Zhang et al., npj Comput. Mater. 10, 94 (2024) (DPA-1, type embedding).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from spin_dp.descriptors.embedding import EmbeddingNet, PairNet
+from spin_dp.descriptors.radial import radial_weight
+from spin_dp.errors import ConfigError
+
+N_INVARIANTS = 3
+"""Number of even spin invariants of a pair: m_i², m_j², m_i·m_j."""
+
+_DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpinDescriptorConfig:
+    """Settings of ``spin_se_e2_a``; the one source of defaults and help."""
+
+    rcut: float = field(default=6.0, metadata={"help": "Cutoff radius, Å."})
+    rcut_smth: float = field(
+        default=0.5, metadata={"help": "Radius where the smooth switch begins, Å."}
+    )
+    sel: int = field(
+        default=0,
+        metadata={
+            "help": "Largest number of neighbours seen; 'auto' or 'auto:factor' reads "
+            "it off the training data. A size hint: neighbours are never cut off."
+        },
+    )
+    neuron: tuple[int, ...] = field(
+        default=(8, 16, 32), metadata={"help": "Widths of the radial embedding net."}
+    )
+    axis_neuron: int = field(
+        default=8, metadata={"help": "Rows of T that T is contracted with."}
+    )
+    spin_neuron: tuple[int, ...] = field(
+        default=(8, 16),
+        metadata={"help": "Widths of the radial embedding net of the spin rows."},
+    )
+    spin_axis_neuron: int = field(
+        default=8, metadata={"help": "Rows of V that V is contracted with."}
+    )
+    pair_neuron: tuple[int, ...] = field(
+        default=(16,),
+        metadata={"help": "Hidden widths of the pair net that dresses the rows."},
+    )
+    tebd_dim: int = field(default=8, metadata={"help": "Width of the type embedding."})
+    precision: str = field(
+        default="float64",
+        metadata={"help": "float64 or float32; geometry is always float64."},
+    )
+    seed: int | None = field(
+        default=None, metadata={"help": "Seed of the initial weights."}
+    )
+    trainable: bool = field(
+        default=True, metadata={"help": "Whether the weights are trained."}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rcut_smth < self.rcut:
+            raise ConfigError(
+                f"descriptor: rcut_smth must lie in [0, rcut); got rcut_smth="
+                f"{self.rcut_smth} and rcut={self.rcut}."
+            )
+        if self.precision not in _DTYPES:
+            raise ConfigError(
+                f"descriptor: precision must be float64 or float32; got "
+                f"{self.precision!r}."
+            )
+        for name in ("neuron", "spin_neuron", "pair_neuron"):
+            widths = getattr(self, name)
+            if not widths or any(width < 1 for width in widths):
+                raise ConfigError(
+                    f"descriptor: {name} must be a list of positive widths; got "
+                    f"{list(widths)}."
+                )
+        for name, widths in (
+            ("axis_neuron", self.neuron),
+            ("spin_axis_neuron", self.spin_neuron),
+        ):
+            if not 1 <= getattr(self, name) <= widths[-1]:
+                raise ConfigError(
+                    f"descriptor: {name} must lie in 1..{widths[-1]} (the last width "
+                    f"of its net); got {getattr(self, name)}."
+                )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the nets' weights."""
+        return _DTYPES[self.precision]
+
+    @property
+    def dim_out(self) -> int:
+        """Number of features of an atom."""
+        real = self.neuron[-1] * self.axis_neuron
+        spin = self.spin_neuron[-1] * self.spin_axis_neuron
+        return real + spin + 1 + self.tebd_dim
+
+
+class SpinDescriptor(torch.nn.Module):
+    """Features of atoms from edge vectors, types and moments.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    use_spin
+        For each type whether its moments are read; the others count as zero.
+    """
+
+    def __init__(self, config: SpinDescriptorConfig, use_spin: list[bool]) -> None:
+        super().__init__()
+        self.rcut = config.rcut
+        self.rcut_smth = config.rcut_smth
+        self.axis = config.axis_neuron
+        self.spin_axis = config.spin_axis_neuron
+        self.n_channels = config.neuron[-1]
+        self.n_spin_channels = config.spin_neuron[-1]
+        self.dtype = config.dtype
+        n_types = len(use_spin)
+        generator = torch.Generator()
+        if config.seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(config.seed)
+        dtype = config.dtype
+        self.radial = EmbeddingNet(list(config.neuron), dtype, generator)
+        self.spin_radial = EmbeddingNet(list(config.spin_neuron), dtype, generator)
+        self.pair = PairNet(
+            config.tebd_dim,
+            N_INVARIANTS,
+            list(config.pair_neuron),
+            self.n_channels + self.n_spin_channels,
+            dtype,
+            generator,
+        )
+        self.tebd = torch.nn.Parameter(
+            torch.randn(n_types, config.tebd_dim, dtype=dtype, generator=generator)
+        )
+        self.on_site = torch.nn.Parameter(
+            torch.randn(
+                n_types, self.n_spin_channels, dtype=dtype, generator=generator
+            )
+            * 0.3
+        )
+        # Statistics of the training data, set by `set_statistics`.
+        self.register_buffer("row_scale", torch.ones(4, dtype=torch.float64))
+        self.register_buffer("n_neighbours", torch.ones(1, dtype=torch.float64))
+        gain = torch.tensor([float(used) for used in use_spin], dtype=torch.float64)
+        self.register_buffer("moment_gain", gain)
+        for parameter in self.parameters():
+            parameter.requires_grad_(config.trainable)
+
+    @torch.jit.unused
+    def set_statistics(
+        self, *, radial: float, angular: float, n_neighbours: float, moments: list[float]
+    ) -> None:
+        """Set the scales that make the inputs of the nets of order one.
+
+        Parameters
+        ----------
+        radial, angular
+            Root mean square of the first and of the other columns of R, 1/Å.
+        n_neighbours
+            Mean number of neighbours.
+        moments
+            Root mean square moment of each type, μB; zero or less leaves a type as
+            it is.
+        """
+        with torch.no_grad():
+            columns = torch.tensor([radial, angular, angular, angular])
+            self.row_scale.copy_(1.0 / columns)
+            self.n_neighbours.fill_(n_neighbours)
+            for number, moment in enumerate(moments):
+                if moment > 0.0 and bool(self.moment_gain[number] != 0.0):
+                    self.moment_gain[number] = 1.0 / moment
+
+    def rows(self, edges: torch.Tensor) -> torch.Tensor:
+        """Return the scaled environment matrix.
+
+        Parameters
+        ----------
+        edges
+            Edge vectors, (nf, nloc, nnei, 3), Å.
+
+        Returns
+        -------
+        torch.Tensor
+            R, (nf, nloc, nnei, 4), dimensionless.
+        """
+        distance = edges.square().sum(-1, keepdim=True).sqrt()
+        weight = radial_weight(distance, self.rcut_smth, self.rcut)
+        return torch.cat([weight, weight * edges / distance], dim=-1) * self.row_scale
+
+    def dressing(
+        self,
+        type_i: torch.Tensor,
+        type_ij: torch.Tensor,
+        moments_i: torch.Tensor,
+        moments_ij: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return g of each pair from types and scaled moments.
+
+        Parameters
+        ----------
+        type_i, type_ij
+            Types of atoms (nf, nloc) and of their neighbours (nf, nloc, nnei).
+        moments_i, moments_ij
+            Scaled moments (nf, nloc, 3) and (nf, nloc, nnei, 3), dimensionless.
+
+        Returns
+        -------
+        torch.Tensor
+            g for the channels of T, then of V: (nf, nloc, nnei, M + M').
+        """
+        own_sq = moments_i.square().sum(-1, keepdim=True).unsqueeze(2)
+        other_sq = moments_ij.square().sum(-1, keepdim=True)
+        product = (moments_i.unsqueeze(2) * moments_ij).sum(-1, keepdim=True)
+        invariants = torch.cat(
+            [own_sq.expand_as(other_sq), other_sq, product], dim=-1
+        )
+        return self.pair(self.tebd, type_i, type_ij, invariants)
+
+    def contract(
+        self,
+        real_rows: torch.Tensor,
+        spin_rows: torch.Tensor,
+        type_i: torch.Tensor,
+        moments_i: torch.Tensor,
+    ) -> torch.Tensor:
+        """Contract summed rows to invariants.
+
+        Parameters
+        ----------
+        real_rows
+            Σ_j G_ij ⊗ R_ij, (nf, nloc, M, 4).
+        spin_rows
+            Σ_j G'_ij ⊗ s_ij m_j, (nf, nloc, M', 3).
+        type_i
+            Types, (nf, nloc).
+        moments_i
+            Scaled moments, (nf, nloc, 3), dimensionless.
+
+        Returns
+        -------
+        torch.Tensor
+            D, (nf, nloc, dim_out).
+        """
+        norm = self.n_neighbours.to(self.dtype)
+        real = real_rows / norm
+        own = torch.nn.functional.embedding(type_i, self.on_site)  # (nf, nloc, M')
+        spin = spin_rows / norm + own.unsqueeze(-1) * moments_i.unsqueeze(-2)
+        real_sq = real @ real[:, :, : self.axis].transpose(-1, -2)
+        spin_sq = spin @ spin[:, :, : self.spin_axis].transpose(-1, -2)
+        return torch.cat(
+            [
+                real_sq.flatten(-2),
+                spin_sq.flatten(-2),
+                moments_i.square().sum(-1, keepdim=True),
+                torch.nn.functional.embedding(type_i, self.tebd),
+            ],
+            dim=-1,
+        )
+
+    def forward(
+        self,
+        edges: torch.Tensor,
+        type_i: torch.Tensor,
+        type_ij: torch.Tensor,
+        moments_i: torch.Tensor,
+        moments_ij: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the features of each atom.
+
+        Parameters
+        ----------
+        edges
+            Edge vectors, (nf, nloc, nnei, 3), Å; beyond the cutoff where empty.
+        type_i, type_ij
+            Types of atoms (nf, nloc) and of their neighbours (nf, nloc, nnei).
+        moments_i, moments_ij
+            Moments (nf, nloc, 3) and (nf, nloc, nnei, 3), μB.
+
+        Returns
+        -------
+        torch.Tensor
+            D, (nf, nloc, dim_out).
+        """
+        # Geometry in float64, nets in their own precision.
+        rows = self.rows(edges).to(self.dtype)
+        own = (moments_i * self.moment_gain[type_i].unsqueeze(-1)).to(self.dtype)
+        other = (moments_ij * self.moment_gain[type_ij].unsqueeze(-1)).to(self.dtype)
+        weight = rows[:, :, :, :1]
+        dressed = 1.0 + self.dressing(type_i, type_ij, own, other)
+        real = self.radial(weight) * dressed[:, :, :, : self.n_channels]
+        spin = self.spin_radial(weight) * dressed[:, :, :, self.n_channels :]
+        return self.contract(
+            real.transpose(-1, -2) @ rows,
+            spin.transpose(-1, -2) @ (weight * other),
+            type_i,
+            own,
+        )

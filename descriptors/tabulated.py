@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin_se_e2_a`` with its radial nets tabulated, for inference.
+
+The contraction Σ_j (G(s_j) + G(s_j) g_j) ⊗ R_j is deepmd-kit's own operator
+``tabulate_fusion_se_atten``: a quintic Hermite table of G, the pair dressing g as
+its second factor. The spin rows take the same operator with s m_j for R.
+
+References
+----------
+Lu et al., J. Chem. Theory Comput. 18, 5559 (2022) (tabulated embedding nets).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from spin_dp.descriptors.embedding import EmbeddingNet
+    from spin_dp.descriptors.spin_se_e2_a import SpinDescriptor
+
+
+def quintic_table(net: EmbeddingNet, knots: torch.Tensor) -> torch.Tensor:
+    """Return the coefficients of a quintic Hermite spline through a radial net.
+
+    Value, first and second derivative are exact at each knot.
+
+    Parameters
+    ----------
+    net
+        Net from one number to M channels.
+    knots
+        Increasing inputs, (n + 1,), float64.
+
+    Returns
+    -------
+    torch.Tensor
+        Coefficients a0..a5 of powers of the distance to the left knot, channel by
+        channel: (n, 6 M), float64.
+    """
+    x = knots.clone().unsqueeze(-1).requires_grad_(True)
+    with torch.enable_grad():
+        value = net(x)
+        firsts, seconds = [], []
+        for channel in value.split(1, dim=-1):
+            (first,) = torch.autograd.grad(channel.sum(), x, create_graph=True)
+            (second,) = torch.autograd.grad(first.sum(), x, retain_graph=True)
+            firsts.append(first)
+            seconds.append(second)
+    v = value.detach()
+    d = torch.cat(firsts, dim=-1).detach()
+    c = torch.cat(seconds, dim=-1).detach()
+    h = (knots[1:] - knots[:-1]).unsqueeze(-1)
+    rise = v[1:] - v[:-1] - d[:-1] * h - 0.5 * c[:-1] * h**2
+    slope = d[1:] - d[:-1] - c[:-1] * h
+    bend = c[1:] - c[:-1]
+    coefficients = [
+        v[:-1],
+        d[:-1],
+        0.5 * c[:-1],
+        (10.0 * rise - 4.0 * slope * h + 0.5 * bend * h**2) / h**3,
+        (-15.0 * rise + 7.0 * slope * h - bend * h**2) / h**4,
+        (6.0 * rise - 3.0 * slope * h + 0.5 * bend * h**2) / h**5,
+    ]
+    return torch.stack(coefficients, dim=-1).flatten(1)
+
+
+class TabulatedSpinDescriptor(torch.nn.Module):
+    """Same features as :class:`SpinDescriptor`, radial nets read from tables.
+
+    Needs deepmd-kit's operator library to be loaded when it runs.
+
+    Parameters
+    ----------
+    descriptor
+        The trained descriptor.
+    min_distance
+        Shortest distance to be tabulated finely, Å; the table goes on, more
+        coarsely, to ``extrapolate`` times its radial weight.
+    stride, coarse_stride
+        Distance of the knots in the scaled radial weight, in the fine and in the
+        extrapolated range.
+    extrapolate
+        Reach of the table in units of the largest fine input.
+    """
+
+    def __init__(
+        self,
+        descriptor: SpinDescriptor,
+        min_distance: float,
+        *,
+        stride: float = 0.01,
+        coarse_stride: float = 0.1,
+        extrapolate: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self.net = descriptor
+        self.n_channels = descriptor.n_channels
+        self.n_spin_channels = descriptor.n_spin_channels
+        self.dtype = descriptor.dtype
+        scale = float(descriptor.row_scale[0].item())
+        upper = math.ceil(scale / min_distance)
+        n_fine = round(upper / stride)
+        n_coarse = round((extrapolate - 1.0) * upper / coarse_stride)
+        knots = torch.cat(
+            [
+                torch.arange(n_fine, dtype=torch.float64) * stride,
+                upper + torch.arange(n_coarse + 1, dtype=torch.float64) * coarse_stride,
+            ]
+        )
+        nets = copy.deepcopy(descriptor).double()
+        table = quintic_table(nets.radial, knots)
+        spin_table = quintic_table(nets.spin_radial, knots)
+        self.register_buffer("table", table.to(self.dtype).contiguous())
+        self.register_buffer("spin_table", spin_table.to(self.dtype).contiguous())
+        # The operator reads its ranges on the host, whatever the device.
+        self.ranges: list[float] = [
+            0.0,
+            float(upper),
+            float(upper + n_coarse * coarse_stride),
+            stride,
+            coarse_stride,
+            -1.0,
+        ]
+
+    def forward(
+        self,
+        edges: torch.Tensor,
+        type_i: torch.Tensor,
+        type_ij: torch.Tensor,
+        moments_i: torch.Tensor,
+        moments_ij: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the features of each atom; arguments as :class:`SpinDescriptor`."""
+        nf, nloc, nnei = type_ij.shape
+        net = self.net
+        rows = net.rows(edges).to(self.dtype)
+        own = (moments_i * net.moment_gain[type_i].unsqueeze(-1)).to(self.dtype)
+        other = (moments_ij * net.moment_gain[type_ij].unsqueeze(-1)).to(self.dtype)
+        weight = rows[:, :, :, :1]
+        dressing = net.dressing(type_i, type_ij, own, other)
+        real = self._sum(
+            self.table, weight, rows, dressing[:, :, :, : self.n_channels]
+        ).view(nf, nloc, 4, self.n_channels)
+        fourth = torch.zeros_like(weight)
+        spin = self._sum(
+            self.spin_table,
+            weight,
+            torch.cat([weight * other, fourth], dim=-1),
+            dressing[:, :, :, self.n_channels :],
+        ).view(nf, nloc, 4, self.n_spin_channels)
+        return net.contract(
+            real.transpose(-1, -2),
+            spin[:, :, :3].transpose(-1, -2),
+            type_i,
+            own,
+        )
+
+    def _sum(
+        self,
+        table: torch.Tensor,
+        weight: torch.Tensor,
+        rows: torch.Tensor,
+        dressing: torch.Tensor,
+    ) -> torch.Tensor:
+        nf, nloc, nnei, channels = dressing.shape
+        info = torch.tensor(self.ranges, dtype=self.dtype)
+        result: list[torch.Tensor] = torch.ops.deepmd.tabulate_fusion_se_atten(
+            table,
+            info,
+            weight.reshape(nf * nloc * nnei, 1).contiguous(),
+            rows.reshape(nf * nloc, nnei, 4).contiguous(),
+            dressing.reshape(nf * nloc * nnei, channels).contiguous(),
+            channels,
+            False,
+        )
+        return result[0]

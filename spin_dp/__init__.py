@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Spin-aware Deep Potentials for transition-metal oxide cathodes.
+
+Names are imported when they are first used: ``import spin_dp`` loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spin_dp.calculator import SpinDPCalculator
+    from spin_dp.predictor import Prediction, SpinDP
+    from spin_dp.states import rank_states
+
+_LAZY = {
+    "Prediction": "spin_dp.predictor",
+    "SpinDP": "spin_dp.predictor",
+    "SpinDPCalculator": "spin_dp.calculator",
+    "rank_states": "spin_dp.states",
+}
+
+__all__ = ["Prediction", "SpinDP", "SpinDPCalculator", "rank_states"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The ``spin-dp`` application: collects the verbs and turns errors into one line."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from spin_dp.errors import SpinDPError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="spin-dp",
+    help="Spin-aware Deep Potentials for transition-metal oxide cathodes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"spin-dp {version('spin-dp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print version."
+        ),
+    ] = False,
+) -> None:
+    """Spin-aware Deep Potentials for transition-metal oxide cathodes."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program name; the process's own when None.
+
+    Returns
+    -------
+    int
+        0 done, 1 a :class:`spin_dp.errors.SpinDPError`, 2 wrong usage.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except SpinDPError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"spin-dp: {error}", file=sys.stderr)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("spin-dp: interrupted", file=sys.stderr)
+        return 130
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin_se_e2_a`` as deepmd-kit knows a descriptor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from deepmd.pt.model.descriptor.base_descriptor import BaseDescriptor
+from deepmd.pt.utils import env
+from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
+from deepmd.pt.utils.update_sel import UpdateSel
+
+from spin_dp.descriptors import (
+    SpinDescriptor,
+    SpinDescriptorConfig,
+    TabulatedSpinDescriptor,
+    edge_vectors,
+)
+from spin_dp.descriptors.edges import gather_neighbours
+from spin_dp.errors import ConfigError, unknown
+from spin_dp.model.statistics import RunningStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deepmd.utils.path import DPPath
+
+_CONFIG_NAMES = frozenset(f.name for f in fields(SpinDescriptorConfig))
+_HOST_NAMES = frozenset({"type", "ntypes", "type_map", "use_spin"})
+
+
+def config_from_params(params: dict[str, Any]) -> SpinDescriptorConfig:
+    """Return the descriptor's settings from its section of ``input.json``.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or a value cannot be used.
+    """
+    for name in params:
+        if name not in _CONFIG_NAMES | _HOST_NAMES:
+            raise unknown("setting of descriptor spin_se_e2_a", name, _CONFIG_NAMES)
+    values = {k: v for k, v in params.items() if k in _CONFIG_NAMES}
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    sel = values.get("sel", 0)
+    if isinstance(sel, str):
+        raise ConfigError(
+            f"descriptor: sel is {sel!r}, which only `dp --pt train` with neighbour "
+            "statistics can fill in; give a number or drop --skip-neighbor-stat."
+        )
+    if isinstance(sel, tuple):
+        values["sel"] = int(sum(sel))
+    if values.get("precision", "default") == "default":
+        values["precision"] = "float64"
+    return SpinDescriptorConfig(**values)
+
+
+@BaseDescriptor.register("spin_se_e2_a")
+class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
+    """Host adapter of :class:`spin_dp.descriptors.SpinDescriptor`.
+
+    Parameters
+    ----------
+    use_spin
+        For each type whether its moments are read; given by the model.
+    type_map
+        Element of each type.
+    **params
+        Fields of :class:`spin_dp.descriptors.SpinDescriptorConfig`.
+
+    Raises
+    ------
+    ConfigError
+        If it is used outside a model of type ``spin_dp``.
+    """
+
+    def __init__(
+        self,
+        *,
+        use_spin: list[bool] | None = None,
+        type_map: list[str] | None = None,
+        **params: Any,  # noqa: ANN401
+    ) -> None:
+        torch.nn.Module.__init__(self)
+        if use_spin is None or type_map is None:
+            raise ConfigError(
+                "descriptor spin_se_e2_a works only in a model of type 'spin_dp'; "
+                'put "type": "spin_dp" into the model section of input.json.'
+            )
+        self.config = asdict(config_from_params(params))
+        config = SpinDescriptorConfig(**self.config)
+        self.type_map = list(type_map)
+        self.use_spin = list(use_spin)
+        self.rcut = config.rcut
+        self.sel = [max(1, config.sel)]
+        self.dim_out = config.dim_out
+        self.core: torch.nn.Module = SpinDescriptor(config, self.use_spin).to(
+            env.DEVICE
+        )
+
+    def forward(
+        self,
+        edges: torch.Tensor,
+        nlist: torch.Tensor,
+        extended_atype: torch.Tensor,
+        extended_spin: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the features of the local atoms.
+
+        Parameters
+        ----------
+        edges
+            Edge vectors, (nf, nloc, nnei, 3), Å.
+        nlist
+            Neighbour indices, (nf, nloc, nnei), -1 where there is none.
+        extended_atype
+            Types of local and ghost atoms, (nf, nall), none negative.
+        extended_spin
+            Moments of local and ghost atoms, (nf, nall, 3), μB.
+
+        Returns
+        -------
+        torch.Tensor
+            D, (nf, nloc, dim_out).
+        """
+        nf, nloc, nnei = nlist.shape
+        index = nlist.clamp(min=0).view(nf, nloc * nnei)
+        type_ij = torch.gather(extended_atype, 1, index).view(nf, nloc, nnei)
+        return self.core(
+            edges,
+            extended_atype[:, :nloc],
+            type_ij,
+            extended_spin[:, :nloc],
+            gather_neighbours(extended_spin, nlist),
+        )
+
+    # ---- statistics and compression -------------------------------------------
+
+    @torch.jit.unused
+    def compute_input_stats(
+        self,
+        merged: Callable[[], list[dict[str, Any]]] | list[dict[str, Any]],
+        path: DPPath | None = None,
+    ) -> None:
+        """Set the input scales from sampled training data, or from ``path``.
+
+        Parameters
+        ----------
+        merged
+            Samples of the systems: coord, atype, box and spin.
+        path
+            Folder of deepmd-kit's statistics file, read if it is filled.
+        """
+        stored = None if path is None else path / "spin_se_e2_a"
+        if stored is not None and (stored / "scales").is_file():
+            statistics = RunningStatistics.from_array((stored / "scales").load_numpy())
+        else:
+            statistics = RunningStatistics(len(self.type_map))
+            for sample in merged() if callable(merged) else merged:
+                self._count_sample(statistics, sample)
+            if stored is not None:
+                stored.mkdir(exist_ok=True, parents=True)
+                (stored / "scales").save_numpy(statistics.to_array())
+        self.core.set_statistics(**statistics.scales())  # type: ignore[operator]
+
+    @torch.jit.unused
+    def _count_sample(
+        self, statistics: RunningStatistics, sample: dict[str, Any]
+    ) -> None:
+        atype = sample["atype"]
+        coord = sample["coord"].view(atype.shape[0], atype.shape[1], 3)
+        coord = coord.to(torch.float64)
+        coord_ext, atype_ext, _, nlist = extend_input_and_build_neighbor_list(
+            coord,
+            atype,
+            self.rcut,
+            self.sel,
+            mixed_types=True,
+            box=sample.get("box"),
+            cap_neighbors=False,
+        )
+        rows = self.core.rows(edge_vectors(coord_ext, nlist, self.rcut))
+        spin = sample.get("spin")
+        moments = None if spin is None else spin.view(coord.shape)
+        statistics.add(rows / self.core.row_scale, nlist >= 0, atype, moments)
+
+    @torch.jit.unused
+    def enable_compression(
+        self,
+        min_nbor_dist: float,
+        table_extrapolate: float = 5,
+        table_stride_1: float = 0.01,
+        table_stride_2: float = 0.1,
+        check_frequency: int = -1,  # noqa: ARG002
+    ) -> None:
+        """Replace the radial nets by tables."""
+        if not isinstance(self.core, SpinDescriptor):
+            raise ConfigError(
+                "this model is compressed already; compress the original frozen model."
+            )
+        self.core = TabulatedSpinDescriptor(
+            self.core,
+            min_nbor_dist,
+            stride=table_stride_1,
+            coarse_stride=table_stride_2,
+            extrapolate=table_extrapolate,
+        ).to(env.DEVICE)
+
+    # ---- what the host asks for -------------------------------------------------
+
+    def get_rcut(self) -> float:
+        """Return the cutoff radius, Å."""
+        return self.rcut
+
+    def get_rcut_smth(self) -> float:
+        """Return where the smooth switch begins, Å."""
+        return float(self.config["rcut_smth"])
+
+    def get_sel(self) -> list[int]:
+        """Return the size hint for neighbour lists."""
+        return self.sel
+
+    def get_nsel(self) -> int:
+        """Return the size hint for neighbour lists."""
+        return self.sel[0]
+
+    def get_nnei(self) -> int:
+        """Return the size hint for neighbour lists."""
+        return self.sel[0]
+
+    def get_ntypes(self) -> int:
+        """Return the number of types."""
+        return len(self.type_map)
+
+    def get_type_map(self) -> list[str]:
+        """Return the element of each type."""
+        return self.type_map
+
+    def get_dim_out(self) -> int:
+        """Return the number of features."""
+        return self.dim_out
+
+    def get_dim_emb(self) -> int:
+        """Return the number of channels of the radial net."""
+        return int(self.config["neuron"][-1])
+
+    def mixed_types(self) -> bool:
+        """Return True: one net for all types."""
+        return True
+
+    def has_message_passing(self) -> bool:
+        """Return False: strictly local."""
+        return False
+
+    def has_message_passing_across_ranks(self) -> bool:
+        """Return False: strictly local."""
+        return False
+
+    def need_sorted_nlist_for_lower(self) -> bool:
+        """Return False: sums over neighbours do not ask for an order."""
+        return False
+
+    def get_env_protection(self) -> float:
+        """Return 0: distances are not shifted."""
+        return 0.0
+
+    def share_params(
+        self, base_class: Any, shared_level: int, **_kwargs: Any  # noqa: ANN401
+    ) -> None:
+        """Share the weights with another branch of a multi-task model."""
+        if shared_level != 0:
+            raise ConfigError(
+                f"descriptor spin_se_e2_a can only be shared whole (level 0); got "
+                f"level {shared_level}."
+            )
+        self.core = base_class.core
+
+    def change_type_map(
+        self,
+        type_map: list[str],
+        model_with_new_type_stat: Any = None,  # noqa: ANN401
+    ) -> None:
+        """Reorder or extend the types; new ones start from the given model."""
+        raise ConfigError(
+            "a spin_dp model cannot change its type_map yet: it was trained with "
+            f"{self.type_map}, asked for {type_map}; train with the full type_map."
+        )
+
+    def set_stat_mean_and_stddev(self, mean: Any, stddev: Any) -> None:  # noqa: ANN401
+        """Set the input scales, as :meth:`get_stat_mean_and_stddev` gives them."""
+        self.core.load_state_dict(stddev, strict=False)
+
+    def get_stat_mean_and_stddev(self) -> tuple[None, dict[str, torch.Tensor]]:
+        """Return no means and the buffers with the input scales."""
+        return None, dict(self.core.named_buffers())
+
+    def serialize(self) -> dict[str, Any]:
+        """Return settings and weights as plain numbers and arrays."""
+        if not isinstance(self.core, SpinDescriptor):
+            raise ConfigError("a compressed model cannot be converted; use the original.")
+        return {
+            "@class": "Descriptor",
+            "type": "spin_se_e2_a",
+            "@version": 1,
+            "config": self.config,
+            "use_spin": self.use_spin,
+            "type_map": self.type_map,
+            "@variables": {
+                name: value.detach().cpu().numpy()
+                for name, value in self.core.state_dict().items()
+            },
+        }
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> DescrptSpinSeA:
+        """Rebuild what :meth:`serialize` wrote."""
+        made = cls(
+            use_spin=data["use_spin"], type_map=data["type_map"], **data["config"]
+        )
+        made.core.load_state_dict(
+            {name: torch.as_tensor(v) for name, v in data["@variables"].items()}
+        )
+        return made
+
+    @classmethod
+    def update_sel(
+        cls,
+        train_data: Any,  # noqa: ANN401
+        type_map: list[str] | None,
+        local_jdata: dict[str, Any],
+    ) -> tuple[dict[str, Any], float | None]:
+        """Fill in ``sel: auto`` and find the shortest distance in the data."""
+        found = local_jdata.copy()
+        shortest, sel = UpdateSel().update_one_sel(
+            train_data, type_map, found["rcut"], found.get("sel", "auto"), True
+        )
+        found["sel"] = sel[0]
+        return found, shortest

@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The model ``spin_dp``: energy and its derivatives in positions and moments.
+
+Positions enter the energy through edge vectors only, so one backward pass to the
+edges and the moments gives forces, magnetic forces, virial and atomic virials:
+
+    F_k = Σ_j ∂E/∂r_kj - Σ_i ∂E/∂r_ik,   F_m = -∂E/∂m,   W = -Σ_ij ∂E/∂r_ij ⊗ r_ij
+
+An atomic virial goes to the neighbour j of each edge, as in deepmd-kit.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from deepmd.dpmodel import ModelOutputDef
+from deepmd.pt.model.model.dp_model import DPModelCommon
+from deepmd.pt.model.model.make_model import make_model
+from deepmd.pt.model.model.model import BaseModel
+from deepmd.pt.model.task.base_fitting import BaseFitting
+from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
+from deepmd.utils.spin import Spin
+
+from spin_dp.descriptors import compact_neighbours, edge_vectors
+from spin_dp.errors import ConfigError, unknown
+from spin_dp.model.atomic import SpinAtomicModel
+from spin_dp.model.descriptor import DescrptSpinSeA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HostModel = make_model(SpinAtomicModel)
+
+
+@BaseModel.register("spin_dp")
+class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-type]
+    """Spin-aware Deep Potential without virtual atoms.
+
+    Parameters
+    ----------
+    spin
+        Which types carry moments.
+    *args, **kwargs
+        Passed on to the host's model.
+    """
+
+    model_type = "spin_dp"
+
+    def __init__(self, *args: Any, spin: Spin, **kwargs: Any) -> None:  # noqa: ANN401
+        DPModelCommon.__init__(self)
+        _HostModel.__init__(self, *args, **kwargs)
+        self.spin = spin
+        self.register_buffer(
+            "use_spin", torch.tensor(spin.use_spin.tolist(), dtype=torch.bool)
+        )
+        self.to(self.atomic_model.out_bias.device)
+
+    @classmethod
+    def get_model(cls, model_params: dict[str, Any]) -> SpinEnergyModel:
+        """Build the model from the ``model`` section of ``input.json``.
+
+        Raises
+        ------
+        ConfigError
+            If the section asks for something that this model does not have.
+        """
+        params = copy.deepcopy(model_params)
+        type_map = params["type_map"]
+        use_spin = _use_spin(params, type_map)
+        descriptor_params = params["descriptor"]
+        if descriptor_params.get("type") != "spin_se_e2_a":
+            raise ConfigError(
+                "model of type 'spin_dp' takes descriptor 'spin_se_e2_a'; got "
+                f"{descriptor_params.get('type')!r}."
+            )
+        descriptor = DescrptSpinSeA(
+            **{**descriptor_params, "use_spin": use_spin, "type_map": type_map}
+        )
+        fitting = params.get("fitting_net", {})
+        if fitting.get("type", "ener") != "ener":
+            raise ConfigError(
+                f"model of type 'spin_dp' takes fitting_net 'ener'; got "
+                f"{fitting['type']!r}."
+            )
+        fitting_net = BaseFitting(
+            **{
+                **fitting,
+                "type": "ener",
+                "ntypes": len(type_map),
+                "type_map": list(type_map),
+                "mixed_types": True,
+                "dim_descrpt": descriptor.get_dim_out(),
+            }
+        )
+        made = cls(
+            descriptor=descriptor,
+            fitting=fitting_net,
+            type_map=type_map,
+            spin=Spin(use_spin=use_spin),
+            atom_exclude_types=params.get("atom_exclude_types", []),
+            pair_exclude_types=params.get("pair_exclude_types", []),
+            data_stat_protect=params.get("data_stat_protect", 1e-2),
+            preset_out_bias=_preset_bias(params.get("preset_out_bias"), type_map),
+        )
+        made.model_def_script = json.dumps(model_params)
+        return made
+
+    # ---- evaluation -------------------------------------------------------------
+
+    def forward(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        box: torch.Tensor | None = None,
+        fparam: torch.Tensor | None = None,
+        aparam: torch.Tensor | None = None,
+        do_atomic_virial: bool = False,
+        charge_spin: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Return energies and derivatives of whole cells.
+
+        Parameters
+        ----------
+        coord
+            Positions, (nf, nloc, 3), Å.
+        atype
+            Types, (nf, nloc).
+        spin
+            Moments, (nf, nloc, 3), μB.
+        box
+            Cell vectors as rows, (nf, 9), Å, or None for a cluster.
+        fparam, aparam
+            Parameters of the fitting net.
+        do_atomic_virial
+            Whether to return atomic virials.
+        charge_spin
+            Not used; the host passes it to every model.
+
+        Returns
+        -------
+        dict
+            ``energy`` (nf, 1), ``atom_energy`` (nf, nloc, 1), ``force`` and
+            ``force_mag`` (nf, nloc, 3), ``virial`` (nf, 9), ``mask_mag``
+            (nf, nloc, 1), ``mask`` (nf, nloc) and, if asked for, ``atom_virial``
+            (nf, nloc, 9); eV, eV/Å, eV/μB.
+        """
+        nf, nloc = atype.shape[:2]
+        coord_ext, atype_ext, mapping, nlist = extend_input_and_build_neighbor_list(
+            coord.view(nf, nloc, 3),
+            atype,
+            self.get_rcut(),
+            self.get_sel(),
+            mixed_types=True,
+            box=box,
+            cap_neighbors=False,
+        )
+        index = mapping.unsqueeze(-1).expand(-1, -1, 3)
+        spin_ext = torch.gather(spin.view(nf, nloc, 3), 1, index)
+        lower = self.evaluate(
+            coord_ext, atype_ext, spin_ext, nlist, fparam, aparam, do_atomic_virial
+        )
+        result = {
+            "energy": lower["energy"],
+            "atom_energy": lower["atom_energy"],
+            "virial": lower["virial"],
+            "mask": lower["mask"],
+            "mask_mag": self._is_magnetic(atype),
+            "force": _fold(lower["force"], mapping, nloc),
+            "force_mag": _fold(lower["force_mag"], mapping, nloc),
+        }
+        if do_atomic_virial:
+            result["atom_virial"] = _fold(lower["atom_virial"], mapping, nloc)
+        return result
+
+    @torch.jit.export
+    def forward_lower(
+        self,
+        extended_coord: torch.Tensor,
+        extended_atype: torch.Tensor,
+        extended_spin: torch.Tensor,
+        nlist: torch.Tensor,
+        mapping: torch.Tensor | None = None,
+        fparam: torch.Tensor | None = None,
+        aparam: torch.Tensor | None = None,
+        do_atomic_virial: bool = False,
+        comm_dict: dict[str, torch.Tensor] | None = None,
+        charge_spin: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Return energies and derivatives where the caller brings the neighbours.
+
+        This is what LAMMPS calls. Neighbours beyond the cutoff are dropped here.
+
+        Parameters
+        ----------
+        extended_coord
+            Positions of local and ghost atoms, (nf, nall, 3), Å.
+        extended_atype
+            Their types, (nf, nall).
+        extended_spin
+            Their moments, (nf, nall, 3), μB.
+        nlist
+            Neighbour indices, (nf, nloc, nnei), -1 where there is none.
+        mapping, comm_dict, charge_spin
+            Not used: the model is local.
+        fparam, aparam
+            Parameters of the fitting net.
+        do_atomic_virial
+            Whether to return atomic virials.
+
+        Returns
+        -------
+        dict
+            As :meth:`forward`, with ``extended_force``, ``extended_force_mag`` and
+            ``extended_virial`` over local and ghost atoms.
+        """
+        nf, nall = extended_atype.shape[:2]
+        coord = extended_coord.view(nf, nall, 3)
+        lower = self.evaluate(
+            coord,
+            extended_atype,
+            extended_spin.view(nf, nall, 3),
+            compact_neighbours(coord, nlist, self.get_rcut()),
+            fparam,
+            aparam,
+            do_atomic_virial,
+        )
+        result = {
+            "energy": lower["energy"],
+            "atom_energy": lower["atom_energy"],
+            "virial": lower["virial"],
+            "mask": lower["mask"],
+            "extended_mask_mag": self._is_magnetic(extended_atype),
+            "extended_force": lower["force"],
+            "extended_force_mag": lower["force_mag"],
+        }
+        if do_atomic_virial:
+            result["extended_virial"] = lower["atom_virial"]
+        return result
+
+    def evaluate(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+        fparam: torch.Tensor | None,
+        aparam: torch.Tensor | None,
+        do_atomic_virial: bool,
+    ) -> dict[str, torch.Tensor]:
+        """Return energies and derivatives over local and ghost atoms.
+
+        Parameters
+        ----------
+        coord, atype, spin
+            Positions (nf, nall, 3) in Å, types (nf, nall), moments (nf, nall, 3) in
+            μB.
+        nlist
+            Neighbours inside the cutoff, (nf, nloc, nnei), -1 where there is none.
+        fparam, aparam
+            Parameters of the fitting net.
+        do_atomic_virial
+            Whether to return atomic virials.
+
+        Returns
+        -------
+        dict
+            ``energy`` (nf, 1), ``atom_energy`` (nf, nloc, 1), ``mask`` (nf, nloc),
+            ``force`` and ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9) and, if
+            asked for, ``atom_virial`` (nf, nall, 9).
+        """
+        nf, nall = atype.shape
+        nlist = self.atomic_model.exclude_pairs(nlist, atype)
+        edges = edge_vectors(
+            coord.to(torch.float64), nlist, self.get_rcut()
+        ).detach()
+        edges.requires_grad_(True)
+        moments = spin.detach().to(torch.float64)
+        moments.requires_grad_(True)
+        if fparam is not None:
+            fparam = fparam.to(torch.float64)
+        if aparam is not None:
+            aparam = aparam.to(torch.float64)
+        atomic = self.atomic_model(edges, nlist, atype, moments, fparam, aparam)
+        energy = atomic["energy"].to(torch.float64).sum(1)  # (nf, 1)
+        seed: list[torch.Tensor | None] = [torch.ones_like(energy)]
+        slopes = torch.autograd.grad(
+            [energy], [edges, moments], grad_outputs=seed, create_graph=self.training
+        )
+        edge_slope, moment_slope = slopes[0], slopes[1]
+        assert edge_slope is not None
+        assert moment_slope is not None
+        index = nlist.clamp(min=0).flatten(1).unsqueeze(-1)
+        force = torch.zeros_like(coord, dtype=torch.float64).scatter_add(
+            1, index.expand(-1, -1, 3), -edge_slope.flatten(1, 2)
+        )
+        own = edge_slope.sum(2)
+        force = force + torch.nn.functional.pad(own, [0, 0, 0, nall - own.shape[1]])
+        result = {
+            "energy": energy,
+            "atom_energy": atomic["energy"],
+            "mask": atomic["mask"],
+            "force": force,
+            "force_mag": -moment_slope,
+        }
+        if do_atomic_virial:
+            pair = -edge_slope.unsqueeze(-1) * edges.unsqueeze(-2)
+            zero = torch.zeros([nf, nall, 9], dtype=pair.dtype, device=pair.device)
+            atom_virial = zero.scatter_add(
+                1, index.expand(-1, -1, 9), pair.flatten(3).flatten(1, 2)
+            )
+            result["atom_virial"] = atom_virial
+            result["virial"] = atom_virial.sum(1)
+        else:
+            flat = edge_slope.flatten(1, 2)
+            virial = -flat.transpose(1, 2) @ edges.flatten(1, 2)
+            result["virial"] = virial.flatten(1)
+        return result
+
+    def _is_magnetic(self, atype: torch.Tensor) -> torch.Tensor:
+        return (self.use_spin[atype.clamp(min=0)] & (atype >= 0)).unsqueeze(-1)
+
+    def predict_atomic_outputs_for_stat(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        box: torch.Tensor | None,
+        fparam: torch.Tensor | None = None,
+        aparam: torch.Tensor | None = None,
+        charge_spin: torch.Tensor | None = None,  # noqa: ARG002
+        spin: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Return atomic energies for the fit of the energy bias (no derivatives)."""
+        nf, nloc = atype.shape
+        moments = torch.zeros_like(coord) if spin is None else spin
+        result = self.eval().forward(
+            coord.view(nf, nloc, 3), atype, moments.view(nf, nloc, 3), box, fparam, aparam
+        )
+        return {
+            "energy": result["atom_energy"].detach(),
+            "mask": result["mask"].detach(),
+        }
+
+    # ---- what the host asks for -------------------------------------------------
+
+    @torch.jit.export
+    def has_spin(self) -> bool:
+        """Return True: moments are an input."""
+        return True
+
+    @torch.jit.export
+    def get_use_spin(self) -> list[bool]:
+        """Return for each type whether its moments are read."""
+        flags: list[bool] = []
+        for flag in self.use_spin:
+            flags.append(bool(flag.item()))  # noqa: PERF401 (TorchScript)
+        return flags
+
+    @torch.jit.unused
+    def model_output_def(self) -> ModelOutputDef:
+        """Return the output definition, with magnetic forces."""
+        atomic = self.atomic_output_def()
+        atomic["energy"].magnetic = True
+        return ModelOutputDef(atomic)
+
+    @torch.jit.export
+    def model_output_type(self) -> list[str]:
+        """Return the fitted property."""
+        return ["energy"]
+
+    def translated_output_def(self) -> dict[str, Any]:
+        """Return the output definition under the public names."""
+        data = self.model_output_def().get_data()
+        names = {
+            "atom_energy": "energy",
+            "energy": "energy_redu",
+            "mask_mag": "mask_mag",
+            "force": "energy_derv_r",
+            "force_mag": "energy_derv_r_mag",
+            "virial": "energy_derv_c_redu",
+            "atom_virial": "energy_derv_c",
+        }
+        result = {public: copy.deepcopy(data[name]) for public, name in names.items()}
+        for public in ("force", "force_mag", "virial", "atom_virial"):
+            result[public].squeeze(-2)
+        return result
+
+    def enable_compression(
+        self,
+        table_extrapolate: float = 5,
+        table_stride_1: float = 0.01,
+        table_stride_2: float = 0.1,
+        check_frequency: int = -1,
+    ) -> None:
+        """Tabulate the radial nets."""
+        shortest = self.get_min_nbor_dist()
+        if shortest is None:
+            raise ConfigError(
+                "the model does not know the shortest distance of its training data; "
+                "train without --skip-neighbor-stat or give `-t input.json`."
+            )
+        self.atomic_model.enable_compression(
+            shortest, table_extrapolate, table_stride_1, table_stride_2, check_frequency
+        )
+
+    def change_out_bias(
+        self,
+        merged: Callable[[], list[dict[str, Any]]] | list[dict[str, Any]],
+        bias_adjust_mode: str = "change-by-statistic",
+    ) -> None:
+        """Fit the energy bias to other data, keeping the mode of the model."""
+        training = self.training
+        super().change_out_bias(merged, bias_adjust_mode)
+        self.train(training)
+
+    def serialize(self) -> dict[str, Any]:
+        """Return settings and weights as plain numbers and arrays."""
+        return {
+            "type": "spin_dp",
+            "atomic_model": self.atomic_model.serialize(),
+            "spin": self.spin.serialize(),
+        }
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> SpinEnergyModel:
+        """Rebuild what :meth:`serialize` wrote."""
+        return cls(
+            atomic_model_=SpinAtomicModel.deserialize(data["atomic_model"]),
+            spin=Spin.deserialize(data["spin"]),
+        )
+
+
+def _fold(values: torch.Tensor, mapping: torch.Tensor, nloc: int) -> torch.Tensor:
+    """Add what stands at ghost atoms to the atoms they are images of."""
+    nf, _, width = values.shape
+    zero = torch.zeros([nf, nloc, width], dtype=values.dtype, device=values.device)
+    return zero.scatter_add(1, mapping.unsqueeze(-1).expand(-1, -1, width), values)
+
+
+def _use_spin(params: dict[str, Any], type_map: list[str]) -> list[bool]:
+    """Return for each type whether its moments are read."""
+    given = params.get("spin", {}).get("use_spin")
+    if not given:
+        raise ConfigError(
+            "model of type 'spin_dp' needs the magnetic elements; add e.g. "
+            '"spin": {"use_spin": ["Mn", "Co", "Ni"]} to the model section.'
+        )
+    if isinstance(given[0], str):
+        for name in given:
+            if name not in type_map:
+                raise unknown("element in spin.use_spin", name, type_map)
+        return [name in given for name in type_map]
+    if isinstance(given[0], bool):
+        if len(given) != len(type_map):
+            raise ConfigError(
+                f"spin.use_spin: expected {len(type_map)} flags, one for each of "
+                f"type_map {type_map}; got {len(given)}."
+            )
+        return [bool(flag) for flag in given]
+    return [number in given for number in range(len(type_map))]
+
+
+def _preset_bias(
+    preset: dict[str, list[Any]] | None, type_map: list[str]
+) -> dict[str, list[Any]] | None:
+    if preset is None:
+        return None
+    for key, values in preset.items():
+        if len(values) != len(type_map):
+            raise ConfigError(
+                f"preset_out_bias[{key!r}]: expected {len(type_map)} values, one for "
+                f"each of type_map {type_map}; got {len(values)}."
+            )
+    return {
+        key: [None if v is None else np.atleast_1d(np.asarray(v, float)) for v in values]
+        for key, values in preset.items()
+    }

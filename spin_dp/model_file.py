@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What a frozen model file says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from spin_dp.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Self-description of a frozen model."""
+
+    path: Path
+    type_map: list[str]
+    use_spin: list[bool]
+    cutoff: float  # Å
+    has_spin: bool
+
+    @property
+    def spin_elements(self) -> list[str]:
+        """Elements whose moments the model reads."""
+        pairs = zip(self.type_map, self.use_spin, strict=True)
+        return [name for name, used in pairs if used]
+
+
+def read_model_info(path: str | Path) -> ModelInfo:
+    """Read the self-description of a frozen model.
+
+    Parameters
+    ----------
+    path
+        A ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``.
+
+    Returns
+    -------
+    ModelInfo
+        Elements, magnetic elements and cutoff.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or it holds no frozen Deep Potential.
+    """
+    import deepmd.pt  # noqa: F401  (operators of compressed models)
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
+        )
+    try:
+        model = torch.jit.load(str(path), map_location="cpu")
+        type_map = list(model.get_type_map())
+        cutoff = float(model.get_rcut())
+    except (RuntimeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: expected a frozen Deep Potential (.pth), got something else; "
+            "write one with `dp --pt freeze`."
+        ) from error
+    has_spin = bool(model.has_spin()) if hasattr(model, "has_spin") else False
+    if hasattr(model, "get_use_spin"):
+        use_spin = list(model.get_use_spin())
+    else:
+        use_spin = [has_spin] * len(type_map)
+    return ModelInfo(path, type_map, use_spin, cutoff, has_spin)
+
+
+def require_spin(info: ModelInfo) -> None:
+    """Refuse a model that reads no moments.
+
+    Raises
+    ------
+    ConfigError
+        If the model was trained without spin.
+    """
+    if not info.has_spin:
+        raise ConfigError(
+            f"{info.path} is a model without spin: it gives all spin states one "
+            "energy; train one with model type 'spin_dp'."
+        )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Small random-weight models that every test may read and none may change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from spin_dp.model.energy import SpinEnergyModel
+
+# Small tensors: one thread. Read when torch and deepmd-kit start.
+for _name in ("OMP_NUM_THREADS", "DP_INTRA_OP_PARALLELISM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("DP_INTER_OP_PARALLELISM_THREADS", "1")
+
+TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def model_params(**descriptor: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the model section of an input with nets of a few hundred parameters."""
+    return {
+        "type": "spin_dp",
+        "type_map": list(TYPE_MAP),
+        "descriptor": {
+            "type": "spin_se_e2_a",
+            "rcut": 5.0,
+            "rcut_smth": 1.0,
+            "sel": 60,
+            "neuron": [6, 12],
+            "axis_neuron": 4,
+            "spin_neuron": [4, 8],
+            "spin_axis_neuron": 4,
+            "pair_neuron": [10],
+            "tebd_dim": 4,
+            "seed": 1,
+            **descriptor,
+        },
+        "fitting_net": {"type": "ener", "neuron": [16, 16], "seed": 2},
+        "spin": {"use_spin": ["Mn", "Co", "Ni"]},
+    }
+
+
+def build_model(**descriptor: Any) -> SpinEnergyModel:  # noqa: ANN401
+    """Return a model with random weights and plausible input scales."""
+    from spin_dp.model.energy import SpinEnergyModel
+
+    model = SpinEnergyModel.get_model(model_params(**descriptor))
+    model.atomic_model.descriptor.core.set_statistics(
+        radial=0.15, angular=0.08, n_neighbours=40.0, moments=[0.0, 3.0, 2.5, 1.2, 0.0]
+    )
+    bias = np.array([-1.9, -8.0, -6.5, -5.2, -4.4]).reshape(1, 5, 1)
+    model.set_out_bias(model.get_out_bias().new_tensor(bias))
+    model.min_nbor_dist = model.min_nbor_dist.new_tensor(1.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def model() -> SpinEnergyModel:
+    """Return the random-weight model in float64, as deepmd-kit builds it."""
+    return build_model()
+
+
+@pytest.fixture(scope="session")
+def frozen_model(model: SpinEnergyModel, tmp_path_factory: Any) -> Path:  # noqa: ANN401
+    """Return the path of that model as ``dp --pt freeze`` writes it."""
+    import torch
+
+    path = Path(tmp_path_factory.mktemp("frozen")) / "model.pth"
+    torch.jit.save(torch.jit.script(model), path)
+    return path

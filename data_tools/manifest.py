@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The manifest: one row for each frame read, and the tables made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from spin_dp.data_tools.frame import Frame, Rejected
+    from spin_dp.data_tools.spin_key import SpinKey
+
+COLUMNS = (
+    *("source", "step", "formula", "natoms", "energy", "total_moment", "level", "key"),
+    *("status", "reason", "system", "index", "geometry", "split", "constrained"),
+    *("energy_kind", "margin"),
+)
+KEPT = "kept"
+QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kept frame with everything decided about it.
+
+    Attributes
+    ----------
+    frame, key
+        The frame and its spin state.
+    geometry
+        Name of its geometry.
+    split
+        ``training`` or ``validation``.
+    system
+        Folder of its system relative to the output folder.
+    index
+        Its number in that system, from 0.
+    """
+
+    frame: Frame
+    key: SpinKey
+    geometry: str
+    split: str
+    system: str
+    index: int
+
+
+def kept_row(entry: Entry) -> dict[str, object]:
+    """Return the manifest row of a kept frame."""
+    frame = entry.frame
+    return {
+        "source": frame.source,
+        "step": frame.step,
+        "formula": frame.formula,
+        "natoms": frame.natoms,
+        "energy": frame.energy,
+        "total_moment": frame.total_moment,
+        "level": frame.level.id,
+        "key": entry.key.text,
+        "status": KEPT,
+        "reason": frame.note,
+        "system": entry.system,
+        "index": entry.index,
+        "geometry": entry.geometry,
+        "split": entry.split,
+        "constrained": _yes_no(frame.constrained),
+        "energy_kind": frame.energy_kind,
+        "margin": round(entry.key.margin, 6),
+    }
+
+
+def rejected_row(frame: Rejected) -> dict[str, object]:
+    """Return the manifest row of a quarantined frame."""
+    return {
+        "source": frame.source,
+        "step": frame.step,
+        "formula": frame.formula,
+        "natoms": frame.natoms,
+        "energy": frame.energy,
+        "total_moment": frame.total_moment,
+        "level": frame.level,
+        "key": "",
+        "status": QUARANTINED,
+        "reason": frame.reason,
+        "system": "",
+        "index": -1,
+        "geometry": "",
+        "split": "",
+        "constrained": _yes_no(frame.constrained),
+        "energy_kind": "",
+        "margin": nan,
+    }
+
+
+def _yes_no(value: bool | None) -> str:
+    return "unknown" if value is None else str(value).lower()
+
+
+def manifest_table(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
+    """Return the manifest with its columns in order."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(COLUMNS))
+
+
+def key_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Count the kept frames of each formula, level and key.
+
+    Parameters
+    ----------
+    manifest
+        The manifest.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``formula, level, key, frames, training, validation, lowest, highest,
+        margin``; lowest and highest energy are in meV/atom above the lowest frame of
+        that formula and level.
+    """
+    kept = manifest[manifest["status"] == KEPT].copy()
+    per_atom = kept["energy"] / kept["natoms"]
+    ground = per_atom.groupby([kept["formula"], kept["level"]]).transform("min")
+    kept["above"] = (per_atom - ground) * 1000.0
+    kept["is_training"] = kept["split"] == "training"
+    table = kept.groupby(["formula", "level", "key"], sort=False).agg(
+        frames=("key", "size"),
+        training=("is_training", "sum"),
+        lowest=("above", "min"),
+        highest=("above", "max"),
+        margin=("margin", "min"),
+    )
+    table.insert(2, "validation", table["frames"] - table["training"])
+    table = table.sort_values(["formula", "level", "lowest"], kind="stable")
+    return table.reset_index()
+
+
+def count_reasons(rejected: Sequence[Rejected]) -> dict[str, int]:
+    """Count the reasons of quarantine, the most frequent first (first met on ties)."""
+    return dict(Counter(frame.reason for frame in rejected).most_common())

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 
 def _linear(
     n_in: int, n_out: int, dtype: torch.dtype, generator: torch.Generator
 ) -> torch.nn.Linear:
-    layer = torch.nn.utils.skip_init(torch.nn.Linear, n_in, n_out, dtype=dtype)
+    layer = torch.nn.Linear(n_in, n_out, dtype=dtype)
     with torch.no_grad():
-        # Normal weights of variance 1/(n_in + n_out), unit normal biases: as deepmd-kit.
+        # Weights of variance 1/(n_in + n_out), unit normal biases: as deepmd-kit.
         scale = (n_in + n_out) ** -0.5
         layer.weight.normal_(0.0, scale, generator=generator)
         layer.bias.normal_(0.0, 1.0, generator=generator)
@@ -40,8 +42,7 @@ class EmbeddingNet(torch.nn.Module):
         super().__init__()
         widths = [1, *neuron]
         self.layers = torch.nn.ModuleList(
-            _linear(a, b, dtype, generator)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            _linear(a, b, dtype, generator) for a, b in pairwise(widths)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -58,11 +59,12 @@ class EmbeddingNet(torch.nn.Module):
 
 
 class PairNet(torch.nn.Module):
-    """The net g that dresses a row by what both atoms of the pair are.
+    """The net g that dresses rows by what both atoms of the pair are.
 
     Reads the type embeddings of both atoms and the even spin invariants of the pair.
     The first layer is linear in the three inputs, so the parts of the two types are
-    computed once a type, not once a pair.
+    computed once a type, not once a pair. Two heads: one for the rows of the
+    environment matrix, one for the spin rows.
 
     Parameters
     ----------
@@ -72,8 +74,8 @@ class PairNet(torch.nn.Module):
         Number of spin invariants of a pair.
     neuron
         Widths of the hidden tanh layers.
-    n_out
-        Number of channels.
+    n_channels, n_spin_channels
+        Number of channels of the two heads.
     dtype
         Type of weights and input.
     generator
@@ -85,21 +87,23 @@ class PairNet(torch.nn.Module):
         tebd_dim: int,
         n_invariants: int,
         neuron: list[int],
-        n_out: int,
+        n_channels: int,
+        n_spin_channels: int,
         dtype: torch.dtype,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.tebd_dim = tebd_dim
         self.first = _linear(2 * tebd_dim + n_invariants, neuron[0], dtype, generator)
-        widths = [*neuron, n_out]
-        self.layers = torch.nn.ModuleList(
-            _linear(a, b, dtype, generator)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        self.hidden = torch.nn.ModuleList(
+            _linear(a, b, dtype, generator) for a, b in pairwise(neuron)
         )
+        self.head = _linear(neuron[-1], n_channels, dtype, generator)
+        self.spin_head = _linear(neuron[-1], n_spin_channels, dtype, generator)
         with torch.no_grad():
             # A dressing of zero is the bare radial net: start near it.
-            self.layers[-1].bias.zero_()
+            self.head.bias.zero_()
+            self.spin_head.bias.zero_()
 
     def forward(
         self,
@@ -107,8 +111,8 @@ class PairNet(torch.nn.Module):
         type_i: torch.Tensor,
         type_ij: torch.Tensor,
         invariants: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return g of each pair.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return g of each pair for both kinds of rows.
 
         Parameters
         ----------
@@ -123,8 +127,9 @@ class PairNet(torch.nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            Dressing, (nf, nloc, nnei, n_out), dimensionless.
+        tuple
+            Dressings (nf, nloc, nnei, n_channels) and (nf, nloc, nnei,
+            n_spin_channels), dimensionless.
         """
         weight = self.first.weight
         d = self.tebd_dim
@@ -137,9 +142,6 @@ class PairNet(torch.nn.Module):
             index, pairs.view(n_types * n_types, weight.shape[0])
         )
         x = torch.tanh(typed + invariants @ weight[:, 2 * d :].t())
-        last = len(self.layers) - 1
-        for number, layer in enumerate(self.layers):
-            x = layer(x)
-            if number < last:
-                x = torch.tanh(x)
-        return x
+        for layer in self.hidden:
+            x = torch.tanh(layer(x))
+        return self.head(x), self.spin_head(x)

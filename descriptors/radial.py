@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import torch
+import torch  # noqa: TC002 (TorchScript reads the annotations)
 
 
 def smooth_switch(distance: torch.Tensor, inner: float, outer: float) -> torch.Tensor:

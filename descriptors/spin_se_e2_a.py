@@ -134,6 +134,10 @@ class SpinDescriptor(torch.nn.Module):
         For each type whether its moments are read; the others count as zero.
     """
 
+    row_scale: torch.Tensor
+    n_neighbours: torch.Tensor
+    moment_gain: torch.Tensor
+
     def __init__(self, config: SpinDescriptorConfig, use_spin: list[bool]) -> None:
         super().__init__()
         self.rcut = config.rcut
@@ -156,7 +160,8 @@ class SpinDescriptor(torch.nn.Module):
             config.tebd_dim,
             N_INVARIANTS,
             list(config.pair_neuron),
-            self.n_channels + self.n_spin_channels,
+            self.n_channels,
+            self.n_spin_channels,
             dtype,
             generator,
         )
@@ -164,9 +169,7 @@ class SpinDescriptor(torch.nn.Module):
             torch.randn(n_types, config.tebd_dim, dtype=dtype, generator=generator)
         )
         self.on_site = torch.nn.Parameter(
-            torch.randn(
-                n_types, self.n_spin_channels, dtype=dtype, generator=generator
-            )
+            torch.randn(n_types, self.n_spin_channels, dtype=dtype, generator=generator)
             * 0.3
         )
         # Statistics of the training data, set by `set_statistics`.
@@ -179,7 +182,12 @@ class SpinDescriptor(torch.nn.Module):
 
     @torch.jit.unused
     def set_statistics(
-        self, *, radial: float, angular: float, n_neighbours: float, moments: list[float]
+        self,
+        *,
+        radial: float,
+        angular: float,
+        n_neighbours: float,
+        moments: list[float],
     ) -> None:
         """Set the scales that make the inputs of the nets of order one.
 
@@ -224,7 +232,7 @@ class SpinDescriptor(torch.nn.Module):
         type_ij: torch.Tensor,
         moments_i: torch.Tensor,
         moments_ij: torch.Tensor,
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return g of each pair from types and scaled moments.
 
         Parameters
@@ -236,16 +244,17 @@ class SpinDescriptor(torch.nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            g for the channels of T, then of V: (nf, nloc, nnei, M + M').
+        tuple
+            g for the channels of T, (nf, nloc, nnei, M), and of V, (..., M').
         """
         own_sq = moments_i.square().sum(-1, keepdim=True).unsqueeze(2)
         other_sq = moments_ij.square().sum(-1, keepdim=True)
         product = (moments_i.unsqueeze(2) * moments_ij).sum(-1, keepdim=True)
-        invariants = torch.cat(
-            [own_sq.expand_as(other_sq), other_sq, product], dim=-1
+        invariants = torch.cat([own_sq.expand_as(other_sq), other_sq, product], dim=-1)
+        dressing: tuple[torch.Tensor, torch.Tensor] = self.pair(
+            self.tebd, type_i, type_ij, invariants
         )
-        return self.pair(self.tebd, type_i, type_ij, invariants)
+        return dressing
 
     def contract(
         self,
@@ -317,9 +326,9 @@ class SpinDescriptor(torch.nn.Module):
         own = (moments_i * self.moment_gain[type_i].unsqueeze(-1)).to(self.dtype)
         other = (moments_ij * self.moment_gain[type_ij].unsqueeze(-1)).to(self.dtype)
         weight = rows[:, :, :, :1]
-        dressed = 1.0 + self.dressing(type_i, type_ij, own, other)
-        real = self.radial(weight) * dressed[:, :, :, : self.n_channels]
-        spin = self.spin_radial(weight) * dressed[:, :, :, self.n_channels :]
+        dressing, spin_dressing = self.dressing(type_i, type_ij, own, other)
+        real = self.radial(weight) * (1.0 + dressing)
+        spin = self.spin_radial(weight) * (1.0 + spin_dressing)
         return self.contract(
             real.transpose(-1, -2) @ rows,
             spin.transpose(-1, -2) @ (weight * other),

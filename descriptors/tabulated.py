@@ -87,6 +87,9 @@ class TabulatedSpinDescriptor(torch.nn.Module):
         Reach of the table in units of the largest fine input.
     """
 
+    table: torch.Tensor
+    spin_table: torch.Tensor
+
     def __init__(
         self,
         descriptor: SpinDescriptor,
@@ -135,22 +138,22 @@ class TabulatedSpinDescriptor(torch.nn.Module):
         moments_ij: torch.Tensor,
     ) -> torch.Tensor:
         """Return the features of each atom; arguments as :class:`SpinDescriptor`."""
-        nf, nloc, nnei = type_ij.shape
+        nf, nloc = type_i.shape
         net = self.net
         rows = net.rows(edges).to(self.dtype)
         own = (moments_i * net.moment_gain[type_i].unsqueeze(-1)).to(self.dtype)
         other = (moments_ij * net.moment_gain[type_ij].unsqueeze(-1)).to(self.dtype)
         weight = rows[:, :, :, :1]
-        dressing = net.dressing(type_i, type_ij, own, other)
-        real = self._sum(
-            self.table, weight, rows, dressing[:, :, :, : self.n_channels]
-        ).view(nf, nloc, 4, self.n_channels)
+        dressing, spin_dressing = net.dressing(type_i, type_ij, own, other)
+        real = self._sum(self.table, weight, rows, dressing).view(
+            nf, nloc, 4, self.n_channels
+        )
         fourth = torch.zeros_like(weight)
         spin = self._sum(
             self.spin_table,
             weight,
             torch.cat([weight * other, fourth], dim=-1),
-            dressing[:, :, :, self.n_channels :],
+            spin_dressing,
         ).view(nf, nloc, 4, self.n_spin_channels)
         return net.contract(
             real.transpose(-1, -2),

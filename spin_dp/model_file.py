@@ -53,7 +53,9 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
         )
     try:
-        model = torch.jit.load(str(path), map_location="cpu")
+        model = torch.jit.load(  # type: ignore[no-untyped-call]
+            str(path), map_location="cpu"
+        )
         type_map = list(model.get_type_map())
         cutoff = float(model.get_rcut())
     except (RuntimeError, AttributeError) as error:

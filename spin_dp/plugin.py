@@ -32,7 +32,7 @@ _INPUT_TYPES = {
 _PLAIN_TYPES = {"float": float, "int": int, "str": str, "bool": bool}
 
 
-@descrpt_args_plugin.register(
+@descrpt_args_plugin.register(  # type: ignore[untyped-decorator]
     "spin_se_e2_a",
     doc="Spin-dressed environment matrix in product form; in model type 'spin_dp'.",
 )
@@ -60,7 +60,7 @@ def _input_default(name: str, default: object) -> object:
     return list(default) if isinstance(default, tuple) else default
 
 
-@model_args_plugin.register("spin_dp")
+@model_args_plugin.register("spin_dp")  # type: ignore[untyped-decorator]
 def _model_args() -> Argument:
     """Return the sections of the model for deepmd-kit's input check."""
     return Argument(

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spin_dp.model.energy import SpinEnergyModel
 
 # Small tensors: one thread. Read when torch and deepmd-kit start.
@@ -22,7 +24,7 @@ TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def model_params(**descriptor: Any) -> dict[str, Any]:  # noqa: ANN401
+def model_params(**descriptor: Any) -> dict[str, Any]:
     """Return the model section of an input with nets of a few hundred parameters."""
     return {
         "type": "spin_dp",
@@ -46,7 +48,7 @@ def model_params(**descriptor: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def build_model(**descriptor: Any) -> SpinEnergyModel:  # noqa: ANN401
+def build_model(**descriptor: Any) -> SpinEnergyModel:
     """Return a model with random weights and plausible input scales."""
     from spin_dp.model.energy import SpinEnergyModel
 
@@ -57,7 +59,14 @@ def build_model(**descriptor: Any) -> SpinEnergyModel:  # noqa: ANN401
     bias = np.array([-1.9, -8.0, -6.5, -5.2, -4.4]).reshape(1, 5, 1)
     model.set_out_bias(model.get_out_bias().new_tensor(bias))
     model.min_nbor_dist = model.min_nbor_dist.new_tensor(1.5)
-    return model.eval()
+    model.eval()
+    return model
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., SpinEnergyModel]:
+    """Return the function that builds a random-weight model with other settings."""
+    return build_model
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +76,7 @@ def model() -> SpinEnergyModel:
 
 
 @pytest.fixture(scope="session")
-def frozen_model(model: SpinEnergyModel, tmp_path_factory: Any) -> Path:  # noqa: ANN401
+def frozen_model(model: SpinEnergyModel, tmp_path_factory: Any) -> Path:
     """Return the path of that model as ``dp --pt freeze`` writes it."""
     import torch
 

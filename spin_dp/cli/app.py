@@ -7,9 +7,12 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
+from spin_dp.cli.collect import collect
+from spin_dp.cli.demo import demo
+from spin_dp.cli.md import md
+from spin_dp.cli.states import states
 from spin_dp.errors import SpinDPError
 
 if TYPE_CHECKING:
@@ -45,6 +48,12 @@ def _root(
     """Spin-aware Deep Potentials for transition-metal oxide cathodes."""
 
 
+app.command("collect")(collect)
+app.command("demo")(demo)
+app.command("md")(md)
+app.command("states")(states)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -60,16 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = app(args=arguments, standalone_mode=False)
+        app(args=arguments)  # leaves by SystemExit, also when all is well
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
     except SpinDPError as error:
         if "--debug" in arguments:
             raise
         print(f"spin-dp: {error}", file=sys.stderr)
         return 1
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("spin-dp: interrupted", file=sys.stderr)
-        return 130
-    return code if isinstance(code, int) else 0
+    return 0

@@ -47,7 +47,9 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         """
         nloc = nlist.shape[1]
         is_atom = extended_atype >= 0
-        safe_type = torch.where(is_atom, extended_atype, torch.zeros_like(extended_atype))
+        safe_type = torch.where(
+            is_atom, extended_atype, torch.zeros_like(extended_atype)
+        )
         features = self.descriptor(edges, nlist, safe_type, extended_spin)
         atype = safe_type[:, :nloc]
         fitted = self.fitting_net(features, atype, fparam=fparam, aparam=aparam)

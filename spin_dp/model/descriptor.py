@@ -83,7 +83,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         *,
         use_spin: list[bool] | None = None,
         type_map: list[str] | None = None,
-        **params: Any,  # noqa: ANN401
+        **params: Any,
     ) -> None:
         torch.nn.Module.__init__(self)
         if use_spin is None or type_map is None:
@@ -130,13 +130,14 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         nf, nloc, nnei = nlist.shape
         index = nlist.clamp(min=0).view(nf, nloc * nnei)
         type_ij = torch.gather(extended_atype, 1, index).view(nf, nloc, nnei)
-        return self.core(
+        features: torch.Tensor = self.core(
             edges,
             extended_atype[:, :nloc],
             type_ij,
             extended_spin[:, :nloc],
             gather_neighbours(extended_spin, nlist),
         )
+        return features
 
     # ---- statistics and compression -------------------------------------------
 
@@ -174,7 +175,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         atype = sample["atype"]
         coord = sample["coord"].view(atype.shape[0], atype.shape[1], 3)
         coord = coord.to(torch.float64)
-        coord_ext, atype_ext, _, nlist = extend_input_and_build_neighbor_list(
+        coord_ext, _, _, nlist = extend_input_and_build_neighbor_list(
             coord,
             atype,
             self.rcut,
@@ -183,10 +184,11 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
             box=sample.get("box"),
             cap_neighbors=False,
         )
-        rows = self.core.rows(edge_vectors(coord_ext, nlist, self.rcut))
+        core: Any = self.core
+        rows = core.rows(edge_vectors(coord_ext, nlist, self.rcut))
         spin = sample.get("spin")
         moments = None if spin is None else spin.view(coord.shape)
-        statistics.add(rows / self.core.row_scale, nlist >= 0, atype, moments)
+        statistics.add(rows / core.row_scale, nlist >= 0, atype, moments)
 
     @torch.jit.unused
     def enable_compression(
@@ -195,7 +197,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         table_extrapolate: float = 5,
         table_stride_1: float = 0.01,
         table_stride_2: float = 0.1,
-        check_frequency: int = -1,  # noqa: ARG002
+        check_frequency: int = -1,
     ) -> None:
         """Replace the radial nets by tables."""
         if not isinstance(self.core, SpinDescriptor):
@@ -269,7 +271,10 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         return 0.0
 
     def share_params(
-        self, base_class: Any, shared_level: int, **_kwargs: Any  # noqa: ANN401
+        self,
+        base_class: Any,
+        shared_level: int,
+        **_kwargs: Any,
     ) -> None:
         """Share the weights with another branch of a multi-task model."""
         if shared_level != 0:
@@ -282,7 +287,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
     def change_type_map(
         self,
         type_map: list[str],
-        model_with_new_type_stat: Any = None,  # noqa: ANN401
+        model_with_new_type_stat: Any = None,
     ) -> None:
         """Reorder or extend the types; new ones start from the given model."""
         raise ConfigError(
@@ -290,7 +295,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
             f"{self.type_map}, asked for {type_map}; train with the full type_map."
         )
 
-    def set_stat_mean_and_stddev(self, mean: Any, stddev: Any) -> None:  # noqa: ANN401
+    def set_stat_mean_and_stddev(self, mean: Any, stddev: Any) -> None:
         """Set the input scales, as :meth:`get_stat_mean_and_stddev` gives them."""
         self.core.load_state_dict(stddev, strict=False)
 
@@ -301,7 +306,9 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
     def serialize(self) -> dict[str, Any]:
         """Return settings and weights as plain numbers and arrays."""
         if not isinstance(self.core, SpinDescriptor):
-            raise ConfigError("a compressed model cannot be converted; use the original.")
+            raise ConfigError(
+                "a compressed model cannot be converted; use the original."
+            )
         return {
             "@class": "Descriptor",
             "type": "spin_se_e2_a",
@@ -329,7 +336,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
     @classmethod
     def update_sel(
         cls,
-        train_data: Any,  # noqa: ANN401
+        train_data: Any,
         type_map: list[str] | None,
         local_jdata: dict[str, Any],
     ) -> tuple[dict[str, Any], float | None]:

@@ -15,20 +15,18 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from deepmd.dpmodel import ModelOutputDef
 from deepmd.pt.model.model.dp_model import DPModelCommon
 from deepmd.pt.model.model.make_model import make_model
 from deepmd.pt.model.model.model import BaseModel
-from deepmd.pt.model.task.base_fitting import BaseFitting
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 from deepmd.utils.spin import Spin
 
 from spin_dp.descriptors import compact_neighbours, edge_vectors
-from spin_dp.errors import ConfigError, unknown
+from spin_dp.errors import ConfigError
 from spin_dp.model.atomic import SpinAtomicModel
-from spin_dp.model.descriptor import DescrptSpinSeA
+from spin_dp.model.build import model_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +48,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
 
     model_type = "spin_dp"
 
-    def __init__(self, *args: Any, spin: Spin, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, spin: Spin, **kwargs: Any) -> None:
         DPModelCommon.__init__(self)
         _HostModel.__init__(self, *args, **kwargs)
         self.spin = spin
@@ -68,44 +66,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         ConfigError
             If the section asks for something that this model does not have.
         """
-        params = copy.deepcopy(model_params)
-        type_map = params["type_map"]
-        use_spin = _use_spin(params, type_map)
-        descriptor_params = params["descriptor"]
-        if descriptor_params.get("type") != "spin_se_e2_a":
-            raise ConfigError(
-                "model of type 'spin_dp' takes descriptor 'spin_se_e2_a'; got "
-                f"{descriptor_params.get('type')!r}."
-            )
-        descriptor = DescrptSpinSeA(
-            **{**descriptor_params, "use_spin": use_spin, "type_map": type_map}
-        )
-        fitting = params.get("fitting_net", {})
-        if fitting.get("type", "ener") != "ener":
-            raise ConfigError(
-                f"model of type 'spin_dp' takes fitting_net 'ener'; got "
-                f"{fitting['type']!r}."
-            )
-        fitting_net = BaseFitting(
-            **{
-                **fitting,
-                "type": "ener",
-                "ntypes": len(type_map),
-                "type_map": list(type_map),
-                "mixed_types": True,
-                "dim_descrpt": descriptor.get_dim_out(),
-            }
-        )
-        made = cls(
-            descriptor=descriptor,
-            fitting=fitting_net,
-            type_map=type_map,
-            spin=Spin(use_spin=use_spin),
-            atom_exclude_types=params.get("atom_exclude_types", []),
-            pair_exclude_types=params.get("pair_exclude_types", []),
-            data_stat_protect=params.get("data_stat_protect", 1e-2),
-            preset_out_bias=_preset_bias(params.get("preset_out_bias"), type_map),
-        )
+        made = cls(**model_parts(copy.deepcopy(model_params)))
         made.model_def_script = json.dumps(model_params)
         return made
 
@@ -150,6 +111,12 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             (nf, nloc, 9); eV, eV/Å, eV/μB.
         """
         nf, nloc = atype.shape[:2]
+        if box is not None:
+            # The host asks for right-handed cells; -a, -b, -c span the same lattice.
+            volume = torch.linalg.det(box.view(nf, 3, 3))
+            box = torch.where(
+                (volume < 0.0).unsqueeze(-1), -box.view(nf, 9), box.view(nf, 9)
+            )
         coord_ext, atype_ext, mapping, nlist = extend_input_and_build_neighbor_list(
             coord.view(nf, nloc, 3),
             atype,
@@ -275,9 +242,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         """
         nf, nall = atype.shape
         nlist = self.atomic_model.exclude_pairs(nlist, atype)
-        edges = edge_vectors(
-            coord.to(torch.float64), nlist, self.get_rcut()
-        ).detach()
+        edges = edge_vectors(coord.to(torch.float64), nlist, self.get_rcut()).detach()
         edges.requires_grad_(True)
         moments = spin.detach().to(torch.float64)
         moments.requires_grad_(True)
@@ -322,7 +287,8 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         return result
 
     def _is_magnetic(self, atype: torch.Tensor) -> torch.Tensor:
-        return (self.use_spin[atype.clamp(min=0)] & (atype >= 0)).unsqueeze(-1)
+        magnetic: torch.Tensor = self.use_spin[atype.clamp(min=0)] & (atype >= 0)
+        return magnetic.unsqueeze(-1)
 
     def predict_atomic_outputs_for_stat(
         self,
@@ -331,14 +297,19 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         box: torch.Tensor | None,
         fparam: torch.Tensor | None = None,
         aparam: torch.Tensor | None = None,
-        charge_spin: torch.Tensor | None = None,  # noqa: ARG002
+        charge_spin: torch.Tensor | None = None,
         spin: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return atomic energies for the fit of the energy bias (no derivatives)."""
         nf, nloc = atype.shape
         moments = torch.zeros_like(coord) if spin is None else spin
         result = self.eval().forward(
-            coord.view(nf, nloc, 3), atype, moments.view(nf, nloc, 3), box, fparam, aparam
+            coord.view(nf, nloc, 3),
+            atype,
+            moments.view(nf, nloc, 3),
+            box,
+            fparam,
+            aparam,
         )
         return {
             "energy": result["atom_energy"].detach(),
@@ -439,43 +410,3 @@ def _fold(values: torch.Tensor, mapping: torch.Tensor, nloc: int) -> torch.Tenso
     nf, _, width = values.shape
     zero = torch.zeros([nf, nloc, width], dtype=values.dtype, device=values.device)
     return zero.scatter_add(1, mapping.unsqueeze(-1).expand(-1, -1, width), values)
-
-
-def _use_spin(params: dict[str, Any], type_map: list[str]) -> list[bool]:
-    """Return for each type whether its moments are read."""
-    given = params.get("spin", {}).get("use_spin")
-    if not given:
-        raise ConfigError(
-            "model of type 'spin_dp' needs the magnetic elements; add e.g. "
-            '"spin": {"use_spin": ["Mn", "Co", "Ni"]} to the model section.'
-        )
-    if isinstance(given[0], str):
-        for name in given:
-            if name not in type_map:
-                raise unknown("element in spin.use_spin", name, type_map)
-        return [name in given for name in type_map]
-    if isinstance(given[0], bool):
-        if len(given) != len(type_map):
-            raise ConfigError(
-                f"spin.use_spin: expected {len(type_map)} flags, one for each of "
-                f"type_map {type_map}; got {len(given)}."
-            )
-        return [bool(flag) for flag in given]
-    return [number in given for number in range(len(type_map))]
-
-
-def _preset_bias(
-    preset: dict[str, list[Any]] | None, type_map: list[str]
-) -> dict[str, list[Any]] | None:
-    if preset is None:
-        return None
-    for key, values in preset.items():
-        if len(values) != len(type_map):
-            raise ConfigError(
-                f"preset_out_bias[{key!r}]: expected {len(type_map)} values, one for "
-                f"each of type_map {type_map}; got {len(values)}."
-            )
-    return {
-        key: [None if v is None else np.atleast_1d(np.asarray(v, float)) for v in values]
-        for key, values in preset.items()
-    }

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The ``input.json`` of a training: settings in, what dp reads out."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spin_dp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Settings of one training; the descriptor's are shared by both kinds of model.
+
+    Attributes
+    ----------
+    steps, batch_size, seed
+        Number of steps, dp's rule for frames a batch, seed of weights and batches.
+    start_lr, stop_lr
+        Learning rate, falling exponentially.
+    energy, force, magnetic_force, virial
+        Loss prefactors at the start and at the end.
+    cutoff, smooth_from
+        Neighbour radius and where the switch begins, Å.
+    neuron, axis_neuron, type_embedding
+        Embedding net, rows that are contracted, width of the type embedding.
+    pair_neuron, spin_neuron, spin_axis_neuron
+        Pair net and spin rows; only the spin-aware model has them.
+    fitting_neuron
+        Widths of the fitting net.
+    """
+
+    steps: int = 4000
+    batch_size: str = "auto:32"
+    seed: int = 1
+    start_lr: float = 5e-3
+    stop_lr: float = 2e-5
+    energy: tuple[float, float] = (1.0, 20.0)
+    force: tuple[float, float] = (20.0, 2.0)
+    magnetic_force: tuple[float, float] = (1.0, 1.0)
+    virial: tuple[float, float] = (0.1, 0.1)
+    cutoff: float = 5.0
+    smooth_from: float = 1.0
+    neuron: tuple[int, ...] = (8, 16, 32)
+    axis_neuron: int = 8
+    type_embedding: int = 8
+    pair_neuron: tuple[int, ...] = (16,)
+    spin_neuron: tuple[int, ...] = (8, 16)
+    spin_axis_neuron: int = 4
+    fitting_neuron: tuple[int, ...] = (64, 64)
+    precision: str = "float64"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1; got {self.steps}.")
+
+
+def write_input(
+    path: Path,
+    *,
+    type_map: Sequence[str],
+    training: Path,
+    validation: Path | None,
+    spin_elements: Sequence[str],
+    settings: TrainingSettings | None = None,
+) -> Path:
+    """Write the ``input.json`` of a spin-aware model or of its spin-blind twin.
+
+    The twin is the attention-free DPA-1 descriptor in strip mode: the same form, the
+    same widths, no moments. Systems are drawn by their number of frames, so that
+    every frame weighs the same however the frames are spread over systems.
+
+    Parameters
+    ----------
+    path
+        The file to write; dp runs in its folder.
+    type_map
+        Elements of the model, in order.
+    training, validation
+        Folders with deepmd systems at any depth; no validation if None.
+    spin_elements
+        Elements whose moments the model reads; none of them: the spin-blind twin.
+    settings
+        Sizes and schedule; the defaults if None.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    DataError
+        If a folder holds no system.
+    ConfigError
+        If a spin element is not in the type map.
+    """
+    settings = settings or TrainingSettings()
+    strange = sorted(set(spin_elements) - set(type_map))
+    if strange:
+        raise ConfigError(
+            f"spin elements {', '.join(strange)} are not in the type map "
+            f"({', '.join(type_map)}). Add them there or leave them out here."
+        )
+    data: dict[str, Any] = {
+        "training_data": _systems(training, path.parent, settings.batch_size)
+    }
+    if validation is not None:
+        data["validation_data"] = _systems(validation, path.parent, settings.batch_size)
+        data["validation_data"]["numb_btch"] = 4
+    content = {
+        "model": _model(type_map, spin_elements, settings),
+        "loss": _loss(spin_elements, settings),
+        "learning_rate": {
+            "type": "exp",
+            "start_lr": settings.start_lr,
+            "stop_lr": settings.stop_lr,
+            "decay_steps": max(1, settings.steps // 200),
+        },
+        "training": {
+            **data,
+            "numb_steps": settings.steps,
+            "seed": settings.seed,
+            "disp_file": "lcurve.out",
+            "disp_freq": max(1, settings.steps // 100),
+            "save_freq": max(1, settings.steps // 10),
+            "max_ckpt_keep": 3,
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_text(path, json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def _model(
+    type_map: Sequence[str], spin_elements: Sequence[str], settings: TrainingSettings
+) -> dict[str, Any]:
+    descriptor: dict[str, Any] = {
+        "type": "dpa1",
+        "rcut": settings.cutoff,
+        "rcut_smth": settings.smooth_from,
+        "sel": "auto",
+        "neuron": list(settings.neuron),
+        "axis_neuron": settings.axis_neuron,
+        "tebd_dim": settings.type_embedding,
+        "precision": settings.precision,
+        "seed": settings.seed,
+    }
+    model: dict[str, Any] = {
+        "type_map": list(type_map),
+        "descriptor": descriptor,
+        "fitting_net": {
+            "neuron": list(settings.fitting_neuron),
+            "resnet_dt": True,
+            "precision": settings.precision,
+            "seed": settings.seed,
+        },
+    }
+    if not spin_elements:
+        descriptor |= {"attn_layer": 0, "tebd_input_mode": "strip"}
+        return model
+    descriptor |= {
+        "type": "spin_se_e2_a",
+        "pair_neuron": list(settings.pair_neuron),
+        "spin_neuron": list(settings.spin_neuron),
+        "spin_axis_neuron": settings.spin_axis_neuron,
+    }
+    return {"type": "spin_dp", **model, "spin": {"use_spin": list(spin_elements)}}
+
+
+def _loss(spin_elements: Sequence[str], settings: TrainingSettings) -> dict[str, Any]:
+    prefactors = {"e": settings.energy, "v": settings.virial}
+    if spin_elements:
+        prefactors |= {"fr": settings.force, "fm": settings.magnetic_force}
+    else:
+        prefactors |= {"f": settings.force}
+    loss: dict[str, Any] = {"type": "ener_spin" if spin_elements else "ener"}
+    for name, (start, limit) in prefactors.items():
+        loss |= {f"start_pref_{name}": start, f"limit_pref_{name}": limit}
+    return loss
+
+
+def _systems(data: Path, relative_to: Path, batch_size: str) -> dict[str, Any]:
+    folders = sorted(file.parent for file in data.rglob("type.raw"))
+    if not folders:
+        raise DataError(
+            f"{data}: expected deepmd systems (folders with type.raw), found none. "
+            "Collect frames into it first."
+        )
+    frames = [
+        sum(
+            len(np.load(file, mmap_mode="r")) for file in folder.glob("set.*/coord.npy")
+        )
+        for folder in folders
+    ]
+    here = relative_to.resolve()
+    return {
+        "systems": [os.path.relpath(folder.resolve(), here) for folder in folders],
+        "batch_size": batch_size,
+        "sys_probs": [count / sum(frames) for count in frames],
+    }
+
+
+def _count_frames(system: Path) -> int:
+    files = system.glob("set.*/coord.npy")
+    return sum(len(np.load(file, mmap_mode="r")) for file in files)
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)

@@ -25,6 +25,7 @@ Zhang et al., npj Comput. Mater. 10, 94 (2024) (DPA-1, type embedding).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -134,9 +135,10 @@ class SpinDescriptor(torch.nn.Module):
         For each type whether its moments are read; the others count as zero.
     """
 
-    row_scale: torch.Tensor
-    n_neighbours: torch.Tensor
-    moment_gain: torch.Tensor
+    if TYPE_CHECKING:  # buffers; TorchScript cannot read these as annotations
+        row_scale: torch.Tensor
+        n_neighbours: torch.Tensor
+        moment_gain: torch.Tensor
 
     def __init__(self, config: SpinDescriptorConfig, use_spin: list[bool]) -> None:
         super().__init__()

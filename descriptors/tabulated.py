@@ -87,8 +87,9 @@ class TabulatedSpinDescriptor(torch.nn.Module):
         Reach of the table in units of the largest fine input.
     """
 
-    table: torch.Tensor
-    spin_table: torch.Tensor
+    if TYPE_CHECKING:  # buffers; TorchScript cannot read these as annotations
+        table: torch.Tensor
+        spin_table: torch.Tensor
 
     def __init__(
         self,

@@ -151,7 +151,7 @@ class SpinDP:
         k, n = patterns.shape[:2]
 
         def tensor(array: NDArray[np.generic], *shape: int) -> torch.Tensor:
-            whole = np.ascontiguousarray(np.broadcast_to(array, shape))
+            whole = np.array(np.broadcast_to(array, shape))
             return torch.as_tensor(whole, device=self._device)
 
         periodic = atoms.pbc

@@ -152,7 +152,12 @@ def _labels(moments: str | ArrayLike | None, atoms: Atoms, model: ModelInfo) -> 
             f"{names} in use_spin."
         )
     # A DFT file has small moments on every atom; only those of the model are labels.
-    log.info("moments of %s set to 0: %s does not read them", names, model.path)
+    log.warning(
+        "moments of %s (up to %.2f μB) set to 0: %s does not read them",
+        names,
+        np.linalg.norm(labels[lost], axis=1).max(),
+        model.path,
+    )
     return np.where(is_read[:, None], labels, 0.0)
 
 

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Labelled molecular dynamics with stock LAMMPS: structure in, trajectory out."""
+
+from spin_dp.lammps_interface.cell import LammpsFrame, lammps_frame
+from spin_dp.lammps_interface.data_file import render_data
+from spin_dp.lammps_interface.deck import Deck, render_deck
+from spin_dp.lammps_interface.job import MDJob, MDResult, Progress, run_job
+from spin_dp.lammps_interface.program import find_program, lammps_command
+from spin_dp.lammps_interface.settings import MDSettings
+from spin_dp.lammps_interface.trajectory import read_dump, write_trajectory
+
+__all__ = [
+    "Deck",
+    "LammpsFrame",
+    "MDJob",
+    "MDResult",
+    "MDSettings",
+    "Progress",
+    "find_program",
+    "lammps_command",
+    "lammps_frame",
+    "read_dump",
+    "render_data",
+    "render_deck",
+    "run_job",
+    "write_trajectory",
+]

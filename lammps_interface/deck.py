@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The LAMMPS input deck: settings in, readable text out; no program is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spin_dp.units import PS_PER_FS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from spin_dp.lammps_interface.settings import MDSettings
+
+DATA_FILE = "data.spin"
+RESTART_FILES = ("restart.a", "restart.b")
+
+THERMOSTAT_STEPS = 100  # damping times in time steps, as the LAMMPS manual advises
+BAROSTAT_STEPS = 1000
+
+SPIN_COLUMNS = ("sp", "spx", "spy", "spz", "fmx", "fmy", "fmz")
+DUMP_COLUMNS = ("id", "element", "xu", "yu", "zu", "vx", "vy", "vz", "fx", "fy", "fz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deck:
+    """One input deck.
+
+    Attributes
+    ----------
+    settings
+        The run.
+    models
+        Model files; the first drives the run, more add the model deviation.
+    elements
+        Elements of LAMMPS types 1, 2, ...
+    part
+        0 for the first start of a run, then one more at each resumption.
+    restart
+        Restart file to go on from; None starts from the data file.
+    """
+
+    settings: MDSettings
+    models: Sequence[Path]
+    elements: Sequence[str]
+    part: int = 0
+    restart: str | None = None
+
+    @property
+    def log(self) -> str:
+        """Name of the log file."""
+        return f"run.{self.part}.log"
+
+    @property
+    def dump(self) -> str:
+        """Name of the dump file."""
+        return f"run.{self.part}.lammpstrj"
+
+    @property
+    def deviation(self) -> str:
+        """Name of the file of model deviations."""
+        return f"run.{self.part}.model_devi"
+
+
+def render_deck(deck: Deck) -> str:
+    """Return the text of an input deck.
+
+    Parameters
+    ----------
+    deck
+        What to write.
+
+    Returns
+    -------
+    str
+        Text for ``lmp -in``, to be run in the folder of the data file.
+    """
+    blocks = [
+        _header(deck),
+        _system(deck),
+        _potential(deck),
+        _output(deck),
+        _dynamics(deck),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _header(deck: Deck) -> list[str]:
+    run = deck.settings
+    what = f"{run.ensemble.upper()} molecular dynamics, {run.temperature:g} K"
+    return [
+        f"# {what}, {run.steps} steps of {run.timestep:g} fs; moments are labels.",
+        "# Stock LAMMPS with the deepmd-kit plug-in; run in this folder: lmp -in FILE",
+        f"log             {deck.log}",
+    ]
+
+
+def _system(deck: Deck) -> list[str]:
+    if deck.restart is not None:
+        return [
+            "# ---- System: box, atoms, moments, velocities of a restart file",
+            f"read_restart    {deck.restart}",
+        ]
+    return [
+        "# ---- System: eV, Angstrom, ps, bar; atoms carry a moment (muB)",
+        "units           metal",
+        "atom_style      spin",
+        "atom_modify     map yes            # models with message passing need it",
+        "boundary        p p p",
+        f"read_data       {DATA_FILE}          # id type x y z, direction and |moment|",
+    ]
+
+
+def _potential(deck: Deck) -> list[str]:
+    models = " ".join(_quoted(model) for model in deck.models)
+    lines = ["# ---- Potential: reads positions and moments"]
+    if len(deck.models) > 1:
+        every = deck.settings.thermo_every
+        lines += [
+            "# The first model moves the atoms; the spread of all goes to out_file.",
+            f"pair_style      deepspin {models} &",
+            f"                out_file {deck.deviation} out_freq {every}",
+        ]
+    else:
+        lines += [f"pair_style      deepspin {models}"]
+    return [
+        *lines,
+        f"pair_coeff      * * {' '.join(deck.elements)}",
+        "neighbor        2.0 bin",
+        "neigh_modify    every 1 delay 0 check yes",
+    ]
+
+
+def _output(deck: Deck) -> list[str]:
+    run = deck.settings
+    cell = " lx ly lz xy xz yz" if run.ensemble == "npt" else ""
+    return [
+        "# ---- Output",
+        "# sp: |moment| (muB), spx spy spz: direction, fm = |moment|/hbar * (-dE/dm)",
+        f"compute         moment all property/atom {' '.join(SPIN_COLUMNS)}",
+        f"thermo          {run.thermo_every}",
+        f"thermo_style    custom step temp pe ke etotal press vol{cell}",
+        "thermo_modify   line one flush yes format float %.12g",
+        f"dump            frames all custom {run.dump_every} {deck.dump} &",
+        f"                {' '.join(DUMP_COLUMNS)} c_moment[*]",
+        f"dump_modify     frames sort id element {' '.join(deck.elements)} &",
+        "                format float %.12g",
+        f"restart         {run.restart_every} {' '.join(RESTART_FILES)}",
+    ]
+
+
+def _dynamics(deck: Deck) -> list[str]:
+    run = deck.settings
+    lines = [
+        "# ---- Dynamics",
+        "# These integrators move the atoms only: every moment keeps its size and",
+        "# direction, that is, the run stays on the energy surface of its spin labels.",
+        f"timestep        {run.timestep * PS_PER_FS:.10g}            # ps",
+    ]
+    if deck.restart is None and run.temperature > 0.0:
+        lines += [
+            f"velocity        all create {run.temperature:g} {run.seed} "
+            "mom yes rot no dist gaussian"
+        ]
+    if run.ensemble == "npt":
+        lines += [
+            "# flip no: frames are turned back into the structure's own cell vectors"
+        ]
+    return [
+        *lines,
+        f"fix             integrate all {_integrator(run)}",
+        f"run             {run.steps} upto",
+    ]
+
+
+def _integrator(run: MDSettings) -> str:
+    if run.ensemble == "nve":
+        return "nve"
+    step = run.timestep * PS_PER_FS
+    kelvin = f"{run.temperature:g} {run.temperature:g}"
+    thermostat = f"temp {kelvin} {THERMOSTAT_STEPS * step:g}"
+    if run.ensemble == "nvt":
+        return f"nvt {thermostat}"
+    bar = f"{run.pressure or 0.0:g}"
+    barostat = f"{run.cell_change} {bar} {bar} {BAROSTAT_STEPS * step:g}"
+    return f"npt {thermostat} {barostat} flip no"
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    return f'"{text}"' if set(text) & set(" \t#$&'") else text

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin-dp md``: molecular dynamics with spin labels in LAMMPS."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from spin_dp.lammps_interface import MDResult
+    from spin_dp.lammps_interface.settings import CellChange, Ensemble
+
+
+def md(
+    structure: Annotated[
+        Path,
+        typer.Argument(help="Structure file of any format that ASE or pymatgen reads."),
+    ],
+    model: Annotated[
+        list[Path],
+        typer.Option(
+            "-m",
+            "--model",
+            help="Frozen model; repeat it for model deviation.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Output folder.", show_default=False
+        ),
+    ],
+    moments: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Moments in μB: 'Mn=3.8,Ni=1.3', one number per atom '3.8,0,0', or a "
+            "file of one or three numbers a row; the structure's own if left out.",
+        ),
+    ] = None,
+    ensemble: Annotated[str, typer.Option(help="nve, nvt or npt.")] = "nvt",
+    temperature: Annotated[
+        float, typer.Option(metavar="K", help="Of thermostat and first velocities.")
+    ] = 300.0,
+    steps: Annotated[int, typer.Option(help="Number of time steps.")] = 1000,
+    timestep: Annotated[
+        float, typer.Option(metavar="FS", help="Time step in fs.")
+    ] = 1.0,
+    pressure: Annotated[
+        float | None, typer.Option(metavar="BAR", help="npt only; 0 if left out.")
+    ] = None,
+    cell_change: Annotated[
+        str, typer.Option(help="What npt changes: iso, aniso or tri.")
+    ] = "tri",
+    supercell: Annotated[
+        tuple[int, int, int], typer.Option(help="Repetitions of the cell.")
+    ] = (1, 1, 1),
+    ranks: Annotated[int, typer.Option(help="Number of MPI processes.")] = 1,
+    thermo_every: Annotated[
+        int, typer.Option(metavar="N", help="Steps between lines of energies.")
+    ] = 10,
+    dump_every: Annotated[
+        int, typer.Option(metavar="N", help="Steps between frames.")
+    ] = 100,
+    restart_every: Annotated[
+        int, typer.Option(metavar="N", help="Steps between restart files.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the initial velocities.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the input deck and stop.")
+    ] = False,
+) -> None:
+    """Run molecular dynamics with every atom's moment held as a label."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from spin_dp.md import MDSettings, run_md
+
+    settings = MDSettings(
+        ensemble=cast("Ensemble", ensemble),
+        temperature=temperature,
+        steps=steps,
+        timestep=timestep,
+        pressure=pressure,
+        cell_change=cast("CellChange", cell_change),
+        thermo_every=thermo_every,
+        dump_every=dump_every,
+        restart_every=restart_every,
+        seed=seed,
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting LAMMPS", total=steps)
+
+        def show(step: int, total: int, thermo: dict[str, float]) -> None:
+            kelvin = f"{thermo['temperature_K']:.0f} K"
+            bar.update(task, completed=step, total=total, description=kelvin)
+
+        result = run_md(
+            structure,
+            model,
+            out=output,
+            moments=moments,
+            settings=settings,
+            supercell=supercell,
+            ranks=ranks,
+            dry_run=dry_run,
+            progress=show,
+        )
+    _print_result(result)
+
+
+def _print_result(result: MDResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if result.state == "prepared":
+        print(f"input written; run it with: cd {result.folder} && lmp -in in.lammps")
+        return
+    table = Table(title=f"{result.n_atoms} atoms, {result.n_frames} frames")
+    table.add_column("quantity")
+    table.add_column("value", justify="right")
+    for name, value, unit in (
+        ("temperature, second half", result.temperature, "K"),
+        ("energy drift", result.energy_drift, "meV/atom/ps"),
+        ("speed", result.ns_per_day, "ns/day"),
+    ):
+        if value is not None:
+            table.add_row(name, f"{value:.4g} {unit}")
+    Console().print(table)
+    print(f"trajectory: {result.trajectory}")
+    print(f"energies:   {result.thermo}")
+    print(f"input deck: {result.deck}")

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Runs of the real LAMMPS, checked against an analytic model in plain NumPy.
+
+The model: E = sum over pairs of w(r) (A exp(-B r) + J m_i.m_j) + K sum |m_i|^2, with
+w(r) = (1 - r^2 / R^2)^3 below the cutoff R.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.io import read
+from ase.neighborlist import neighbor_list
+from ase.units import fs
+from torch import Tensor
+
+from spin_dp.errors import BackendError, ConfigError
+from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, run_job
+from spin_dp.md import run_md
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+pytestmark = pytest.mark.lammps
+
+A, B, J, K, R = 150.0, 2.5, 0.05, 0.01, 4.0  # eV, 1/Å, eV/μB², eV/μB², Å
+
+
+class HeisenbergModel(torch.nn.Module):
+    """The analytic model behind the interface that pair style deepspin calls."""
+
+    def __init__(self, exchange: float) -> None:
+        super().__init__()
+        self.exchange = exchange
+        self.cutoff = R
+        self.repulsion, self.decay, self.onsite = A, B, K
+
+    @torch.jit.export
+    def has_message_passing(self) -> bool:
+        return False
+
+    @torch.jit.export
+    def get_rcut(self) -> float:
+        return self.cutoff
+
+    @torch.jit.export
+    def get_ntypes(self) -> int:
+        return 5
+
+    @torch.jit.export
+    def get_dim_fparam(self) -> int:
+        return 0
+
+    @torch.jit.export
+    def get_dim_aparam(self) -> int:
+        return 0
+
+    @torch.jit.export
+    def is_aparam_nall(self) -> bool:
+        return False
+
+    @torch.jit.export
+    def get_type_map(self) -> list[str]:
+        return ["Li", "Mn", "Co", "Ni", "O"]
+
+    @torch.jit.export
+    def has_spin(self) -> bool:
+        return True
+
+    @torch.jit.export
+    def get_use_spin(self) -> list[bool]:
+        return [False, True, True, True, False]
+
+    @torch.jit.export
+    def forward_lower(
+        self,
+        extended_coord: Tensor,
+        extended_atype: Tensor,
+        extended_spin: Tensor,
+        nlist: Tensor,
+        mapping: Tensor | None = None,
+        fparam: Tensor | None = None,
+        aparam: Tensor | None = None,
+        do_atomic_virial: bool = False,
+    ) -> dict[str, Tensor]:
+        n_local = nlist.shape[1]
+        coord = extended_coord.reshape(-1, 3).detach().requires_grad_(True)
+        spin = extended_spin.reshape(-1, 3).detach().requires_grad_(True)
+        is_pair = (nlist[0] >= 0).unsqueeze(-1)
+        neighbour = nlist[0].clamp(min=0)
+        vectors = coord[neighbour] - coord[:n_local].unsqueeze(1)
+        far = torch.full_like(vectors, 2.0 * self.cutoff)
+        distance = torch.where(is_pair, vectors, far).square().sum(-1).sqrt()
+        weight = (1.0 - (distance / self.cutoff) ** 2).clamp(min=0.0) ** 3
+        product = (spin[:n_local].unsqueeze(1) * spin[neighbour]).sum(-1)
+        pair = self.repulsion * torch.exp(-self.decay * distance)
+        pair = weight * (pair + self.exchange * product)
+        onsite = self.onsite * (spin[:n_local] ** 2).sum(-1)
+        atomic = 0.5 * pair.sum(-1) + onsite
+        energy = atomic.sum()
+        by_coord, by_spin = torch.autograd.grad([energy], [coord, spin])
+        assert by_coord is not None
+        assert by_spin is not None
+        virial = -by_coord.unsqueeze(-1) * coord.detach().unsqueeze(-2)
+        return {
+            "energy": energy.reshape(1, 1),
+            "atom_energy": atomic.reshape(1, n_local, 1),
+            "extended_force": -by_coord.unsqueeze(0),
+            "extended_force_mag": -by_spin.unsqueeze(0),
+            "virial": virial.sum(0).reshape(1, 9),
+            "extended_virial": virial.reshape(1, -1, 9),
+        }
+
+
+def analytic(
+    atoms: Atoms, moments: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return energy, forces and magnetic forces of the model, by hand."""
+    i, j, r, vector = neighbor_list("ijdD", atoms, R)
+    x = 1.0 - (r / R) ** 2
+    repulsion = A * np.exp(-B * r)
+    bond = repulsion + J * (moments[i] * moments[j]).sum(-1)
+    energy = 0.5 * (x**3 * bond).sum() + K * (moments**2).sum()
+    slope = -6.0 * r / R**2 * x**2 * bond - x**3 * B * repulsion
+    forces = np.zeros((len(atoms), 3))
+    np.add.at(forces, i, (slope / r)[:, None] * vector)
+    magnetic = -2.0 * K * moments
+    np.add.at(magnetic, i, -J * (x**3)[:, None] * moments[j])
+    return float(energy), forces, magnetic
+
+
+@pytest.fixture(scope="module")
+def heisenberg(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return two model files: exchange J, and 3 J."""
+    folder = tmp_path_factory.mktemp("heisenberg")
+    paths = [folder / "with space.pth", folder / "strong.pth"]
+    for path, exchange in zip(paths, (J, 3.0 * J), strict=True):
+        torch.jit.script(HeisenbergModel(exchange)).save(str(path))
+    return paths
+
+
+def crystal() -> Atoms:
+    """Return eight displaced atoms, elements in mixed order, some outside the cell."""
+    cell = np.array([[5.6, 0.0, 0.1], [0.3, 5.8, -0.2], [0.2, -0.4, 4.1]])
+    grid = np.array([[x, y, z] for x in (0, 0.5) for y in (0, 0.5) for z in (0, 0.5)])
+    atoms = Atoms("OMnLiONiOMnO", scaled_positions=grid, cell=cell, pbc=True)
+    atoms.positions += np.random.default_rng(7).normal(0.0, 0.08, (8, 3))
+    atoms.positions[3] += 2.0 * cell[0] - cell[1]
+    return atoms
+
+
+def tilted_moments() -> NDArray[np.float64]:
+    moments = np.zeros((8, 3))
+    moments[1] = [1.0, -2.0, 3.0]
+    moments[4] = [0.0, 0.0, -1.3]
+    moments[6] = [-3.6, 0.4, 0.0]
+    return moments
+
+
+@pytest.mark.parametrize(
+    ("basis", "ranks"),
+    [
+        ([[1, 0, 0], [0, 1, 0], [0, 0, 1]], 1),
+        ([[4, 1, 0], [1, 0, 0], [-3, 5, 1]], 2),
+    ],
+    ids=["plain", "skewed-left-handed-2-ranks"],
+)
+def test_first_frame_is_the_structure_and_numbers_are_those_of_the_model(
+    heisenberg: list[Path], tmp_path: Path, basis: list[list[int]], ranks: int
+) -> None:
+    atoms, moments = crystal(), tilted_moments()
+    atoms.set_cell(np.array(basis) @ atoms.cell.array)
+    result = run_md(
+        atoms,
+        heisenberg,
+        out=tmp_path / "md",
+        moments=moments,
+        settings=MDSettings(ensemble="nve", steps=2, thermo_every=1, dump_every=1),
+        ranks=ranks,
+    )
+    assert result.n_frames == 3
+    first, middle, last = read(result.trajectory, ":")
+    assert first.get_chemical_symbols() == atoms.get_chemical_symbols()
+    np.testing.assert_allclose(first.positions, atoms.positions, atol=2e-8)
+    np.testing.assert_allclose(first.cell.array, atoms.cell.array, atol=1e-10)
+    is_magnetic = moments.any(axis=1)
+    for frame in (first, last):
+        energy, forces, magnetic = analytic(frame, moments)
+        assert frame.get_potential_energy() == pytest.approx(energy, abs=2e-6)
+        np.testing.assert_allclose(frame.get_forces(), forces, atol=2e-6)
+        np.testing.assert_allclose(frame.get_magnetic_moments(), moments, atol=1e-8)
+        found = frame.arrays["magnetic_forces"]
+        np.testing.assert_allclose(found[is_magnetic], magnetic[is_magnetic], atol=2e-6)
+        assert not found[~is_magnetic].any()
+    # exact in velocity Verlet: x(2) - x(0) = 2 dt v(1)
+    moved = last.positions - first.positions
+    np.testing.assert_allclose(moved, 2.0 * fs * middle.get_velocities(), atol=1e-7)
+    _check_deviation(tmp_path / "md" / "run.0.model_devi", moments)
+
+
+def _check_deviation(file: Path, moments: NDArray[np.float64]) -> None:
+    """The standard deviation of (x, 3x) is |x|: x is the exchange part of -dE/dm."""
+    names = file.read_text().splitlines()[0].lstrip("#").split()
+    first = dict(zip(names, np.loadtxt(file)[0], strict=True))
+    exchange = analytic(crystal(), moments)[2] + 2.0 * K * moments
+    largest = np.linalg.norm(exchange, axis=1).max()
+    assert first["max_devi_fm"] == pytest.approx(largest, rel=1e-5)
+
+
+LONG = MDSettings(
+    ensemble="nve", steps=300, timestep=0.5, restart_every=20, dump_every=20
+)
+
+
+def run_long(
+    model: Path, out: Path, *, stop: int | None = None, settings: MDSettings = LONG
+) -> tuple[MDResult, list[int]]:
+    """Run with a watcher; return the result and the steps it was told."""
+    steps: list[int] = []
+
+    def watch(step: int, total: int, thermo: dict[str, float]) -> None:
+        assert total == settings.steps
+        steps.append(step)
+        if stop is not None and step >= stop:
+            raise KeyboardInterrupt
+
+    result = run_md(
+        crystal(),
+        model,
+        out=out,
+        moments="Mn=3.8,Ni=-1.3",
+        settings=settings,
+        supercell=(1, 1, 2),
+        progress=watch,
+    )
+    return result, steps
+
+
+@pytest.fixture(scope="module")
+def whole(
+    heisenberg: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[MDResult, list[int]]:
+    """Return a run without interruption."""
+    return run_long(heisenberg[0], tmp_path_factory.mktemp("whole"))
+
+
+def test_nve_conserves_the_energy_and_holds_the_labels(
+    whole: tuple[MDResult, list[int]],
+) -> None:
+    result, steps = whole
+    assert steps == list(range(0, 301, 10))
+    table = np.genfromtxt(result.thermo, delimiter=",", names=True)
+    exchanged = np.ptp(table["potential_energy_eV"])
+    assert exchanged > 0.1
+    assert np.ptp(table["total_energy_eV"]) < 0.01 * exchanged
+    assert result.energy_drift is not None
+    assert abs(result.energy_drift) < 1.0
+    assert result.ns_per_day is not None
+    end = read(result.trajectory, "-1")
+    labels = 2 * [0, 3.8, 0, 0, -1.3, 0, 3.8, 0]
+    assert end.get_magnetic_moments() == pytest.approx(labels)
+    assert np.abs(end.get_momenta().sum(axis=0)).max() < 1e-6
+
+
+def test_interrupted_run_goes_on_and_finished_run_is_left_alone(
+    heisenberg: list[Path], whole: tuple[MDResult, list[int]], tmp_path: Path
+) -> None:
+    out = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        run_long(heisenberg[0], out, stop=60)
+    partial = read(out / "trajectory.extxyz", ":")
+    assert 1 < len(partial) <= 16
+    result, steps = run_long(heisenberg[0], out)
+    assert (out / "run.1.log").exists()
+    assert steps[0] >= 40
+    assert steps[-1] == 300
+    frames = read(result.trajectory, ":")
+    assert [frame.info["step"] for frame in frames] == list(range(0, 301, 20))
+    expected = read(whole[0].trajectory, "-1")
+    np.testing.assert_allclose(frames[-1].positions, expected.positions, atol=1e-6)
+    table = np.genfromtxt(result.thermo, delimiter=",", names=True)
+    assert table["step"].tolist() == list(range(0, 301, 10))
+    again, steps = run_long(heisenberg[0], out)
+    assert steps == []
+    assert again == result
+    longer = replace(LONG, steps=700)
+    with pytest.raises(ConfigError, match=r"steps 300 there, 700 now"):
+        run_long(heisenberg[0], out, settings=longer)
+
+
+def test_npt_with_a_frozen_model_changes_the_cell(
+    frozen_model: Path, tmp_path: Path
+) -> None:
+    settings = MDSettings(
+        ensemble="npt", pressure=1.0e4, steps=20, timestep=0.5, dump_every=10
+    )
+    result = run_md(
+        crystal(),
+        frozen_model,
+        out=tmp_path / "md",
+        moments="Mn=3.8,Ni=1.3",
+        settings=settings,
+    )
+    frames = read(result.trajectory, ":")
+    assert [frame.info["step"] for frame in frames] == [0, 10, 20]
+    volumes = [frame.get_volume() for frame in frames]
+    assert volumes[0] == pytest.approx(crystal().get_volume())
+    assert volumes[2] != pytest.approx(volumes[0], rel=1e-6)
+    table = np.genfromtxt(result.thermo, delimiter=",", names=True)
+    assert volumes[2] == pytest.approx(table["volume_A3"][-1])
+
+
+def test_failure_carries_the_error_line_of_lammps(tmp_path: Path) -> None:
+    model = tmp_path / "model.pth"
+    model.write_text("not a model")
+    atoms = crystal()
+    job = MDJob(
+        symbols=atoms.get_chemical_symbols(),
+        positions=atoms.positions,
+        cell=atoms.cell.array,
+        moments=tilted_moments(),
+        models=[model],
+    )
+    with pytest.raises(BackendError, match=r"LAMMPS failed: ERROR.*screen\.txt"):
+        run_job(job, tmp_path / "md")

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spin_dp.errors import ConfigError
+from spin_dp.lammps_interface import (
+    Deck,
+    MDSettings,
+    lammps_frame,
+    render_data,
+    render_deck,
+)
+
+
+def commands(text: str) -> dict[str, str]:
+    """Return the last argument string of each command, continuations joined."""
+    plain = "\n".join(line.split("#")[0].rstrip() for line in text.splitlines())
+    lines = plain.replace("&\n", "").splitlines()
+    pairs = (line.split(maxsplit=1) for line in lines if line)
+    return {name: " ".join(words.split()) for name, words in pairs}
+
+
+def deck(models: int = 1, restart: str | None = None, **settings: Any) -> str:
+    paths = [Path(f"/models/{number}.pth") for number in range(models)]
+    part = 0 if restart is None else 3
+    return render_deck(
+        Deck(
+            settings=MDSettings(**settings),
+            models=paths,
+            elements=["Li", "Ni", "O"],
+            restart=restart,
+            part=part,
+        )
+    )
+
+
+def test_new_run() -> None:
+    found = commands(deck(ensemble="nvt", temperature=450, steps=70, seed=9))
+    assert found["units"] == "metal"
+    assert found["atom_style"] == "spin"
+    assert found["read_data"] == "data.spin"
+    assert found["pair_style"] == "deepspin /models/0.pth"
+    assert found["pair_coeff"] == "* * Li Ni O"
+    assert found["compute"] == "moment all property/atom sp spx spy spz fmx fmy fmz"
+    assert found["timestep"] == "0.001"
+    assert found["velocity"] == "all create 450 9 mom yes rot no dist gaussian"
+    assert found["fix"] == "integrate all nvt temp 450 450 0.1"
+    assert found["run"] == "70 upto"
+    assert "sort id element Li Ni O" in found["dump_modify"]
+
+
+def test_resumed_run_reads_the_restart_file_and_keeps_the_velocities() -> None:
+    found = commands(deck(restart="restart.b"))
+    assert found["read_restart"] == "restart.b"
+    assert found["log"] == "run.3.log"
+    assert "run.3.lammpstrj" in found["dump"]
+    assert not {"read_data", "velocity", "units", "atom_style"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        ({"ensemble": "nve"}, "nve"),
+        (
+            {"ensemble": "npt", "timestep": 0.5},
+            "npt temp 300 300 0.05 tri 0 0 0.5 flip no",
+        ),
+        (
+            {"ensemble": "npt", "pressure": 200.0, "cell_change": "iso"},
+            "npt temp 300 300 0.1 iso 200 200 1 flip no",
+        ),
+    ],
+)
+def test_integrators(settings: dict[str, Any], fix: str) -> None:
+    found = commands(deck(**settings))
+    assert found["fix"] == f"integrate all {fix}"
+    assert found["thermo_style"].endswith("lx ly lz xy xz yz") == ("npt" in fix)
+
+
+def test_more_models_give_model_deviation() -> None:
+    text = deck(models=2, thermo_every=5, dump_every=5)
+    expected = "deepspin /models/0.pth /models/1.pth"
+    expected += " out_file run.0.model_devi out_freq 5"
+    assert commands(text)["pair_style"] == expected
+
+
+def test_start_at_rest_creates_no_velocities() -> None:
+    assert "velocity" not in commands(deck(ensemble="nve", temperature=0.0))
+
+
+def test_text_is_plain_ascii_and_says_that_moments_are_held() -> None:
+    text = deck(ensemble="npt", models=2)
+    assert text.isascii()
+    assert "every moment keeps its size" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ensemble": "nvp"}, r"unknown ensemble 'nvp'; did you mean"),
+        (
+            {"cell_change": "full"},
+            r"unknown cell change 'full'; known: aniso, iso, tri",
+        ),
+        ({"steps": 0}, r"steps: expected a positive integer, got 0"),
+        ({"timestep": float("nan")}, r"timestep: expected a positive number of fs"),
+        ({"temperature": -1.0}, r"temperature: expected a positive number of K"),
+        ({"temperature": 0.0}, r"temperature: expected a positive number of K"),
+        ({"pressure": 1.0}, r"pressure is for the npt ensemble, got ensemble 'nvt'"),
+        (
+            {"ensemble": "npt", "pressure": float("inf")},
+            r"pressure: expected a finite number of bar, got inf",
+        ),
+        ({"dump_every": 15}, r"multiple of thermo_every=10, got 15"),
+        ({"seed": 10**9}, r"seed: expected at most 900000000"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MDSettings(**settings)
+
+
+def test_data_file() -> None:
+    text = render_data(
+        ["O", "Mn", "O"],
+        np.array([[0.0, 0, 0], [1.5, 0, 0], [0, 2.5, 0]]),
+        np.array([[0.0, 0, 0], [3.0, 0, -4.0], [0, 0, 0.5]]),
+        lammps_frame(np.diag([3.0, 4.0, 5.0])),
+    )
+    head, atoms = text.split("Atoms # spin\n\n")
+    assert "3 atoms\n2 atom types\n" in head
+    assert "0.0 4 ylo yhi\n" in head
+    assert "1 15.999000  # O\n2 54.938044  # Mn\n" in head  # ASE's table of masses
+    rows = [[float(word) for word in line.split()] for line in atoms.splitlines()]
+    expected = """
+        1 1  0 0 0    0 0 1       0
+        2 2  1.5 0 0  0.6 0 -0.8  5
+        3 1  0 2.5 0  0 0 1       0.5
+    """
+    numbers = np.array(expected.split(), dtype=float).reshape(3, 9)
+    np.testing.assert_allclose(np.array(rows), numbers, atol=1e-15)
+    assert text.isascii()

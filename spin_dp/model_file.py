@@ -44,14 +44,14 @@ def read_model_info(path: str | Path) -> ModelInfo:
     DataError
         If there is no such file or it holds no frozen Deep Potential.
     """
-    import deepmd.pt  # noqa: F401  (operators of compressed models)
-    import torch
-
     path = Path(path)
     if not path.is_file():
         raise DataError(
             f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
         )
+    import deepmd.pt  # noqa: F401  (operators of compressed models)
+    import torch
+
     try:
         model = torch.jit.load(  # type: ignore[no-untyped-call]
             str(path), map_location="cpu"

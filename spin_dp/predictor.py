@@ -63,11 +63,10 @@ class SpinDP:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import deepmd.pt  # noqa: F401  (operators of compressed models)
-        import torch
-
         self.info = read_model_info(path)
         require_spin(self.info)
+        import torch
+
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = torch.jit.load(  # type: ignore[no-untyped-call]
             str(self.info.path), map_location=self._device

@@ -83,7 +83,7 @@ def rank_states(
     atoms = as_atoms(structure)
     names = _elements(atoms, model, elements)
     tried = {name: _levels(name, levels) for name in names}
-    patterns = _patterns(atoms, tried, max_patterns)
+    patterns = _patterns(_readable_moments(atoms, model), atoms, tried, max_patterns)
     found = model.evaluate(atoms, patterns)
     sites = [i for i, s in enumerate(atoms.get_chemical_symbols()) if s in tried]
     units = formula_units(atoms)
@@ -146,17 +146,18 @@ def order_name(moments: NDArray[np.float64]) -> str:
 
 def _elements(atoms: Atoms, model: SpinDP, elements: Sequence[str] | None) -> list[str]:
     present = set(atoms.get_chemical_symbols())
+    formula = atoms.get_chemical_formula()
     if elements is None:
         names = [name for name in model.spin_elements if name in present]
         if not names:
             raise ConfigError(
-                f"the structure {atoms.symbols} has none of the model's magnetic "
-                f"elements {model.spin_elements}; there is only one spin state."
+                f"the structure {formula} has none of the model's magnetic elements "
+                f"{', '.join(model.spin_elements)}; there is only one spin state."
             )
         return names
     for name in elements:
         if name not in present:
-            raise unknown(f"element of the structure {atoms.symbols}", name, present)
+            raise unknown(f"element of the structure {formula}", name, present)
         if name not in model.spin_elements:
             raise ConfigError(
                 f"{model.info.path} reads no moments of {name}; its magnetic elements "
@@ -177,12 +178,22 @@ def _levels(
     return tuple(sorted({abs(float(value)) for value in known[name]}, reverse=True))
 
 
+def _readable_moments(atoms: Atoms, model: SpinDP) -> NDArray[np.float64]:
+    """Return the structure's moments along z where the model reads them, else zero."""
+    own = structure_moments(atoms)
+    if own is None:
+        return np.zeros(len(atoms))
+    is_read = np.isin(atoms.get_chemical_symbols(), model.spin_elements)
+    return np.where(is_read, own[:, 2], 0.0)
+
+
 def _patterns(
-    atoms: Atoms, levels: Mapping[str, tuple[float, ...]], max_patterns: int
+    base: NDArray[np.float64],
+    atoms: Atoms,
+    levels: Mapping[str, tuple[float, ...]],
+    max_patterns: int,
 ) -> NDArray[np.float64]:
     """Return collinear patterns, (k, n), one of each pair under reversal."""
-    own = structure_moments(atoms)
-    base = np.zeros(len(atoms)) if own is None else own[:, 2].copy()
     symbols = atoms.get_chemical_symbols()
     sites = [i for i, name in enumerate(symbols) if name in levels]
     choices = [

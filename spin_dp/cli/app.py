@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,12 @@ from spin_dp.errors import SpinDPError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "DP_INTRA_OP_PARALLELISM_THREADS",
+    "DP_INTER_OP_PARALLELISM_THREADS",
+)
 
 app = typer.Typer(
     name="spin-dp",
@@ -68,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a :class:`spin_dp.errors.SpinDPError`, 2 wrong usage.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for name in _THREADS:  # deepmd-kit reads them when it starts, and asks for them
+        os.environ.setdefault(name, "1")
     try:
         app(args=arguments)  # leaves by SystemExit, also when all is well
     except SystemExit as leaving:

@@ -53,9 +53,14 @@ def states(
     """Rank the spin states of a structure by energy, at fixed positions."""
     from rich.console import Console
 
-    from spin_dp.structures import read_structure
+    from spin_dp.structures import read_structure, structure_moments
 
-    atoms = read_structure(structure).repeat(supercell)
+    atoms = read_structure(structure)
+    own = structure_moments(atoms)
+    if own is not None:  # a repeated cell keeps initial moments only
+        atoms.arrays.pop("initial_magmoms", None)
+        atoms.set_initial_magnetic_moments(own)
+    atoms = atoms.repeat(supercell)
     names = None if elements is None else _names(elements)
     sizes = None if not levels else dict(_level(word) for word in levels)
     with Console(stderr=True).status("loading the model and evaluating spin states"):
@@ -65,7 +70,7 @@ def states(
         table = rank_states(
             atoms, SpinDP(model), names, levels=sizes, max_patterns=max_patterns
         )
-    _print(table, str(atoms.symbols), top)
+    _print(table, str(atoms.get_chemical_formula()), top)
     if output is not None:
         part = output.with_name(f"{output.name}.part")
         table.drop(columns="pattern").to_csv(part, index=False)

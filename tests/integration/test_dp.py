@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Stock ``dp --pt`` on real frames: train, restart, init-model, freeze, test, compress."""
+"""Stock ``dp --pt`` on real frames: train, restart, freeze, test and compress."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spin_dp.data_tools import collect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +134,13 @@ def test_init_model_starts_from_the_weights(data, trained, tmp_path):
     content = json.loads((tmp_path / "input.json").read_text())
     content["learning_rate"] |= {"start_lr": 1e-12, "stop_lr": 1e-13}
     (tmp_path / "input.json").write_text(json.dumps(content))
-    dp(tmp_path, "train", "input.json", "--init-model", str(trained / "model.ckpt-4.pt"))
+    dp(
+        tmp_path,
+        "train",
+        "input.json",
+        "--init-model",
+        str(trained / "model.ckpt-4.pt"),
+    )
     before = torch.load(trained / "model.ckpt-4.pt", weights_only=True)["model"]
     after = torch.load(tmp_path / "model.ckpt-1.pt", weights_only=True)["model"]
     name = "model.Default.atomic_model.descriptor.core.tebd"
@@ -255,6 +262,7 @@ def test_descriptor_outside_its_model():
 
 def test_serialized_model_is_the_model(make_model):
     import torch
+
     from spin_dp.model.energy import SpinEnergyModel
 
     built = make_model()

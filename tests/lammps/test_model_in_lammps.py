@@ -9,6 +9,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
+
 from spin_dp import SpinDP
 from spin_dp.lammps_interface import MDSettings, lammps_command
 from spin_dp.md import run_md
@@ -110,7 +111,12 @@ def test_labels_come_back(runs, moments):
 def test_runs_where_spin_dp_is_not_installed(runs, path, atoms, moments, tmp_path):
     """lmp alone, with a spin_dp that may not be imported in the way."""
     run_md(
-        atoms, path, out=tmp_path / "md", moments=moments, settings=SETTINGS, dry_run=True
+        atoms,
+        path,
+        out=tmp_path / "md",
+        moments=moments,
+        settings=SETTINGS,
+        dry_run=True,
     )
     trap = tmp_path / "trap" / "spin_dp"
     trap.mkdir(parents=True)

@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from pymatgen.core import Lattice, Structure
+
 from spin_dp import SpinDP, SpinDPCalculator, rank_states
 from spin_dp.errors import ConfigError, DataError, ShapeError
 from spin_dp.states import order_name

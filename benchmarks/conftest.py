@@ -16,7 +16,7 @@ def pytest_terminal_summary(terminalreporter, config):
     session = getattr(config, "_benchmarksession", None)
     if session is None:
         return
-    groups = {}
+    groups: dict[str, dict[str, float]] = {}
     for bench in session.benchmarks:
         if not bench.stats.data:
             continue  # failed

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Data tools: read DFT outputs, name spin states, write deepmd-kit systems."""
 
+from spin_dp.data_tools.batches import merge_systems
 from spin_dp.data_tools.collect import CollectReport, collect
 from spin_dp.data_tools.extxyz import read_extxyz
 from spin_dp.data_tools.frame import Frame, Rejected
@@ -18,6 +19,7 @@ __all__ = [
     "SpinKey",
     "collect",
     "find_files",
+    "merge_systems",
     "read_extxyz",
     "read_file",
     "read_outcar",

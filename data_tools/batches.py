@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.errors import DataError
+from spin_dp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,8 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
     ------
     DataError
         If there is no system below ``root``, or their type maps differ.
+    ConfigError
+        If ``out`` holds anything but the result of an earlier merge.
     """
     folders = sorted(file.parent for file in root.rglob("type.raw"))
     if not folders:
@@ -58,6 +60,10 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
             )
         labels = tuple(sorted(file.stem for file in folder.glob("set.000/*.npy")))
         groups[len(_types(folder)), labels].append(folder)
+    if out.exists() and (not out.is_dir() or not _is_merged(out)):
+        raise ConfigError(
+            f"{out}: holds other things than merged systems; give a new folder."
+        )
     part = out.with_name(f"{out.name}.part")
     if part.exists():
         shutil.rmtree(part)
@@ -90,6 +96,13 @@ def _write(
     np.save(data / "real_atom_types.npy", np.concatenate(types))
     (folder / "type.raw").write_text("0\n" * n_atoms)
     (folder / "type_map.raw").write_text(type_map)
+
+
+def _is_merged(folder: Path) -> bool:
+    return all(
+        (item / "set.000" / "real_atom_types.npy").is_file()
+        for item in folder.iterdir()
+    )
 
 
 def _types(folder: Path) -> npt.NDArray[np.int32]:

@@ -76,10 +76,13 @@ def model() -> SpinEnergyModel:
 
 
 @pytest.fixture(scope="session")
-def frozen_model(model: SpinEnergyModel, tmp_path_factory: Any) -> Path:
+def frozen_model(
+    model: SpinEnergyModel, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Return the path of that model as ``dp --pt freeze`` writes it."""
     import torch
 
-    path = Path(tmp_path_factory.mktemp("frozen")) / "model.pth"
-    torch.jit.save(torch.jit.script(model), path)
+    path = tmp_path_factory.mktemp("frozen") / "model.pth"
+    script: Any = torch.jit.script
+    torch.jit.save(script(model), path)
     return path

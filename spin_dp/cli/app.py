@@ -13,6 +13,7 @@ import typer
 from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
 from spin_dp.cli.md import md
+from spin_dp.cli.merge import merge
 from spin_dp.cli.states import states
 from spin_dp.errors import SpinDPError
 
@@ -58,6 +59,7 @@ def _root(
 app.command("collect")(collect)
 app.command("demo")(demo)
 app.command("md")(md)
+app.command("merge")(merge)
 app.command("states")(states)
 
 

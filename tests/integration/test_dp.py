@@ -34,7 +34,7 @@ def dp(folder: Path, *arguments: str, expect: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dp") / "data"
     source = ROOT / "examples" / "gpaw" / "LiMnO2_4.extxyz"
     collect([source], out, type_map=TYPE_MAP, stationary_moments=True)
@@ -87,7 +87,7 @@ def input_json(data: Path, folder: Path, steps: int, **model) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory) -> Path:
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("train")
     input_json(data, folder, 4)
     dp(folder, "train", "input.json")

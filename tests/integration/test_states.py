@@ -14,7 +14,7 @@ STRUCTURE = Path(__file__).resolve().parents[2] / "examples/gpaw/LiMnO2_8.extxyz
 
 
 @pytest.fixture(scope="module")
-def blind_model(tmp_path_factory) -> Path:
+def blind_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a frozen stock model without spin."""
     import torch
     from deepmd.pt.model.model import get_model

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin-dp merge``: systems that fill training batches across spin states."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import Annotated
+
+import typer
+
+
+def merge(
+    systems: Annotated[
+        Path, typer.Argument(help="Folder with deepmd-kit systems at any depth.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Output folder.", show_default=False
+        ),
+    ],
+) -> None:
+    """Merge systems so that a training batch holds many spin states.
+
+    deepmd-kit draws a batch from one system. The merged mixed_type systems, one for
+    each number of atoms and set of labels, hold the same frames; train on them.
+    """
+    from spin_dp.data_tools import merge_systems
+
+    for folder in merge_systems(systems, output):
+        print(folder)

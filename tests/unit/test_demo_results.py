@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Tables, pictures and the summary from frames whose scores are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spin_dp.cli.app import main
+from spin_dp.demo import evaluate, ladder, plots, summary
+from spin_dp.demo.pipeline import DemoSettings, run_demo
+from spin_dp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODELS = ("spin_aware", "spin_blind")
+
+
+@pytest.fixture
+def frames() -> pd.DataFrame:
+    """Two geometries, one with a solution found twice; the blind model averages."""
+    table = pd.DataFrame(
+        {
+            "system": "validation/x",
+            "index": np.arange(5),
+            "formula": ["CoO2", "CoO2", "CoO2", "LiMnO2", "LiMnO2"],
+            "geometry": ["CoO2-0", "CoO2-0", "CoO2-0", "LiMnO2-0", "LiMnO2-0"],
+            "key": ["Co[0]", "Co[+3]", "Co[0]", "Mn[+4]", "Mn[0]"],
+            "metal": ["Co", "Co", "Co", "Mn", "Mn"],
+            "moment": [0.0, 3.1, 0.0, 3.7, 0.0],
+            "natoms": [3, 3, 3, 4, 4],
+            "energy": [-18.0, -17.4, -17.999, -26.0, -24.0],
+            "force_rms": 0.5,
+        }
+    )
+    table["energy_spin_aware"] = table["energy"] + [0.03, -0.03, 0.03, 0.04, 0.0]
+    table["energy_spin_blind"] = [-17.8, -17.8, -17.8, -25.0, -25.0]
+    table["force_error_spin_aware"] = 0.1
+    table["force_error_spin_blind"] = 0.4
+    return table
+
+
+def test_scores(frames: pd.DataFrame) -> None:
+    aware = evaluate.score(frames, "spin_aware")
+    assert (aware.frames, aware.pairs, aware.ordered_pairs) == (5, 3, 3)
+    assert aware.energy == pytest.approx(1000 * np.sqrt(4 * 0.01**2 / 5))
+    assert aware.force == pytest.approx(100.0)
+    assert aware.gap == pytest.approx(1000 * np.sqrt((2 * 0.06**2 + 0.04**2) / 3))
+    assert aware.order == 1.0
+    assert evaluate.score(frames, "spin_blind").order == 0.0
+
+
+def test_tables_by_state_and_composition(frames: pd.DataFrame) -> None:
+    states = evaluate.per_state(frames, MODELS).set_index(["formula", "key"])
+    assert states.loc[("CoO2", "Co[0]"), "frames"] == 2
+    assert states.loc[("LiMnO2", "Mn[0]"), "energy_spin_blind"] == pytest.approx(250.0)
+    formulas = evaluate.per_formula(frames, MODELS).set_index("formula")
+    assert list(formulas.index) == ["CoO2", "LiMnO2", "all"]
+    assert formulas.loc["LiMnO2", "gap_spin_blind"] == pytest.approx(2000.0)
+
+
+def test_ladder_has_each_solution_once(frames: pd.DataFrame) -> None:
+    assert ladder.choose_geometries(frames, 8) == ["CoO2-0", "LiMnO2-0"]
+    levels = ladder.levels(frames, "CoO2-0", "spin_aware")
+    assert [level.key for level in levels] == ["Co[0]", "Co[+3]"]
+    assert levels[1].reference == pytest.approx(0.6)
+    assert levels[1].predicted == pytest.approx(0.54)
+
+
+def is_png(path: Path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG") and not list(
+        path.parent.glob(".*.part")
+    )
+
+
+def test_pictures_are_drawn(frames: pd.DataFrame, tmp_path: Path) -> None:
+    scores = {name: evaluate.score(frames, name) for name in MODELS}
+    assert is_png(plots.plot_parity(tmp_path / "a.png", frames, frames, scores))
+    assert is_png(ladder.plot_spin_states(tmp_path / "b.png", frames, MODELS))
+    steps = np.arange(1, 50)
+    curves = {
+        "spin_aware": pd.DataFrame(
+            {"step": steps, "rmse_e_val": 1 / steps, "rmse_fr_val": 2 / steps}
+        ),
+        "spin_blind": pd.DataFrame(
+            {"step": steps, "rmse_e_val": 1 / steps, "rmse_f_val": 2 / steps}
+        ),
+    }
+    assert is_png(plots.plot_learning_curves(tmp_path / "c.png", curves))
+    thermo = pd.DataFrame(
+        {
+            "time_ps": steps * 0.01,
+            "temperature_K": 300.0 + np.sin(steps),
+            "potential_energy_eV": -600.0 + 0.1 * np.sin(steps),
+            "total_energy_eV": -596.0 + 0.01 * np.sin(steps),
+        }
+    )
+    drawn = plots.plot_md(tmp_path / "d.png", thermo, temperature=300.0, atoms=96)
+    assert is_png(drawn)
+
+
+def test_drawing_leaves_matplotlib_as_it_was(
+    frames: pd.DataFrame, tmp_path: Path
+) -> None:
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    ladder.plot_spin_states(tmp_path / "b.png", frames, MODELS)
+    assert dict(mpl.rcParams) == before
+
+
+def test_summary_says_both_models_and_their_ratio(frames: pd.DataFrame) -> None:
+    scores = {name: evaluate.score(frames, name) for name in MODELS}
+    table = summary.score_table(scores)
+    assert "| force RMSE, meV/Å | 100 | 400 | 0.25 |" in table
+    assert "| right order, % of 3 pairs | 100 | 0 |  |" in table
+
+
+def test_numbers_that_are_missing_are_dashes() -> None:
+    table = pd.DataFrame(
+        {"key": ["a", "b"], "value": [1.25, float("nan")], "n": [1, 2]}
+    )
+    lines = summary.frame_table(table, digits=2).splitlines()
+    assert lines[2:] == ["| a | 1.25 | 1 |", "| b | - | 2 |"]
+
+
+def test_settings_of_the_training_are_unfolded() -> None:
+    table = summary.settings_table(DemoSettings())
+    assert "| md_steps | 2000 |" in table
+    assert "| training.cutoff | 5.0 |" in table
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    (source / "a.extxyz").touch()
+    out.mkdir()
+    (out / "thesis.tex").touch()
+    for fresh in (False, True):
+        with pytest.raises(ConfigError, match=r"out: holds other things \(thesis"):
+            run_demo(source, out, fresh=fresh)
+    assert [item.name for item in out.iterdir()] == ["thesis.tex"]
+
+
+def test_without_frames_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected the reference frames .* --data"):
+        run_demo(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_command_says_what_is_wrong_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["demo", "-o", str(tmp_path / "out"), "--data", str(tmp_path)])
+    assert code == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 MB = 1_000_000
 SPDX = "# SPDX-License-Identifier: LGPL-3.0-or-later"
 # Built from parts: this file is looked at as well.
-MACHINE_PATH = re.compile(
-    r"(?<![\w.~-])/(?:" + "|".join(["work", "root", "home"]) + r")/"
-)
+_ROOTS = "|".join(["work", "root", "home"])
+MACHINE_PATH = re.compile(rf"(?<![\w.~-])/(?:{_ROOTS})/")
 
 
 def test_pattern_of_machine_paths() -> None:

@@ -186,6 +186,17 @@ def test_ranking_finds_the_lowest_of_all_patterns(potential, cell):
     assert table["energy"].is_monotonic_increasing
 
 
+def test_moments_that_the_model_does_not_read_do_not_double_the_states(potential, cell):
+    """DFT leaves small moments on oxygen; reversal still makes the same state."""
+    levels = {"Mn": [3.7], "Ni": [1.3]}
+    plain = rank_states(cell, potential, levels=levels)
+    is_oxygen = cell.numbers == 8
+    cell.set_initial_magnetic_moments(np.where(is_oxygen, 0.07, 0.0))
+    again = rank_states(cell, potential, levels=levels)
+    assert again["degeneracy"].sum() == plain["degeneracy"].sum() == 2**4 / 2
+    np.testing.assert_allclose(again["energy"], plain["energy"], rtol=1e-13)
+
+
 def test_ranking_per_formula_unit_is_extensive(potential, cell):
     levels = {"Mn": [3.7]}
     small = rank_states(cell, potential, ["Mn"], levels=levels)

@@ -42,8 +42,8 @@ class TrainingSettings:
     steps: int = 4000
     batch_size: str = "auto:32"
     seed: int = 1
-    start_lr: float = 5e-3
-    stop_lr: float = 2e-5
+    start_lr: float = 2e-2
+    stop_lr: float = 1e-4
     energy: tuple[float, float] = (1.0, 20.0)
     force: tuple[float, float] = (20.0, 2.0)
     magnetic_force: tuple[float, float] = (1.0, 1.0)

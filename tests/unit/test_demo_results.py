@@ -158,3 +158,17 @@ def test_command_says_what_is_wrong_in_one_line(
     code = main(["demo", "-o", str(tmp_path / "out"), "--data", str(tmp_path)])
     assert code == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("hottest", "usable"), [(420.0, True), (900.0, False)])
+def test_summary_admits_a_runaway(hottest: float, usable: bool) -> None:
+    thermo = pd.DataFrame(
+        {
+            "time_ps": [0.0, 0.5, 1.0, 1.5],
+            "temperature_K": [300.0, hottest, 310.0, 290.0],
+            "potential_energy_eV": [-600.0, -599.0, -599.5, -599.4],
+        }
+    )
+    text = summary._md_text(thermo, 300.0, 96)
+    assert "temperature 300 ± 14 K" in text
+    assert ("not usable" not in text) is usable

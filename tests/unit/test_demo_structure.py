@@ -42,14 +42,6 @@ def test_metals_sit_in_octahedra() -> None:
     assert lithium[:, 6].min() > 3.0
 
 
-def test_space_group_is_that_of_the_layered_oxides() -> None:
-    import spglib
-
-    atoms = layered_linio2((1, 1, 1))
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    assert "R-3m" in spglib.get_spacegroup(cell, symprec=1e-4)
-
-
 def test_rows_alternate_within_layers() -> None:
     atoms = layered_linio2((3, 2, 1))
     moments = striped_moments(atoms, "Ni", 1.2)

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from spin_dp.data_tools import manifest as tables
 from spin_dp.data_tools.elements import is_element, type_order
 from spin_dp.data_tools.frame import Frame, Rejected, reject
@@ -129,7 +131,7 @@ def collect(
     """
     out = Path(out)
     _check_type_map(type_map)
-    draw_validation([], [], validation, seed)
+    draw_validation([], [], [], validation, seed)
     arguments: dict[str, object] = {
         "sources": [str(Path(source).absolute()) for source in sources],
         "type_map": None if type_map is None else list(type_map),
@@ -244,7 +246,11 @@ def _decide(
     """Name geometry, split, key and system of each kept frame."""
     geometries = number_geometries(frames)
     held_out = draw_validation(
-        [f.formula for f in frames], geometries, validation, seed
+        [f.formula for f in frames],
+        geometries,
+        [float(np.linalg.norm(f.forces, axis=1).max()) for f in frames],
+        validation,
+        seed,
     )
     counts: dict[str, int] = defaultdict(int)
     entries = []

@@ -45,14 +45,24 @@ def number_geometries(frames: Sequence[Frame]) -> list[str]:
 
 
 def draw_validation(
-    formulas: Sequence[str], geometries: Sequence[str], fraction: float, seed: int
+    formulas: Sequence[str],
+    geometries: Sequence[str],
+    largest_forces: Sequence[float],
+    fraction: float,
+    seed: int,
 ) -> list[bool]:
-    """Choose the validation frames.
+    """Choose the validation frames: random whole geometries of each composition.
+
+    The geometry with the largest force of a composition is never drawn. A model needs
+    it more than a test does: without it, training data end before validation data
+    begin, and the test measures extrapolation.
 
     Parameters
     ----------
     formulas, geometries
         Composition and geometry of each frame, (nf,).
+    largest_forces
+        Largest force on an atom of each frame, (nf,), eV/Å.
     fraction
         Share of the geometries of each composition, 0 to below 1. A composition with
         three geometries or more gives at least one; one with fewer gives none.
@@ -73,16 +83,20 @@ def draw_validation(
         raise ConfigError(
             f"the validation fraction must be at least 0 and below 1, got {fraction}"
         )
-    members: dict[str, list[str]] = defaultdict(list)
-    for formula, geometry in zip(formulas, geometries, strict=True):
-        if geometry not in members[formula]:
-            members[formula].append(geometry)
+    members: dict[str, dict[str, float]] = defaultdict(dict)
+    for formula, geometry, force in zip(
+        formulas, geometries, largest_forces, strict=True
+    ):
+        largest = members[formula].get(geometry, 0.0)
+        members[formula][geometry] = max(largest, force)
     chosen: set[str] = set()
     for formula in sorted(members):
-        names = members[formula]
+        names = list(members[formula])
+        kept = max(names, key=members[formula].__getitem__)
         rng = np.random.default_rng([seed, zlib.crc32(formula.encode())])
         order = rng.permutation(len(names))  # does not depend on other compositions
-        chosen.update(names[i] for i in order[: _share(len(names), fraction)])
+        drawn = [names[i] for i in order if names[i] != kept]
+        chosen.update(drawn[: _share(len(names), fraction)])
     return [geometry in chosen for geometry in geometries]
 
 

@@ -89,4 +89,7 @@ def lammps_environment() -> dict[str, str]:
     environment = dict(os.environ)
     for name in _THREADS:
         environment.setdefault(name, "1")
+    # glibc hands large blocks back to the system at once: page faults in every step.
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", "1000000000")
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", "2000000000")
     return environment

@@ -39,7 +39,7 @@ class TrainingSettings:
         Widths of the fitting net.
     """
 
-    steps: int = 4000
+    steps: int = 3500
     batch_size: str = "auto:32"
     seed: int = 1
     start_lr: float = 2e-2

@@ -30,7 +30,9 @@ def collect(
     validation: Annotated[
         float,
         typer.Option(
-            metavar="FRACTION", help="Share of the geometries kept for validation."
+            metavar="FRACTION",
+            help="Share of the geometries of each composition kept for validation; the "
+            "one with the largest force stays in training.",
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the validation draw.")] = 0,

@@ -21,7 +21,8 @@ _NOTES = """\
 Energy errors are root mean squares over frames, force errors over components. The
 spin gap is the energy difference of two frames of one geometry in different states;
 a model that sees no moments predicts zero for it. Order counts pairs whose DFT
-energies differ by more than 20 meV per cell."""
+energies differ by more than 20 meV per cell. Held out are random geometries of each
+composition with all their states, but never the one with the largest force."""
 
 _RUNAWAY = 2.0
 """An MD run hotter than this multiple of its thermostat has run away."""

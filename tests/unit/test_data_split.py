@@ -101,7 +101,9 @@ def test_repeated_runs_of_one_structure_are_one_geometry(vasp_data: Path) -> Non
 
 def drawn(n_geometries: int, fraction: float, seed: int = 0) -> list[str]:
     names = [f"A-{i}" for i in range(n_geometries) for _ in range(2)]
-    flags = draw_validation(["A"] * len(names), names, fraction, seed)
+    flags = draw_validation(
+        ["A"] * len(names), names, [1.0] * len(names), fraction, seed
+    )
     return sorted({name for name, flag in zip(names, flags, strict=True) if flag})
 
 
@@ -119,12 +121,22 @@ def test_draw_depends_on_the_seed_and_on_nothing_else() -> None:
     assert drawn(30, 0.3, seed=1) == drawn(30, 0.3, seed=1)
     assert drawn(30, 0.3, seed=1) != drawn(30, 0.3, seed=2)
     names = [f"A-{i}" for i in range(30)]
-    alone = draw_validation(["A"] * 30, names, 0.3, 1)
-    mixed = draw_validation(["A"] * 30 + ["B"], [*names, "B-0"], 0.3, 1)
+    alone = draw_validation(["A"] * 30, names, [1.0] * 30, 0.3, 1)
+    mixed = draw_validation(["A"] * 30 + ["B"], [*names, "B-0"], [1.0] * 31, 0.3, 1)
     assert mixed[:30] == alone
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_geometry_with_the_largest_force_stays_in_training(seed: int) -> None:
+    names = ["A-0", "A-1", "A-1", "A-2", "A-3"]
+    forces = [2.0, 0.1, 9.0, 8.0, 1.0]  # the second frame of A-1 counts for both
+    flags = draw_validation(["A"] * 5, names, forces, 0.5, seed)
+    assert not flags[1]
+    assert not flags[2]
+    assert sum(flags) == 2
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_impossible_fraction_is_refused(fraction: float) -> None:
     with pytest.raises(ConfigError, match="at least 0 and below 1"):
-        draw_validation(["A"], ["A-0"], fraction, 0)
+        draw_validation(["A"], ["A-0"], [1.0], fraction, 0)

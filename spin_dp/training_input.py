@@ -55,7 +55,7 @@ class TrainingSettings:
     type_embedding: int = 8
     pair_neuron: tuple[int, ...] = (16,)
     spin_neuron: tuple[int, ...] = (8, 16)
-    spin_axis_neuron: int = 4
+    spin_axis_neuron: int = 8
     fitting_neuron: tuple[int, ...] = (64, 64)
     precision: str = "float64"
 

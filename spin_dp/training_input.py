@@ -39,11 +39,11 @@ class TrainingSettings:
         Widths of the fitting net.
     """
 
-    steps: int = 3500
+    steps: int = 4200
     batch_size: str = "auto:32"
     seed: int = 1
     start_lr: float = 2e-2
-    stop_lr: float = 1e-4
+    stop_lr: float = 1e-5
     energy: tuple[float, float] = (1.0, 20.0)
     force: tuple[float, float] = (20.0, 2.0)
     magnetic_force: tuple[float, float] = (1.0, 1.0)

@@ -27,6 +27,11 @@ from spin_dp.descriptors import compact_neighbours, edge_vectors
 from spin_dp.errors import ConfigError
 from spin_dp.model.atomic import SpinAtomicModel
 from spin_dp.model.build import model_parts
+from spin_dp.model.derivatives import (
+    fold_ghosts,
+    forces_from_edges,
+    virials_from_edges,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,11 +142,11 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             "virial": lower["virial"],
             "mask": lower["mask"],
             "mask_mag": self._is_magnetic(atype),
-            "force": _fold(lower["force"], mapping, nloc),
-            "force_mag": _fold(lower["force_mag"], mapping, nloc),
+            "force": fold_ghosts(lower["force"], mapping, nloc),
+            "force_mag": fold_ghosts(lower["force_mag"], mapping, nloc),
         }
         if do_atomic_virial:
-            result["atom_virial"] = _fold(lower["atom_virial"], mapping, nloc)
+            result["atom_virial"] = fold_ghosts(lower["atom_virial"], mapping, nloc)
         return result
 
     @torch.jit.export
@@ -240,7 +245,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             ``force`` and ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9) and, if
             asked for, ``atom_virial`` (nf, nall, 9).
         """
-        nf, nall = atype.shape
+        nall = atype.shape[1]
         nlist = self.atomic_model.exclude_pairs(nlist, atype)
         edges = edge_vectors(coord.to(torch.float64), nlist, self.get_rcut()).detach()
         edges.requires_grad_(True)
@@ -259,25 +264,15 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         edge_slope, moment_slope = slopes[0], slopes[1]
         assert edge_slope is not None
         assert moment_slope is not None
-        index = nlist.clamp(min=0).flatten(1).unsqueeze(-1)
-        force = torch.zeros_like(coord, dtype=torch.float64).scatter_add(
-            1, index.expand(-1, -1, 3), -edge_slope.flatten(1, 2)
-        )
-        own = edge_slope.sum(2)
-        force = force + torch.nn.functional.pad(own, [0, 0, 0, nall - own.shape[1]])
         result = {
             "energy": energy,
             "atom_energy": atomic["energy"],
             "mask": atomic["mask"],
-            "force": force,
+            "force": forces_from_edges(edge_slope, nlist, nall),
             "force_mag": -moment_slope,
         }
         if do_atomic_virial:
-            pair = -edge_slope.unsqueeze(-1) * edges.unsqueeze(-2)
-            zero = torch.zeros([nf, nall, 9], dtype=pair.dtype, device=pair.device)
-            atom_virial = zero.scatter_add(
-                1, index.expand(-1, -1, 9), pair.flatten(3).flatten(1, 2)
-            )
+            atom_virial = virials_from_edges(edge_slope, edges, nlist, nall)
             result["atom_virial"] = atom_virial
             result["virial"] = atom_virial.sum(1)
         else:
@@ -403,10 +398,3 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             atomic_model_=SpinAtomicModel.deserialize(data["atomic_model"]),
             spin=Spin.deserialize(data["spin"]),
         )
-
-
-def _fold(values: torch.Tensor, mapping: torch.Tensor, nloc: int) -> torch.Tensor:
-    """Add what stands at ghost atoms to the atoms they are images of."""
-    nf, _, width = values.shape
-    zero = torch.zeros([nf, nloc, width], dtype=values.dtype, device=values.device)
-    return zero.scatter_add(1, mapping.unsqueeze(-1).expand(-1, -1, width), values)

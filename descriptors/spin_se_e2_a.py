@@ -228,6 +228,25 @@ class SpinDescriptor(torch.nn.Module):
         weight = radial_weight(distance, self.rcut_smth, self.rcut)
         return torch.cat([weight, weight * edges / distance], dim=-1) * self.row_scale
 
+    def scaled_moments(
+        self, moments: torch.Tensor, types: torch.Tensor
+    ) -> torch.Tensor:
+        """Return moments in units of their type's, zero for types without spin.
+
+        Parameters
+        ----------
+        moments
+            Moments, (..., 3), μB, in float64.
+        types
+            Types, (...).
+
+        Returns
+        -------
+        torch.Tensor
+            Scaled moments, (..., 3), dimensionless, in the precision of the nets.
+        """
+        return (moments * self.moment_gain[types].unsqueeze(-1)).to(self.dtype)
+
     def dressing(
         self,
         type_i: torch.Tensor,
@@ -323,10 +342,9 @@ class SpinDescriptor(torch.nn.Module):
         torch.Tensor
             D, (nf, nloc, dim_out).
         """
-        # Geometry in float64, nets in their own precision.
         rows = self.rows(edges).to(self.dtype)
-        own = (moments_i * self.moment_gain[type_i].unsqueeze(-1)).to(self.dtype)
-        other = (moments_ij * self.moment_gain[type_ij].unsqueeze(-1)).to(self.dtype)
+        own = self.scaled_moments(moments_i, type_i)
+        other = self.scaled_moments(moments_ij, type_ij)
         weight = rows[:, :, :, :1]
         dressing, spin_dressing = self.dressing(type_i, type_ij, own, other)
         real = self.radial(weight) * (1.0 + dressing)

@@ -142,8 +142,8 @@ class TabulatedSpinDescriptor(torch.nn.Module):
         nf, nloc = type_i.shape
         net = self.net
         rows = net.rows(edges).to(self.dtype)
-        own = (moments_i * net.moment_gain[type_i].unsqueeze(-1)).to(self.dtype)
-        other = (moments_ij * net.moment_gain[type_ij].unsqueeze(-1)).to(self.dtype)
+        own = net.scaled_moments(moments_i, type_i)
+        other = net.scaled_moments(moments_ij, type_ij)
         weight = rows[:, :, :, :1]
         dressing, spin_dressing = net.dressing(type_i, type_ij, own, other)
         real = self._sum(self.table, weight, rows, dressing).view(

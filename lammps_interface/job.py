@@ -10,10 +10,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from spin_dp.errors import BackendError, ConfigError
+from spin_dp.files import write_text
 from spin_dp.lammps_interface.cell import Array, lammps_frame
 from spin_dp.lammps_interface.data_file import element_types, render_data
 from spin_dp.lammps_interface.deck import DATA_FILE, Deck, render_deck
-from spin_dp.lammps_interface.files import write_text
 from spin_dp.lammps_interface.program import lammps_command
 from spin_dp.lammps_interface.run import run_lammps
 from spin_dp.lammps_interface.settings import MDSettings

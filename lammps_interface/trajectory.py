@@ -13,8 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 
 from spin_dp.errors import DataError
+from spin_dp.files import replacing
 from spin_dp.lammps_interface.deck import SPIN_COLUMNS
-from spin_dp.lammps_interface.files import replacing
 from spin_dp.units import HBAR_EV_PS
 
 if TYPE_CHECKING:

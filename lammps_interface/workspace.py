@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.files import write_text
 from spin_dp.lammps_interface.deck import RESTART_FILES
-from spin_dp.lammps_interface.files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spin_dp.errors import ConfigError, DataError
 
@@ -27,17 +28,24 @@ class ModelInfo:
 
 
 def read_model_info(path: str | Path) -> ModelInfo:
-    """Read the self-description of a frozen model.
+    """Read the self-description of a frozen model; see :func:`load_frozen`."""
+    return load_frozen(path)[1]
+
+
+def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
+    """Load a frozen model with its self-description.
 
     Parameters
     ----------
     path
         A ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``.
+    device
+        Where its weights go.
 
     Returns
     -------
-    ModelInfo
-        Elements, magnetic elements and cutoff.
+    tuple
+        The TorchScript module; elements, magnetic elements and cutoff.
 
     Raises
     ------
@@ -54,7 +62,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
 
     try:
         model = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(path), map_location="cpu"
+            str(path), map_location=device
         )
         type_map = list(model.get_type_map())
         cutoff = float(model.get_rcut())
@@ -68,7 +76,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
         use_spin = list(model.get_use_spin())
     else:
         use_spin = [has_spin] * len(type_map)
-    return ModelInfo(path, type_map, use_spin, cutoff, has_spin)
+    return model, ModelInfo(path, type_map, use_spin, cutoff, has_spin)
 
 
 def require_spin(info: ModelInfo) -> None:

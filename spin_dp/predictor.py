@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.errors import BackendError, ConfigError, ShapeError, unknown
-from spin_dp.model_file import read_model_info, require_spin
+from spin_dp.model_file import load_frozen, require_spin
 from spin_dp.structures import as_atoms, moment_vectors, structure_moments
 
 if TYPE_CHECKING:
@@ -63,14 +63,11 @@ class SpinDP:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.info = read_model_info(path)
-        require_spin(self.info)
         import torch
 
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(self.info.path), map_location=self._device
-        )
+        self._model, self.info = load_frozen(path, self._device)
+        require_spin(self.info)
         self._model.eval()
 
     @property

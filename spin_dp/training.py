@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Train, freeze and test models by stock ``dp --pt``, with progress and resume.
+"""Train and freeze models by stock ``dp --pt``, with progress and resume.
 
 Everything dp reads and writes stays in the folder of ``input.json``, so that a run
 can be repeated or continued there by hand.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -143,37 +142,6 @@ def freeze(checkpoint: Path, output: Path, *, threads: int = 1) -> Path:
     _dp("freeze", "-c", str(checkpoint), "-o", str(part), threads=threads)
     part.replace(output)
     return output
-
-
-def held_out_errors(
-    model: Path, systems: Path, *, threads: int = 1
-) -> dict[str, float]:
-    """Return what ``dp --pt test`` measures over all frames of a folder.
-
-    Parameters
-    ----------
-    model
-        A frozen model.
-    systems
-        Folder with deepmd systems at any depth.
-    threads
-        Threads of the process.
-
-    Returns
-    -------
-    dict
-        Weighted averages by dp's own names, such as ``"Energy RMSE/Natoms"`` (eV)
-        and ``"Force RMSE"`` (eV/Å).
-    """
-    text = _dp("test", "-m", str(model), "-s", str(systems), "-n", "0", threads=threads)
-    average = text.rpartition("weighted average of errors")[2]
-    found = re.findall(r"INFO\s+([A-Z][\w /]+?)\s*: (\S+) (?:eV|$)", average, re.M)
-    if not found:
-        raise BackendError(
-            f"dp test on {systems}: expected a weighted average of errors in its "
-            f"output, found none. Its last lines:\n{_tail(text)}"
-        )
-    return {re.sub(r"\s+", " ", name): float(value) for name, value in found}
 
 
 def read_learning_curve(path: Path) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,7 +138,7 @@ def write_input(
         },
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
     return path
 
 
@@ -196,12 +197,7 @@ def _systems(data: Path, relative_to: Path, batch_size: str) -> dict[str, Any]:
             f"{data}: expected deepmd systems (folders with type.raw), found none. "
             "Collect frames into it first."
         )
-    frames = [
-        sum(
-            len(np.load(file, mmap_mode="r")) for file in folder.glob("set.*/coord.npy")
-        )
-        for folder in folders
-    ]
+    frames = [_count_frames(folder) for folder in folders]
     here = relative_to.resolve()
     return {
         "systems": [os.path.relpath(folder.resolve(), here) for folder in folders],
@@ -213,9 +209,3 @@ def _systems(data: Path, relative_to: Path, batch_size: str) -> dict[str, Any]:
 def _count_frames(system: Path) -> int:
     files = system.glob("set.*/coord.npy")
     return sum(len(np.load(file, mmap_mode="r")) for file in files)
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)

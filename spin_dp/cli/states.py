@@ -53,6 +53,7 @@ def states(
     """Rank the spin states of a structure by energy, at fixed positions."""
     from rich.console import Console
 
+    from spin_dp.files import replacing
     from spin_dp.structures import read_structure, structure_moments
 
     atoms = read_structure(structure)
@@ -72,9 +73,8 @@ def states(
         )
     _print(table, str(atoms.get_chemical_formula()), top)
     if output is not None:
-        part = output.with_name(f"{output.name}.part")
-        table.drop(columns="pattern").to_csv(part, index=False)
-        part.replace(output)
+        with replacing(output) as temporary:
+            table.drop(columns="pattern").to_csv(temporary, index=False)
         print(f"all {len(table)} states: {output}")
 
 

@@ -19,6 +19,7 @@ from spin_dp.demo.ranking import rank_held_out
 from spin_dp.demo.stages import STATE, Silent, Stage, run_stages
 from spin_dp.demo.structure import label_of, layered_linio2, striped_moments
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.files import write_text
 from spin_dp.training import read_learning_curve, train_together
 from spin_dp.training_input import TrainingSettings, write_input
 
@@ -316,9 +317,7 @@ class _Demo:
             seconds={stage.title: seconds[stage.name] for stage in self.stages()},
         )
         path = self.out / "summary.md"
-        part = path.with_name(".summary.md.part")
-        part.write_text(text)
-        part.replace(path)
+        write_text(path, text)
         return path
 
 

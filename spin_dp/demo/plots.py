@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from spin_dp.demo.metrics import MEV_PER_EV
+from spin_dp.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -282,7 +283,6 @@ def style(axis: Axes) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, complete or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, dpi=DPI, format="png")
-    part.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png")
     return path

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from spin_dp.errors import ConfigError
+from spin_dp.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,9 +166,7 @@ def _record(
 ) -> None:
     state = read_state(folder)
     state[name] = {"digest": digest, "done": done, "seconds": round(seconds, 2)}
-    part = folder / f".{STATE}.part"
-    part.write_text(json.dumps(state, indent=2) + "\n")
-    part.replace(folder / STATE)
+    write_text(folder / STATE, json.dumps(state, indent=2) + "\n")
 
 
 def _clear(paths: Sequence[Path]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from deepmd.dpmodel import ModelOutputDef
@@ -32,9 +32,6 @@ from spin_dp.model.derivatives import (
     forces_from_edges,
     virials_from_edges,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _HostModel = make_model(SpinAtomicModel)
 
@@ -298,7 +295,9 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         """Return atomic energies for the fit of the energy bias (no derivatives)."""
         nf, nloc = atype.shape
         moments = torch.zeros_like(coord) if spin is None else spin
-        result = self.eval().forward(
+        training = self.training
+        self.eval()  # no graph of the derivatives
+        result = self.forward(
             coord.view(nf, nloc, 3),
             atype,
             moments.view(nf, nloc, 3),
@@ -306,6 +305,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             fparam,
             aparam,
         )
+        self.train(training)
         return {
             "energy": result["atom_energy"].detach(),
             "mask": result["mask"].detach(),
@@ -372,16 +372,6 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         self.atomic_model.enable_compression(
             shortest, table_extrapolate, table_stride_1, table_stride_2, check_frequency
         )
-
-    def change_out_bias(
-        self,
-        merged: Callable[[], list[dict[str, Any]]] | list[dict[str, Any]],
-        bias_adjust_mode: str = "change-by-statistic",
-    ) -> None:
-        """Fit the energy bias to other data, keeping the mode of the model."""
-        training = self.training
-        super().change_out_bias(merged, bias_adjust_mode)
-        self.train(training)
 
     def serialize(self) -> dict[str, Any]:
         """Return settings and weights as plain numbers and arrays."""

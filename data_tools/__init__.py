@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Data tools: read DFT outputs, name spin states, write deepmd-kit systems."""
 
-from spin_dp.data_tools.batches import merge_systems
-from spin_dp.data_tools.collect import CollectReport, collect
-from spin_dp.data_tools.extxyz import read_extxyz
+from spin_dp.data_tools.dataset.collect import CollectReport, collect
+from spin_dp.data_tools.dataset.merge import merge_systems
+from spin_dp.data_tools.dataset.systems import write_system
 from spin_dp.data_tools.frame import Frame, Rejected
 from spin_dp.data_tools.level import Level
-from spin_dp.data_tools.outcar import read_outcar
-from spin_dp.data_tools.sources import find_files, read_file
-from spin_dp.data_tools.spin_key import SpinKey, spin_key
-from spin_dp.data_tools.systems import write_system
+from spin_dp.data_tools.readers.extxyz import read_extxyz
+from spin_dp.data_tools.readers.outcar import read_outcar
+from spin_dp.data_tools.readers.registry import find_sources, read_source
+from spin_dp.data_tools.readers.source import ReadOptions, Source
+from spin_dp.data_tools.spin_states.pattern import SpinKey, spin_key
 
 __all__ = [
     "CollectReport",
     "Frame",
     "Level",
+    "ReadOptions",
     "Rejected",
+    "Source",
     "SpinKey",
     "collect",
-    "find_files",
+    "find_sources",
     "merge_systems",
     "read_extxyz",
-    "read_file",
     "read_outcar",
+    "read_source",
     "spin_key",
     "write_system",
 ]

@@ -46,6 +46,8 @@ class Frame:
         Virial, (3, 3), eV, positive under compression; None where there was no stress.
     level
         Level of theory.
+    magnetic_forces
+        -dE/dm, (nloc, 3), eV/μB, where the source has them.
     energy_kind
         Which energy was read: ``free_energy`` or ``energy``.
     constrained
@@ -68,6 +70,7 @@ class Frame:
     moments: Array
     virial: Array | None
     level: Level
+    magnetic_forces: Array | None = None
     energy_kind: str = "free_energy"
     constrained: bool | None = None
     total_moment: float = nan
@@ -122,8 +125,11 @@ def flaw(frame: Frame) -> str | None:
     have a volume.
     """
     shape = (frame.natoms, 3)
-    for name in ("positions", "forces", "moments"):
+    for name in ("positions", "forces", "moments", "magnetic_forces"):
         array = getattr(frame, name)
+        if array is None:
+            continue
+        name = name.replace("_", " ")
         if array.shape != shape:
             return f"{name} do not have three components for each atom"
         if not np.isfinite(array).all():

@@ -50,7 +50,7 @@ def test_missing_and_unreadable_sources_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing here: no such file or folder"):
         collect([tmp_path / "nothing here"], tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: no file to read in this folder"):
+    with pytest.raises(DataError, match="empty: nothing to read in this folder"):
         collect([tmp_path / "empty"], tmp_path / "out")
     xml = tmp_path / "vasprun.xml"
     xml.touch()

@@ -14,8 +14,8 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from spin_dp.data_tools import Frame, Rejected, read_extxyz, read_file
-from spin_dp.data_tools import extxyz as reasons
+from spin_dp.data_tools import Frame, Rejected, find_sources, read_extxyz, read_source
+from spin_dp.data_tools.readers import extxyz as reasons
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -181,7 +181,7 @@ def test_text_that_is_no_xyz_is_one_rejected_frame(
 ) -> None:
     path = tmp_path / "bad.xyz"
     path.write_text(content)
-    (only,) = read_file(path)
+    (only,) = read_source(find_sources([path])[0])
     assert isinstance(only, Rejected)
     assert only.reason.startswith(reason)
     assert "\n" not in only.reason
@@ -195,7 +195,7 @@ def test_compressed_file_with_an_at_sign_in_its_name(tmp_path: Path) -> None:
     (frame,) = read_extxyz(path)
     assert isinstance(frame, Frame)
     path.write_bytes(path.read_bytes()[:40])
-    (cut,) = read_file(path)
+    (cut,) = read_source(find_sources([path])[0])
     assert isinstance(cut, Rejected)
     assert "cannot be read" in cut.reason
 

@@ -9,7 +9,7 @@ import pytest
 
 from spin_dp.data_tools import Frame, read_outcar
 from spin_dp.data_tools.level import level_of_settings, named_level
-from spin_dp.data_tools.vasp_header import parse_header
+from spin_dp.data_tools.readers.outcar_header import parse_header
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import Frame, Rejected, read_outcar, spin_key
-from spin_dp.data_tools import outcar as reasons
+from spin_dp.data_tools.readers import outcar as reasons
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spin_dp.data_tools.spin_key import spin_key
+from spin_dp.data_tools.spin_states.pattern import spin_key
 
 
 def along_z(*moments: float) -> np.ndarray:

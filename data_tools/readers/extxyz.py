@@ -16,10 +16,11 @@ import numpy as np
 from spin_dp.data_tools.elements import formula, is_element
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
 from spin_dp.data_tools.level import level_of_settings
+from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source, bare_name
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from spin_dp.data_tools.frame import Array
@@ -171,3 +172,18 @@ def _length(total: Any) -> float:  # noqa: ANN401
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _find(_: Path, files: Sequence[Path]) -> list[Source]:
+    return [
+        Source("extxyz", path, (path,))
+        for path in files
+        if bare_name(path).endswith((".extxyz", ".xyz"))
+    ]
+
+
+def _read(source: Source, options: ReadOptions) -> Iterator[Frame | Rejected]:
+    return read_extxyz(source.path, level=options.level)
+
+
+EXTXYZ = Reader("extxyz", "*.extxyz, *.xyz", _find, _read)

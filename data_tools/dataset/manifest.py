@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from spin_dp.data_tools.frame import Frame, Rejected
-    from spin_dp.data_tools.spin_key import SpinKey
+    from spin_dp.data_tools.spin_states.pattern import SpinKey
 
 COLUMNS = (
     *("source", "step", "formula", "natoms", "energy", "total_moment", "level", "key"),

@@ -24,12 +24,13 @@ import numpy as np
 
 from spin_dp.data_tools.elements import formula
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
-from spin_dp.data_tools.vasp_header import RunHeader, parse_header
+from spin_dp.data_tools.readers.outcar_header import RunHeader, parse_header
+from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source, bare_name
 from spin_dp.errors import DataError
 from spin_dp.units import EV_PER_ANGSTROM3_IN_KBAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from spin_dp.data_tools.frame import Array
 
@@ -89,7 +90,7 @@ class OutcarText:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.text = _read_text(path)
-        self.places = {name: _find(self.text, m) for name, m in _MARKERS.items()}
+        self.places = {name: _places(self.text, m) for name, m in _MARKERS.items()}
         head = (self.places["iteration"] or [len(self.text)])[0]
         first = (self.places["forces"] or [len(self.text)])[0]
         self.header: RunHeader = parse_header(self.text[:head], self.text[head:first])
@@ -290,7 +291,7 @@ def _read_text(path: Path) -> str:
         raise DataError(f"the file cannot be read: {error}") from error
 
 
-def _find(text: str, marker: str) -> list[int]:
+def _places(text: str, marker: str) -> list[int]:
     places, place = [], text.find(marker)
     while place >= 0:
         places.append(place)
@@ -343,3 +344,31 @@ def _force_tables(reader: Any) -> list[Any]:  # noqa: ANN401
         r"-{5,}",
         postprocess=_floats,
     )
+
+
+def _find_outcars(_: Path, files: Sequence[Path]) -> list[Source]:
+    return [Source("vasp", path, (path,)) for path in files if _is_outcar(path)]
+
+
+def _is_outcar(path: Path) -> bool:
+    name = bare_name(path)
+    return name.startswith("OUTCAR") or (
+        "outcar" in name.lower() and _starts_like_outcar(path)
+    )
+
+
+def _starts_like_outcar(path: Path) -> bool:
+    """Recognise an OUTCAR of another name, e.g. ``run1.outcar``."""
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as stream:
+            return stream.read(64).lstrip().startswith(b"vasp.")
+    except OSError:
+        return False
+
+
+def _read(source: Source, _: ReadOptions) -> Iterator[Frame | Rejected]:
+    return read_outcar(source.path)
+
+
+OUTCAR = Reader("vasp", "OUTCAR*", _find_outcars, _read)

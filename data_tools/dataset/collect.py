@@ -18,21 +18,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools import manifest as tables
-from spin_dp.data_tools.elements import is_element, type_order
-from spin_dp.data_tools.frame import Frame, Rejected, reject
-from spin_dp.data_tools.manifest import Entry
-from spin_dp.data_tools.output import (
+from spin_dp.data_tools.dataset import manifest as tables
+from spin_dp.data_tools.dataset.manifest import Entry
+from spin_dp.data_tools.dataset.output import (
     LEVELS,
     MANIFEST,
     RECORD,
     check_output,
     replaced_folder,
 )
-from spin_dp.data_tools.sources import find_files, read_file
-from spin_dp.data_tools.spin_key import spin_key
-from spin_dp.data_tools.split import draw_validation, number_geometries
-from spin_dp.data_tools.systems import write_system
+from spin_dp.data_tools.dataset.split import draw_validation, number_geometries
+from spin_dp.data_tools.dataset.systems import write_system
+from spin_dp.data_tools.elements import is_element, type_order
+from spin_dp.data_tools.frame import Frame, Rejected, reject
+from spin_dp.data_tools.readers.registry import find_sources, read_source
+from spin_dp.data_tools.readers.source import ReadOptions, Source
+from spin_dp.data_tools.spin_states.pattern import spin_key
 from spin_dp.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.spin_key import SpinKey
+    from spin_dp.data_tools.spin_states.pattern import SpinKey
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class CollectReport:
         Number of quarantined frames by reason, the most frequent first.
     table
         Kept frames by formula, level and key, see
-        :func:`spin_dp.data_tools.manifest.key_table`.
+        :func:`spin_dp.data_tools.dataset.manifest.key_table`.
     """
 
     out: Path
@@ -141,7 +142,7 @@ def collect(
         "stationary_moments": stationary_moments,
     }
     check_output(out, arguments)
-    files = find_files(sources)
+    files = find_sources(sources)
     items = _read(files, level, progress)
     kept = [item for item in items if isinstance(item, Frame)]
     rejected = [item for item in items if isinstance(item, Rejected)]
@@ -181,15 +182,15 @@ def _check_type_map(type_map: Sequence[str] | None) -> None:
 
 
 def _read(
-    files: Sequence[Path],
+    files: Sequence[Source],
     level: str | None,
     progress: Callable[[Path, int, int], None] | None,
 ) -> list[Frame | Rejected]:
     items: list[Frame | Rejected] = []
-    for number, path in enumerate(files):
+    for number, source in enumerate(files):
         if progress is not None:
-            progress(path, number, len(files))
-        items += read_file(path, level=level)
+            progress(source.path, number, len(files))
+        items += read_source(source, ReadOptions(level=level))
     return _without_outliers(items)
 
 
@@ -297,7 +298,7 @@ def _write_systems(
 def _write_records(
     folder: Path,
     arguments: dict[str, object],
-    files: Sequence[Path],
+    files: Sequence[Source],
     frames: Sequence[Frame],
     table: pd.DataFrame,
 ) -> None:
@@ -307,7 +308,7 @@ def _write_records(
     record = {
         "spin_dp": _version(),
         "arguments": arguments,
-        "files": [str(path) for path in files],
+        "files": [str(source.path) for source in files],
     }
     _write_json(folder / RECORD, record)
 

@@ -2,15 +2,17 @@
 """Data tools: read DFT outputs, name spin states, write deepmd-kit systems."""
 
 from spin_dp.data_tools.dataset.collect import CollectReport, collect
+from spin_dp.data_tools.dataset.decide import Rules
 from spin_dp.data_tools.dataset.merge import merge_systems
 from spin_dp.data_tools.dataset.systems import write_system
 from spin_dp.data_tools.frame import Frame, Rejected
 from spin_dp.data_tools.level import Level
-from spin_dp.data_tools.readers.extxyz import read_extxyz
+from spin_dp.data_tools.readers.ase_files import read_extxyz
 from spin_dp.data_tools.readers.outcar import read_outcar
 from spin_dp.data_tools.readers.registry import find_sources, read_source
 from spin_dp.data_tools.readers.source import ReadOptions, Source
-from spin_dp.data_tools.spin_states.pattern import SpinKey, spin_key
+from spin_dp.data_tools.selection.select import SelectionReport, select_frames
+from spin_dp.data_tools.spin_states.pattern import moment_pattern
 
 __all__ = [
     "CollectReport",
@@ -18,14 +20,16 @@ __all__ = [
     "Level",
     "ReadOptions",
     "Rejected",
+    "Rules",
+    "SelectionReport",
     "Source",
-    "SpinKey",
     "collect",
     "find_sources",
     "merge_systems",
+    "moment_pattern",
     "read_extxyz",
     "read_outcar",
     "read_source",
-    "spin_key",
+    "select_frames",
     "write_system",
 ]

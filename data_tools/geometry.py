@@ -16,7 +16,7 @@ import numpy as np
 from spin_dp.data_tools.elements import type_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from spin_dp.data_tools.frame import Array, Frame
 
@@ -30,20 +30,58 @@ _WAVES = np.array(
 _ROUNDING_ANGSTROM = 2.0e-5  # an OUTCAR gives positions to 1e-5 Å
 
 
-def same_geometry(frames: Sequence[Frame]) -> list[int]:
+def fingerprint(frame: Frame) -> Array:
+    """Return cell and structure factors, scaled so that differences are lengths in Å.
+
+    A structure factor does not depend on the order of the atoms or on periodic images.
+    Rounding of all positions by d changes its scaled value by less than d, a move of
+    one atom among a hundred by d/30.
+
+    Parameters
+    ----------
+    frame
+        The frame; only cell, positions and elements count.
+
+    Returns
+    -------
+    Array
+        Fingerprint to be compared within one composition, (29,), Å.
+    """
+    order = type_order(frame.symbols)
+    weights = np.array([1.0 + 0.1 * order.index(symbol) for symbol in frame.symbols])
+    fractional = np.linalg.solve(frame.cell.T, frame.positions.T).T
+    phases = 2.0 * np.pi * fractional @ _WAVES.T  # (nloc, waves)
+    factors = weights @ np.exp(1j * phases)
+    slopes = 2.0 * np.pi * np.linalg.norm(np.linalg.solve(frame.cell, _WAVES.T), axis=0)
+    scale = 3.0 * slopes * np.sqrt(np.square(weights).sum())
+    scaled = factors / scale
+    return np.concatenate([frame.cell.ravel(), scaled.real, scaled.imag])
+
+
+def same_geometry(
+    fingerprints: Sequence[Array], geometry_ids: Sequence[str | None]
+) -> list[int]:
     """Give each different geometry a number.
 
     Parameters
     ----------
-    frames
-        Frames of one composition.
+    fingerprints
+        What :func:`fingerprint` gives for frames of one composition, (nf, 29), Å.
+    geometry_ids
+        Name of the geometry where the source gives one, (nf,).
 
     Returns
     -------
     list of int
         For each frame the number of its geometry, from 0 in order of appearance.
     """
-    parent = list(range(len(frames)))
+    pairs = [*_same_name(geometry_ids), *_same_shape(fingerprints)]
+    return connected(len(fingerprints), pairs)
+
+
+def connected(n_items: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Return group numbers, equal where pairs connect, in order of appearance."""
+    parent = list(range(n_items))
 
     def root(index: int) -> int:
         while parent[index] != index:
@@ -51,26 +89,26 @@ def same_geometry(frames: Sequence[Frame]) -> list[int]:
             index = parent[index]
         return index
 
-    for first, second in (*_same_name(frames), *_same_shape(frames)):
+    for first, second in pairs:
         a, b = sorted((root(first), root(second)))
         parent[b] = a
     numbers: dict[int, int] = {}
-    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(frames))]
+    return [numbers.setdefault(root(i), len(numbers)) for i in range(n_items)]
 
 
-def _same_name(frames: Sequence[Frame]) -> list[tuple[int, int]]:
+def _same_name(geometry_ids: Sequence[str | None]) -> list[tuple[int, int]]:
     members: dict[str, list[int]] = defaultdict(list)
-    for index, frame in enumerate(frames):
-        if frame.geometry_id is not None:
-            members[frame.geometry_id].append(index)
+    for index, name in enumerate(geometry_ids):
+        if name is not None:
+            members[name].append(index)
     return [(group[0], other) for group in members.values() for other in group[1:]]
 
 
-def _same_shape(frames: Sequence[Frame]) -> list[tuple[int, int]]:
+def _same_shape(fingerprints: Sequence[Array]) -> list[tuple[int, int]]:
     """Return pairs with equal fingerprints, found along one sorted combination."""
-    if len(frames) < 2:
+    if len(fingerprints) < 2:
         return []
-    prints = np.stack([_fingerprint(frame) for frame in frames])  # (nf, 29), Å
+    prints = np.stack(fingerprints)  # (nf, 29), Å
     weights = np.cos(np.arange(prints.shape[1]) + 0.5)
     combined = prints @ weights
     window = _ROUNDING_ANGSTROM * np.abs(weights).sum()
@@ -82,21 +120,3 @@ def _same_shape(frames: Sequence[Frame]) -> list[tuple[int, int]]:
         apart = np.abs(prints[others] - prints[index]).max(axis=1, initial=0.0)
         pairs += [(int(index), int(o)) for o in others[apart < _ROUNDING_ANGSTROM]]
     return pairs
-
-
-def _fingerprint(frame: Frame) -> Array:
-    """Return cell and structure factors, scaled so that differences are lengths in Å.
-
-    A structure factor does not depend on the order of the atoms or on periodic images.
-    Rounding of all positions by d changes its scaled value by less than d, a move of
-    one atom among a hundred by d/30.
-    """
-    order = type_order(frame.symbols)
-    weights = np.array([1.0 + 0.1 * order.index(symbol) for symbol in frame.symbols])
-    fractional = np.linalg.solve(frame.cell.T, frame.positions.T).T
-    phases = 2.0 * np.pi * fractional @ _WAVES.T  # (nloc, waves)
-    factors = weights @ np.exp(1j * phases)
-    slopes = 2.0 * np.pi * np.linalg.norm(np.linalg.solve(frame.cell, _WAVES.T), axis=0)
-    scale = 3.0 * slopes * np.sqrt(np.square(weights).sum())
-    scaled = factors / scale
-    return np.concatenate([frame.cell.ravel(), scaled.real, scaled.imag])

@@ -16,13 +16,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _EFFORT = re.compile(
     r"^(?:maxiter=.*|conv\(.*\)|MP\d+x\d+x\d+.*|kpts?=.*|kspacing=.*)$", re.IGNORECASE
 )
 _TOKEN = re.compile(r"(?:[^\s(]|\([^)]*\))+")
 UNSPECIFIED = "unspecified"
+PER_ELEMENT = ("potcar", "hubbard", "setups")
+"""Entries of a description that hold one value for each element."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,70 @@ class Level:
         text = json.dumps(self.description, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:6]
         return f"{_slug(self.label)}-{digest}"
+
+    def of_element(self, element: str) -> Level:
+        """Return the part of the level that the moment of one element depends on.
+
+        Entries for single elements (pseudopotentials, U) are kept for this one only.
+        """
+        return Level(f"{element}-{self.label}", _common(self, {element}))
+
+    def conflicts(self, other: Level) -> bool:
+        """Return whether energies at the two levels must not be trained on together.
+
+        Levels of cells with different elements agree if all that is common to them is
+        equal: the settings of the whole cell, and those of each shared element.
+        """
+        if self.id == other.id:
+            return False
+        shared = _elements(self) & _elements(other)
+        return _common(self, shared) != _common(other, shared)
+
+
+def compatible_groups(levels: Iterable[Level]) -> dict[str, int]:
+    """Sort levels into groups without conflicts.
+
+    Parameters
+    ----------
+    levels
+        Levels, equal ones any number of times.
+
+    Returns
+    -------
+    dict
+        Number of the group of each level's identifier. A level joins the first group
+        with which it has no conflict; those with most elements come first.
+    """
+    different = {level.id: level for level in levels}
+    order = sorted(different, key=lambda name: (-len(_elements(different[name])), name))
+    groups: list[list[Level]] = []
+    numbers: dict[str, int] = {}
+    for name in order:
+        level = different[name]
+        fitting = (
+            number
+            for number, members in enumerate(groups)
+            if not any(level.conflicts(member) for member in members)
+        )
+        numbers[name] = next(fitting, len(groups))
+        if numbers[name] == len(groups):
+            groups.append([])
+        groups[numbers[name]].append(level)
+    return numbers
+
+
+def _elements(level: Level) -> set[str]:
+    tables = [level.description.get(name) for name in PER_ELEMENT]
+    return {key for table in tables if isinstance(table, dict) for key in table}
+
+
+def _common(level: Level, elements: set[str]) -> dict[str, object]:
+    return {
+        name: {key: entry for key, entry in value.items() if key in elements}
+        if name in PER_ELEMENT and isinstance(value, dict)
+        else value
+        for name, value in level.description.items()
+    }
 
 
 def _slug(text: str) -> str:

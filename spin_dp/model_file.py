@@ -3,22 +3,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Self-description of a frozen model."""
+    """Self-description of a frozen model.
+
+    Attributes
+    ----------
+    path
+        Its file.
+    type_map, use_spin
+        Elements, and whether the moments of each are read.
+    cutoff
+        Cutoff radius, Å.
+    has_spin
+        Whether it is a spin model.
+    moment_labels
+        Moments that it was trained on, ``dft`` or ``nominal``; empty if not recorded.
+    state_moments
+        Mean moment of each spin state in its training data, μB.
+    """
 
     path: Path
     type_map: list[str]
     use_spin: list[bool]
-    cutoff: float  # Å
+    cutoff: float
     has_spin: bool
+    moment_labels: str = ""
+    state_moments: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def spin_elements(self) -> list[str]:
@@ -76,7 +98,17 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
         use_spin = list(model.get_use_spin())
     else:
         use_spin = [has_spin] * len(type_map)
-    return model, ModelInfo(path, type_map, use_spin, cutoff, has_spin)
+    labels, moments = _recorded_moments(model)
+    return model, ModelInfo(path, type_map, use_spin, cutoff, has_spin, labels, moments)
+
+
+def _recorded_moments(model: Any) -> tuple[str, dict[str, float]]:  # noqa: ANN401
+    """Return what section ``info`` of the training input says of the moments."""
+    if not hasattr(model, "get_model_def_script"):
+        return "", {}
+    script = json.loads(model.get_model_def_script() or "{}")
+    info = script.get("info", {}) if isinstance(script, dict) else {}
+    return str(info.get("moment_labels", "")), dict(info.get("state_moments", {}))
 
 
 def require_spin(info: ModelInfo) -> None:

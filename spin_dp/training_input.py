@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spin_dp.data_tools.dataset.systems import read_note
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import write_text
 
@@ -118,8 +119,11 @@ def write_input(
     if validation is not None:
         data["validation_data"] = _systems(validation, path.parent, settings.batch_size)
         data["validation_data"]["numb_btch"] = 4
+    model = _model(type_map, spin_elements, settings)
+    if spin_elements:
+        model["info"] = moments_info(training)
     content = {
-        "model": _model(type_map, spin_elements, settings),
+        "model": model,
         "loss": _loss(spin_elements, settings),
         "learning_rate": {
             "type": "exp",
@@ -188,6 +192,32 @@ def _loss(spin_elements: Sequence[str], settings: TrainingSettings) -> dict[str,
     for name, (start, limit) in prefactors.items():
         loss |= {f"start_pref_{name}": start, f"limit_pref_{name}": limit}
     return loss
+
+
+def moments_info(data: Path) -> dict[str, Any]:
+    """Return what a model shall remember of the moments that it is trained on.
+
+    Parameters
+    ----------
+    data
+        Folder with systems of ``spin-dp collect`` or ``merge`` at any depth.
+
+    Returns
+    -------
+    dict
+        For section ``info`` of the model: ``moment_labels`` (``dft`` or ``nominal``)
+        and ``state_moments`` (mean moment of each spin state, μB).
+    """
+    notes = [read_note(file.parent) for file in sorted(data.rglob("type.raw"))]
+    moments: dict[str, float] = {}
+    for note in notes:
+        found = note.get("moments", {})
+        moments |= found if isinstance(found, dict) else {}
+    labels = {str(note["labels"]) for note in notes if "labels" in note}
+    return {
+        "moment_labels": ", ".join(sorted(labels)),
+        "state_moments": dict(sorted(moments.items())),
+    }
 
 
 def _systems(data: Path, relative_to: Path, batch_size: str) -> dict[str, Any]:

@@ -2,53 +2,50 @@
 """From calculation outputs to deepmd-kit systems, one for each spin state.
 
 Frames of different composition, level of theory or spin-state key go into different
-systems. Every frame read is in the manifest, kept or quarantined with the reason.
+systems. Every frame read is in the manifest, kept or quarantined with the reason. What
+was read stays in the frame store of the output folder, so that a grown campaign or an
+interrupted run costs only what is new.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import statistics
-from collections import defaultdict
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from spin_dp.data_tools.dataset import manifest as tables
-from spin_dp.data_tools.dataset.manifest import Entry
+from spin_dp.data_tools.dataset.decide import Entry, Rules, decide
 from spin_dp.data_tools.dataset.output import (
-    LEVELS,
     MANIFEST,
-    RECORD,
     check_output,
+    locked,
+    read_record,
     replaced_folder,
 )
-from spin_dp.data_tools.dataset.split import draw_validation, number_geometries
-from spin_dp.data_tools.dataset.systems import write_system
+from spin_dp.data_tools.dataset.reading import read_into
+from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION, draw_validation
+from spin_dp.data_tools.dataset.store import FOLDER, FrameStore
+from spin_dp.data_tools.dataset.write import DatasetWriter
 from spin_dp.data_tools.elements import is_element, type_order
-from spin_dp.data_tools.frame import Frame, Rejected, reject
-from spin_dp.data_tools.readers.registry import find_sources, read_source
-from spin_dp.data_tools.readers.source import ReadOptions, Source
-from spin_dp.data_tools.spin_states.pattern import spin_key
+from spin_dp.data_tools.frame import Rejected
+from spin_dp.data_tools.level import compatible_groups
+from spin_dp.data_tools.readers.registry import find_sources
+from spin_dp.data_tools.readers.source import ReadOptions
 from spin_dp.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from spin_dp.data_tools.spin_states.pattern import SpinKey
+    from spin_dp.data_tools.dataset.decide import Earlier
+    from spin_dp.data_tools.dataset.reading import Progress
+    from spin_dp.data_tools.dataset.store import Shard
+    from spin_dp.data_tools.readers.source import Source
 
 log = logging.getLogger(__name__)
-
-OUTLIER = "absurd energy: over 50 eV/atom from the median of its formula and level"
-_OUTLIER_EV_PER_ATOM = 50.0
-_FEWEST_FOR_MEDIAN = 3
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,11 @@ class CollectReport:
     ----------
     out, manifest
         Output folder and its ``manifest.csv``.
-    n_files, n_read, n_kept, n_quarantined
-        Counts of files and frames.
+    n_sources, n_read_now
+        Sources of the data set, and how many of them were read in this run; the others
+        had been read before.
+    n_read, n_kept, n_quarantined
+        Counts of frames.
     training, validation
         System folders that were written.
     reasons
@@ -68,11 +68,20 @@ class CollectReport:
     table
         Kept frames by formula, level and key, see
         :func:`spin_dp.data_tools.dataset.manifest.key_table`.
+    states
+        Spin states of sites, see
+        :meth:`spin_dp.data_tools.spin_states.classify.SpinStates.table`.
+    level_groups
+        Number of each level of theory's group; levels of different groups must not be
+        trained on together.
+    n_doubtful
+        Number of kept frames whose naming is ambiguous or unbalanced.
     """
 
     out: Path
     manifest: Path
-    n_files: int
+    n_sources: int
+    n_read_now: int
     n_read: int
     n_kept: int
     n_quarantined: int
@@ -80,6 +89,9 @@ class CollectReport:
     validation: tuple[Path, ...]
     reasons: dict[str, int]
     table: pd.DataFrame
+    states: pd.DataFrame
+    level_groups: dict[str, int]
+    n_doubtful: int
 
 
 def collect(
@@ -87,36 +99,37 @@ def collect(
     out: str | os.PathLike[str],
     *,
     type_map: Sequence[str] | None = None,
-    validation: float = 0.0,
-    seed: int = 0,
-    level: str | None = None,
-    stationary_moments: bool = False,
-    progress: Callable[[Path, int, int], None] | None = None,
+    options: ReadOptions | None = None,
+    rules: Rules | None = None,
+    prune: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
 ) -> CollectReport:
     """Read frames, name their spin states and write deepmd-kit systems.
 
     Parameters
     ----------
     sources
-        Files (extended XYZ, OUTCAR; also gzipped) or folders to search.
+        Files or folders to search, see
+        :func:`spin_dp.data_tools.readers.registry.find_sources`.
     out
-        Output folder: new, empty, or an earlier result of the same arguments, which is
-        then rebuilt.
+        Output folder: new, empty, or an earlier result of the same arguments. What it
+        holds is then read no more, only what is new or has changed; frames keep their
+        side of the validation split.
     type_map
         Elements in the order of their type numbers; None for all elements found.
-    validation
-        Share of the geometries of each composition that goes to ``out/validation``. All
-        spin states of a geometry stay on one side. Ionic steps of one run count as
-        different geometries.
-    seed
-        Seed of the validation draw.
-    level
-        Level of theory of frames that do not record one.
-    stationary_moments
-        Write ``force_mag`` = 0 for frames whose moments were free (a true label of a
-        converged SCF calculation), in systems of their own (``-free``, ``-held``).
+    options
+        How sources are read.
+    rules
+        What is done with the frames.
+    prune
+        Forget sources whose files exist no more; without it their frames stay.
+    workers, scheduler
+        Number of reading processes, or address of a Dask scheduler whose workers see
+        the same files.
     progress
-        Called with file, number and count before each file is read.
+        Called with path, number read and number to read after each source.
 
     Returns
     -------
@@ -131,45 +144,39 @@ def collect(
         If there is nothing to read or every frame was quarantined.
     """
     out = Path(out)
-    _check_type_map(type_map)
-    draw_validation([], [], [], validation, seed)
-    arguments: dict[str, object] = {
-        "sources": [str(Path(source).absolute()) for source in sources],
+    options, rules = options or ReadOptions(), rules or Rules()
+    _check(type_map, rules)
+    arguments = {
         "type_map": None if type_map is None else list(type_map),
-        "validation": validation,
-        "seed": seed,
-        "level": level,
-        "stationary_moments": stationary_moments,
+        **asdict(options),
+        **asdict(rules),
     }
     check_output(out, arguments)
-    files = find_sources(sources)
-    items = _read(files, level, progress)
-    kept = [item for item in items if isinstance(item, Frame)]
-    rejected = [item for item in items if isinstance(item, Rejected)]
-    if not kept:
-        raise _nothing_kept(rejected)
-    order = _full_type_map(kept, type_map)
-    entries = _decide(kept, validation, seed, stationary_moments)
-    table = _manifest(items, entries)
-    with replaced_folder(out) as fresh:
-        systems = _write_systems(fresh, entries, order, stationary_moments)
-        _write_records(fresh, arguments, files, kept, table)
-    log.info("kept %d of %d frames in %s", len(kept), len(items), out)
-    return CollectReport(
-        out=out,
-        manifest=out / MANIFEST,
-        n_files=len(files),
-        n_read=len(items),
-        n_kept=len(kept),
-        n_quarantined=len(rejected),
-        training=tuple(out / s for s in systems if s.startswith("training/")),
-        validation=tuple(out / s for s in systems if s.startswith("validation/")),
-        reasons=tables.count_reasons(rejected),
-        table=tables.key_table(table),
-    )
+    found = [_in_full(source) for source in find_sources(sources)]
+    _check_outside(found, out)
+    with locked(out):
+        store = FrameStore(out / FOLDER)
+        n_read_now = read_into(
+            store,
+            found,
+            options,
+            workers=workers,
+            scheduler=scheduler,
+            progress=progress,
+        )
+        shards = _shards(store, found, out, prune=prune)
+        return _build(out, shards, type_map, rules, arguments, n_read_now)
 
 
-def _check_type_map(type_map: Sequence[str] | None) -> None:
+def _check(type_map: Sequence[str] | None, rules: Rules) -> None:
+    draw_validation([], [], [], rules.validation, rules.seed)
+    if rules.max_force <= 0.0:
+        raise ConfigError(f"the largest force must be positive, got {rules.max_force}")
+    if rules.labels == "nominal" and rules.stationary_moments:
+        raise ConfigError(
+            "magnetic forces of zero belong to the moments of DFT, not to nominal "
+            "ones; give up --stationary-moments or --labels nominal"
+        )
     if type_map is None:
         return
     from ase.data import chemical_symbols
@@ -181,41 +188,97 @@ def _check_type_map(type_map: Sequence[str] | None) -> None:
         raise ConfigError(f"the type map names an element twice: {', '.join(type_map)}")
 
 
-def _read(
-    files: Sequence[Source],
-    level: str | None,
-    progress: Callable[[Path, int, int], None] | None,
-) -> list[Frame | Rejected]:
-    items: list[Frame | Rejected] = []
-    for number, source in enumerate(files):
-        if progress is not None:
-            progress(source.path, number, len(files))
-        items += read_source(source, ReadOptions(level=level))
-    return _without_outliers(items)
+def _in_full(source: Source) -> Source:
+    """Return the source with paths that hold from every folder and machine."""
+    path, *files = (p.parent.resolve() / p.name for p in (source.path, *source.files))
+    return replace(source, path=path, files=tuple(files))
 
 
-def _without_outliers(items: Sequence[Frame | Rejected]) -> list[Frame | Rejected]:
-    """Reject frames whose energy is far from all others of formula and level."""
-    per_atom: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for item in items:
-        if isinstance(item, Frame):
-            group = (item.formula, item.level.id)
-            per_atom[group].append(item.energy / item.natoms)
-    medians = {
-        group: statistics.median(energies)
-        for group, energies in per_atom.items()
-        if len(energies) >= _FEWEST_FOR_MEDIAN
-    }
+def _check_outside(found: Sequence[Source], out: Path) -> None:
+    for source in found:
+        if source.path.is_relative_to(out.resolve()):
+            raise ConfigError(
+                f"{source.path}: lies in the output folder {out}; sources must lie "
+                "elsewhere"
+            )
 
-    def is_outlier(frame: Frame) -> bool:
-        energy = frame.energy / frame.natoms
-        median = medians.get((frame.formula, frame.level.id), energy)
-        return abs(energy - median) > _OUTLIER_EV_PER_ATOM
 
+def _shards(
+    store: FrameStore, found: Sequence[Source], out: Path, *, prune: bool
+) -> list[Shard]:
+    """Return the shards of what was found now and of the earlier data set.
+
+    Others were read by a run with other sources that was interrupted. A file that was
+    read alone, and now with others, counts once.
+    """
+    now = {store.path_of(source) for source in found}
+    covered = {str(path.resolve()) for source in found for path in source.files}
+    before = set(read_record(out).get("files", ()))
     return [
-        reject(item, OUTLIER) if isinstance(item, Frame) and is_outlier(item) else item
-        for item in items
+        shard
+        for shard in store.shards()
+        if shard.path in now
+        or (
+            shard.source in before
+            and shard.origin not in covered
+            and not (prune and not Path(shard.origin).exists())
+        )
     ]
+
+
+def _build(
+    out: Path,
+    shards: Sequence[Shard],
+    type_map: Sequence[str] | None,
+    rules: Rules,
+    arguments: Mapping[str, object],
+    n_read_now: int,
+) -> CollectReport:
+    """Decide about all frames in the store and write the data set anew."""
+    items = [item for shard in shards for item in shard.summaries()]
+    decisions = decide(items, rules, _earlier(out))
+    entries = [fate for fate in decisions.fates if isinstance(fate, Entry)]
+    rejected = [fate for fate in decisions.fates if isinstance(fate, Rejected)]
+    if not entries:
+        raise _nothing_kept(rejected)
+    writer = DatasetWriter(decisions, rules, _full_type_map(entries, type_map))
+    with replaced_folder(out, [shard.path for shard in shards]) as fresh:
+        writer.write_systems(fresh, shards)
+        files = [shard.source for shard in shards]
+        table = writer.write_tables(fresh, arguments, files)
+    log.info("kept %d of %d frames in %s", len(entries), len(items), out)
+    systems = sorted({entry.system for entry in entries})
+    return CollectReport(
+        out=out,
+        manifest=out / MANIFEST,
+        n_sources=len(shards),
+        n_read_now=n_read_now,
+        n_read=len(items),
+        n_kept=len(entries),
+        n_quarantined=len(rejected),
+        training=tuple(out / s for s in systems if s.startswith(TRAINING)),
+        validation=tuple(out / s for s in systems if s.startswith(VALIDATION)),
+        reasons=tables.count_reasons(rejected),
+        table=tables.key_table(table),
+        states=decisions.states.table(),
+        level_groups=compatible_groups(entry.frame.level for entry in entries),
+        n_doubtful=sum(e.state.naming in {"ambiguous", "unbalanced"} for e in entries),
+    )
+
+
+def _earlier(out: Path) -> dict[tuple[str, int], Earlier]:
+    """Return geometry and split that the frames kept earlier have."""
+    path = out / MANIFEST
+    if not path.exists():
+        return {}
+    import pandas as pd
+
+    table = pd.read_csv(path, keep_default_na=False)
+    kept = table[table["status"] == tables.KEPT]
+    return {
+        (row["source"], row["step"]): (row["geometry"], row["split"])
+        for row in kept.to_dict("records")
+    }
 
 
 def _nothing_kept(rejected: Sequence[Rejected]) -> DataError:
@@ -230,95 +293,12 @@ def _nothing_kept(rejected: Sequence[Rejected]) -> DataError:
 
 
 def _full_type_map(
-    frames: Sequence[Frame], type_map: Sequence[str] | None
+    entries: Sequence[Entry], type_map: Sequence[str] | None
 ) -> tuple[str, ...]:
-    found = type_order(symbol for frame in frames for symbol in frame.symbols)
+    found = type_order(symbol for entry in entries for symbol in entry.frame.elements)
     if type_map is None:
         return found
     for symbol in found:
         if symbol not in type_map:
             raise unknown("element (not in the type map)", symbol, type_map)
     return tuple(type_map)
-
-
-def _decide(
-    frames: Sequence[Frame], validation: float, seed: int, stationary: bool
-) -> list[Entry]:
-    """Name geometry, split, key and system of each kept frame."""
-    geometries = number_geometries(frames)
-    held_out = draw_validation(
-        [f.formula for f in frames],
-        geometries,
-        [float(np.linalg.norm(f.forces, axis=1).max()) for f in frames],
-        validation,
-        seed,
-    )
-    counts: dict[str, int] = defaultdict(int)
-    entries = []
-    for frame, geometry, is_held_out in zip(frames, geometries, held_out, strict=True):
-        key = spin_key(frame.symbols, frame.moments)
-        split = "validation" if is_held_out else "training"
-        system = f"{split}/{_system_name(frame, key, stationary)}"
-        entries.append(Entry(frame, key, geometry, split, system, counts[system]))
-        counts[system] += 1
-    return entries
-
-
-def _system_name(frame: Frame, key: SpinKey, stationary: bool) -> str:
-    ending = ("-free" if frame.constrained is False else "-held") if stationary else ""
-    return f"{frame.formula}/{frame.level.id}/{key.slug}{ending}"
-
-
-def _manifest(
-    items: Sequence[Frame | Rejected], entries: Sequence[Entry]
-) -> pd.DataFrame:
-    kept = iter(entries)
-    return tables.manifest_table(
-        [
-            tables.kept_row(next(kept))
-            if isinstance(item, Frame)
-            else tables.rejected_row(item)
-            for item in items
-        ]
-    )
-
-
-def _write_systems(
-    folder: Path, entries: Sequence[Entry], type_map: Sequence[str], stationary: bool
-) -> list[str]:
-    members: dict[str, list[Frame]] = defaultdict(list)
-    for entry in entries:
-        members[entry.system].append(entry.frame)
-    for system, frames in members.items():
-        free = stationary and all(frame.constrained is False for frame in frames)
-        write_system(folder / system, frames, type_map, stationary=free)
-    return sorted(members)
-
-
-def _write_records(
-    folder: Path,
-    arguments: dict[str, object],
-    files: Sequence[Source],
-    frames: Sequence[Frame],
-    table: pd.DataFrame,
-) -> None:
-    table.to_csv(folder / MANIFEST, index=False)
-    levels = {frame.level.id: dict(frame.level.description) for frame in frames}
-    _write_json(folder / LEVELS, dict(sorted(levels.items())))
-    record = {
-        "spin_dp": _version(),
-        "arguments": arguments,
-        "files": [str(source.path) for source in files],
-    }
-    _write_json(folder / RECORD, record)
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _version() -> str:
-    try:
-        return version("spin-dp")
-    except PackageNotFoundError:
-        return "unknown"

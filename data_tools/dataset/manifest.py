@@ -4,56 +4,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from spin_dp.data_tools.frame import Frame, Rejected
-    from spin_dp.data_tools.spin_states.pattern import SpinKey
+    from spin_dp.data_tools.dataset.decide import Entry
+    from spin_dp.data_tools.frame import Rejected
 
 COLUMNS = (
     *("source", "step", "formula", "natoms", "energy", "total_moment", "level", "key"),
     *("status", "reason", "system", "index", "geometry", "split", "constrained"),
-    *("energy_kind", "margin"),
+    *("energy_kind", "margin", "naming", "charge", "pattern", "magnetic_forces"),
+    *("max_force",),
+)
+SITE_COLUMNS = (
+    *("system", "index", "atom", "element", "site_level", "coordination", "moment"),
+    *("state", "cluster", "margin"),
 )
 KEPT = "kept"
 QUARANTINED = "quarantined"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A kept frame with everything decided about it.
-
-    Attributes
-    ----------
-    frame, key
-        The frame and its spin state.
-    geometry
-        Name of its geometry.
-    split
-        ``training`` or ``validation``.
-    system
-        Folder of its system relative to the output folder.
-    index
-        Its number in that system, from 0.
-    """
-
-    frame: Frame
-    key: SpinKey
-    geometry: str
-    split: str
-    system: str
-    index: int
-
-
 def kept_row(entry: Entry) -> dict[str, object]:
     """Return the manifest row of a kept frame."""
-    frame = entry.frame
+    frame, state = entry.frame, entry.state
     return {
         "source": frame.source,
         "step": frame.step,
@@ -62,7 +42,7 @@ def kept_row(entry: Entry) -> dict[str, object]:
         "energy": frame.energy,
         "total_moment": frame.total_moment,
         "level": frame.level.id,
-        "key": entry.key.text,
+        "key": state.key,
         "status": KEPT,
         "reason": frame.note,
         "system": entry.system,
@@ -71,7 +51,12 @@ def kept_row(entry: Entry) -> dict[str, object]:
         "split": entry.split,
         "constrained": _yes_no(frame.constrained),
         "energy_kind": frame.energy_kind,
-        "margin": round(entry.key.margin, 6),
+        "margin": round(state.margin, 6) if isfinite(state.margin) else nan,
+        "naming": state.naming,
+        "charge": state.charge,
+        "pattern": entry.pattern,
+        "magnetic_forces": entry.magnetic_forces,
+        "max_force": round(frame.largest_force, 6),
     }
 
 
@@ -95,11 +80,38 @@ def rejected_row(frame: Rejected) -> dict[str, object]:
         "constrained": _yes_no(frame.constrained),
         "energy_kind": "",
         "margin": nan,
+        "naming": "",
+        "charge": nan,
+        "pattern": "",
+        "magnetic_forces": "",
+        "max_force": nan,
     }
 
 
 def _yes_no(value: bool | None) -> str:
     return "unknown" if value is None else str(value).lower()
+
+
+def site_rows(entry: Entry) -> list[dict[str, object]]:
+    """Return one row for each metal site of a kept frame."""
+    sites, state = entry.frame.sites, entry.state
+    lengths = np.linalg.norm(sites.moments, axis=1)
+    signs = np.where(state.signs < 0, -1.0, 1.0)
+    return [
+        {
+            "system": entry.system,
+            "index": entry.index,
+            "atom": int(sites.indices[site]),
+            "element": sites.elements[site],
+            "site_level": entry.site_levels[sites.elements[site]],
+            "coordination": int(sites.coordination[site]),
+            "moment": round(float(lengths[site] * signs[site]), 6),
+            "state": state.labels[site],
+            "cluster": int(state.clusters[site]),
+            "margin": round(float(state.margins[site]), 6),
+        }
+        for site in range(len(sites.elements))
+    ]
 
 
 def manifest_table(rows: Sequence[dict[str, object]]) -> pd.DataFrame:

@@ -4,25 +4,44 @@
 deepmd-kit draws a batch from one system. Systems that keep spin states apart make
 batches of one state each, often of one or two frames, and training sees one state
 at a time. Merged into ``mixed_type`` systems (one for each number of atoms and set of
-labels) the same frames fill batches across states and compositions.
+labels) the same frames fill batches across states and compositions. Levels of theory
+that conflict are merged apart, each group in a folder of its own.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
+from spin_dp.data_tools.dataset.systems import NOTE, read_note
+from spin_dp.data_tools.level import UNSPECIFIED, Level, compatible_groups
 from spin_dp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-_Group = tuple[int, tuple[str, ...]]
+
+_Key: TypeAlias = tuple[str, int, int, tuple[str, ...]]  # split, level, atoms, labels
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    folder: Path
+    split: str  # training, validation or empty
+    n_atoms: int
+    labels: tuple[str, ...]  # files of each set
+    level: Level
+    moments: str  # dft or nominal
+    of_states: dict[str, float]  # mean moment of each state, μB
 
 
 def merge_systems(root: Path, out: Path) -> list[Path]:
@@ -31,76 +50,122 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
     Parameters
     ----------
     root
-        Folder with stock systems of one ``type_map`` at any depth.
+        Folder with stock systems of one ``type_map`` at any depth: a data set, or a
+        part of it.
     out
         Folder to be made; an older one is replaced once the new one is complete.
 
     Returns
     -------
     list of Path
-        The merged systems, in ``out``.
+        The merged systems in ``out``. Those of ``root/training`` and
+        ``root/validation`` stay apart, in folders of these names; levels of theory that
+        must not be trained on together lie in folders below, named after the level with
+        most elements of each group.
 
     Raises
     ------
     DataError
-        If there is no system below ``root``, or their type maps differ.
+        If there is no system below ``root``, their type maps differ, or some have
+        nominal moments and others those of DFT.
     ConfigError
         If ``out`` holds anything but the result of an earlier merge.
     """
-    folders = sorted(file.parent for file in root.rglob("type.raw"))
-    if not folders:
+    systems = [_system(file.parent, root) for file in sorted(root.rglob("type.raw"))]
+    if not systems:
         raise DataError(f"{root}: expected deepmd systems (type.raw), found none.")
-    type_map = (folders[0] / "type_map.raw").read_text()
-    groups: dict[_Group, list[Path]] = defaultdict(list)
-    for folder in folders:
-        if (folder / "type_map.raw").read_text() != type_map:
-            raise DataError(
-                f"{folder}: its type_map.raw differs from that of {folders[0]}; "
-                "collect both with the same --type-map."
-            )
-        labels = tuple(sorted(file.stem for file in folder.glob("set.000/*.npy")))
-        groups[len(_types(folder)), labels].append(folder)
+    type_map = _common_type_map(systems)
+    if len({system.moments for system in systems}) > 1:
+        raise DataError(
+            f"{root}: some systems have nominal moments and others those of DFT; "
+            "collect all of them with the same --labels."
+        )
     if out.exists() and (not out.is_dir() or not _is_merged(out)):
         raise ConfigError(
             f"{out}: holds other things than merged systems; give a new folder."
         )
-    part = out.with_name(f"{out.name}.part")
-    if part.exists():
-        shutil.rmtree(part)
+    groups = compatible_groups(system.level for system in systems)
+    members: dict[_Key, list[_System]] = defaultdict(list)
+    for system in systems:
+        group = groups[system.level.id]
+        members[system.split, group, system.n_atoms, system.labels].append(system)
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
     names = []
-    for number, ((n_atoms, labels), members) in enumerate(sorted(groups.items())):
-        names.append(f"{n_atoms}-atoms-{number}")
-        _write(part / names[-1], n_atoms, labels, members, type_map)
-    if out.exists():
-        shutil.rmtree(out)
+    for number, ((split, group, n_atoms, _), merged) in enumerate(
+        sorted(members.items())
+    ):
+        level = _first_level(groups, group) if max(groups.values()) else ""
+        names.append(Path(split, level, f"{n_atoms}-atoms-{number}"))
+        _write(part / names[-1], merged, type_map)
+    shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
     return [out / name for name in names]
 
 
-def _write(
-    folder: Path,
-    n_atoms: int,
-    labels: tuple[str, ...],
-    members: list[Path],
-    type_map: str,
-) -> None:
+def _system(folder: Path, root: Path) -> _System:
+    first = folder.relative_to(root).parts[:1]
+    note = read_note(folder)
+    label = str(note.get("level_label", UNSPECIFIED))
+    description = note.get("level_description", {})
+    of_states = note.get("moments", {})
+    return _System(
+        folder=folder,
+        split=first[0] if first and first[0] in {TRAINING, VALIDATION} else "",
+        n_atoms=len(_types(folder)),
+        labels=tuple(sorted(file.stem for file in folder.glob("set.000/*.npy"))),
+        level=Level(label, description if isinstance(description, dict) else {}),
+        moments=str(note.get("labels", "dft")),
+        of_states=dict(of_states) if isinstance(of_states, dict) else {},
+    )
+
+
+def _common_type_map(systems: Sequence[_System]) -> str:
+    first = systems[0].folder
+    type_map = (first / "type_map.raw").read_text()
+    for system in systems:
+        if (system.folder / "type_map.raw").read_text() != type_map:
+            raise DataError(
+                f"{system.folder}: its type_map.raw differs from that of {first}; "
+                "collect both with the same --type-map."
+            )
+    return type_map
+
+
+def _first_level(groups: Mapping[str, int], group: int) -> str:
+    """Return the level that a group of levels is named after."""
+    return next(level for level, number in groups.items() if number == group)
+
+
+def _write(folder: Path, members: Sequence[_System], type_map: str) -> None:
     data = folder / "set.000"
     data.mkdir(parents=True)
-    for label in labels:
-        parts = [np.load(member / "set.000" / f"{label}.npy") for member in members]
+    for label in members[0].labels:
+        parts = [np.load(m.folder / "set.000" / f"{label}.npy") for m in members]
         np.save(data / f"{label}.npy", np.concatenate(parts))
-    types = [
-        np.tile(_types(member), (len(np.load(member / "set.000" / "energy.npy")), 1))
-        for member in members
-    ]
+    types = []
+    for member in members:
+        n_frames = len(np.load(member.folder / "set.000" / "energy.npy"))
+        types.append(np.tile(_types(member.folder), (n_frames, 1)))
     np.save(data / "real_atom_types.npy", np.concatenate(types))
-    (folder / "type.raw").write_text("0\n" * n_atoms)
+    (folder / "type.raw").write_text("0\n" * members[0].n_atoms)
     (folder / "type_map.raw").write_text(type_map)
+    note = {
+        "labels": members[0].moments,
+        "levels": sorted({member.level.id for member in members}),
+        "moments": {k: v for member in members for k, v in member.of_states.items()},
+    }
+    (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n")
 
 
 def _is_merged(folder: Path) -> bool:
+    """Return whether a folder holds merged systems, at any depth, and nothing else."""
     return all(
-        (item / "set.000" / "real_atom_types.npy").is_file()
+        item.is_dir()
+        and (
+            (item / "set.000" / "real_atom_types.npy").is_file()
+            or (any(item.iterdir()) and _is_merged(item))
+        )
         for item in folder.iterdir()
     )
 

@@ -3,24 +3,30 @@
 
 A system is a folder with ``type.raw``, ``type_map.raw`` and ``set.000/*.npy`` in
 float64: ``coord``, ``force``, ``spin`` (nf, 3 nloc), ``box``, ``virial`` (nf, 9),
-``energy`` (nf,). Units are Å, eV, μB; ``force_mag`` is -dE/dm in eV/μB.
+``energy`` (nf,). Units are Å, eV, μB; ``force_mag`` is -dE/dm in eV/μB. Besides,
+``spin_dp.json`` says what the frames have in common.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections import defaultdict
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from spin_dp.data_tools.frame import Array, Frame
+
+NOTE = "spin_dp.json"
 
 
 def atom_order(
@@ -29,6 +35,78 @@ def atom_order(
     """Return the order that sorts atoms by type and keeps it within a type, (nloc,)."""
     types = [type_map.index(symbol) for symbol in symbols]
     return np.argsort(types, kind="stable")
+
+
+class SystemWriter:
+    """A deepmd-kit system that is written frame by frame.
+
+    Parameters
+    ----------
+    folder
+        Folder to be made; must not exist.
+    type_map
+        Elements in the order of their type numbers.
+    n_frames
+        Number of frames it will have.
+    has_virial, has_magnetic_forces
+        Whether all frames have these labels.
+    note
+        Contents of ``spin_dp.json``; none is written if empty.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        type_map: Sequence[str],
+        n_frames: int,
+        *,
+        has_virial: bool,
+        has_magnetic_forces: bool,
+        note: Mapping[str, object] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._type_map = type_map
+        self._n_frames = n_frames
+        self._has_virial = has_virial
+        self._has_magnetic_forces = has_magnetic_forces
+        self._rows: dict[str, list[Array]] = defaultdict(list)
+        (folder / "set.000").mkdir(parents=True)
+        (folder / "type_map.raw").write_text("".join(f"{name}\n" for name in type_map))
+        if note:
+            (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+
+    def add(self, frame: Frame) -> None:
+        """Add a frame of the same composition; it is on disk after :meth:`flush`."""
+        order = atom_order(frame.symbols, self._type_map)
+        types = self._folder / "type.raw"
+        if not types.exists():
+            numbers = (self._type_map.index(frame.symbols[i]) for i in order)
+            types.write_text("".join(f"{number}\n" for number in numbers))
+        rows = self._rows
+        rows["coord"].append(frame.positions[order].ravel())
+        rows["force"].append(frame.forces[order].ravel())
+        rows["spin"].append(frame.moments[order].ravel())
+        rows["box"].append(frame.cell.ravel())
+        rows["energy"].append(np.array([frame.energy]))
+        if self._has_virial and frame.virial is not None:
+            rows["virial"].append(frame.virial.ravel())
+        if self._has_magnetic_forces and frame.magnetic_forces is not None:
+            rows["force_mag"].append(frame.magnetic_forces[order].ravel())
+
+    def flush(self) -> None:
+        """Append the frames added since to the files."""
+        for name, rows in self._rows.items():
+            path = self._folder / "set.000" / f"{name}.npy"
+            with path.open("ab") as stream:
+                if stream.tell() == 0:
+                    self._write_header(stream, rows[0].size, name)
+                stream.write(np.stack(rows).astype("<f8").tobytes())
+        self._rows.clear()
+
+    def _write_header(self, stream: IO[bytes], width: int, name: str) -> None:
+        shape = (self._n_frames,) if name == "energy" else (self._n_frames, width)
+        header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
 
 
 def write_system(
@@ -57,33 +135,41 @@ def write_system(
     DataError
         If the frames have different compositions.
     """
-    orders = [atom_order(frame.symbols, type_map) for frame in frames]
-    types = [
-        [type_map.index(frame.symbols[i]) for i in order]
-        for frame, order in zip(frames, orders, strict=True)
-    ]
-    if any(other != types[0] for other in types[1:]):
+    compositions = {tuple(sorted(frame.symbols)) for frame in frames}
+    if len(compositions) > 1:
         raise DataError(f"{folder}: frames of different compositions in one system")
+    writer = SystemWriter(
+        folder,
+        type_map,
+        len(frames),
+        has_virial=all(frame.virial is not None for frame in frames),
+        has_magnetic_forces=stationary
+        or all(frame.magnetic_forces is not None for frame in frames),
+    )
+    for frame in frames:
+        writer.add(stationary_frame(frame) if stationary else frame)
+    writer.flush()
 
-    def rows(arrays: Sequence[Array]) -> Array:
-        ordered = [a[order] for a, order in zip(arrays, orders, strict=True)]
-        return np.stack(ordered).reshape(len(frames), -1)
 
-    arrays = {
-        "coord": rows([frame.positions for frame in frames]),
-        "force": rows([frame.forces for frame in frames]),
-        "spin": rows([frame.moments for frame in frames]),
-        "box": np.stack([frame.cell.ravel() for frame in frames]),
-        "energy": np.array([frame.energy for frame in frames]),
-    }
-    virials = [frame.virial.ravel() for frame in frames if frame.virial is not None]
-    if len(virials) == len(frames):
-        arrays["virial"] = np.stack(virials)
-    if stationary:
-        arrays["force_mag"] = np.zeros_like(arrays["spin"])
-    data = folder / "set.000"
-    data.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(data / f"{name}.npy", np.asarray(array, dtype=np.float64))
-    (folder / "type.raw").write_text("".join(f"{t}\n" for t in types[0]))
-    (folder / "type_map.raw").write_text("".join(f"{name}\n" for name in type_map))
+def read_note(folder: Path) -> dict[str, object]:
+    """Return the contents of a system's ``spin_dp.json``, empty if there is none.
+
+    Raises
+    ------
+    DataError
+        If the file is not valid.
+    """
+    path = folder / NOTE
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{path}: not a JSON object; remove it, or collect again"
+        ) from error
+
+
+def stationary_frame(frame: Frame) -> Frame:
+    """Return the frame with magnetic forces of zero."""
+    return replace(frame, magnetic_forces=np.zeros_like(frame.moments))

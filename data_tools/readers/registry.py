@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spin_dp.data_tools.frame import Frame, Rejected
-from spin_dp.data_tools.readers.extxyz import EXTXYZ
-from spin_dp.data_tools.readers.outcar import OUTCAR
+from spin_dp.data_tools.readers.abacus import ABACUS
+from spin_dp.data_tools.readers.ase_files import ASE_FILES
+from spin_dp.data_tools.readers.deepmd_system import DEEPMD
+from spin_dp.data_tools.readers.dpdata_source import DPDATA, parse
+from spin_dp.data_tools.readers.gpaw_text import GPAW_TEXT
 from spin_dp.data_tools.readers.source import ReadOptions
+from spin_dp.data_tools.readers.vasp_run import VASP
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,8 +23,13 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.readers.source import Source
 
+RESULT = "collect.json"
+"""File by which the result of a collection is known."""
 NO_FRAMES = "no frames in the file"
-READERS = {reader.name: reader for reader in (EXTXYZ, OUTCAR)}
+READERS = {
+    reader.name: reader
+    for reader in (ASE_FILES, VASP, GPAW_TEXT, ABACUS, DEEPMD, DPDATA)
+}
 
 
 def find_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:
@@ -29,7 +38,9 @@ def find_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:
     Parameters
     ----------
     paths
-        Files, or folders that are searched with all their subfolders.
+        Files, folders that are searched with all their subfolders, or ``FORMAT:PATH``
+        with a format of dpdata. Results of earlier collections inside a folder are
+        passed over.
 
     Returns
     -------
@@ -38,12 +49,18 @@ def find_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:
 
     Raises
     ------
+    ConfigError
+        If a format of dpdata is misspelt.
     DataError
         If a path does not exist or holds nothing readable.
     """
     found: dict[tuple[Path, str], Source] = {}
     files: dict[Path, list[Path]] = defaultdict(list)
-    for path in map(Path, paths):
+    for text in [os.fspath(path) for path in paths]:
+        if (named := parse(text)) is not None:
+            _add(found, [named])
+            continue
+        path = Path(text)
         if path.is_dir():
             sources = _search(path)
         elif path.exists():
@@ -76,7 +93,8 @@ def _search(folder: Path) -> list[Source]:
     seen: set[str] = set()  # links to folders are followed, once
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen:
+        is_result = RESULT in names and Path(root) != folder
+        if real in seen or is_result:
             folders[:] = []
             continue
         seen.add(real)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The spin-state key of a frame: the moments of its metal sites, named by integers.
+"""The moments of the metal sites of a frame, in integers.
 
 A site of a d- or f-block element is written as the integer nearest to the length of its
 moment (the number of unpaired electrons seen in the sphere) with the sign of the
 moment; the sites of one element form a multiset. ``Mn[+4,-4]`` is an antiferromagnetic
 pair of high-spin Mn(III); three or more equal sites are counted, ``Co[0x9]``.
 
-Reversal of all moments and the order of the atoms do not change the key. Noncollinear
+The pattern is a function of one frame alone, whatever else is in a data set; the
+spin-state key is made of it by naming the sites. Reversal of all moments and the order
+of the atoms do not change it. Noncollinear
 moments take their sign from the projection on the axis of the largest moment; a site
 that lies more than 60 degrees off that axis has no sign and is written ``~4``.
 """
@@ -14,12 +16,12 @@ that lies more than 60 degrees off that axis has no sign and is written ``~4``.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spin_dp.data_tools.elements import carries_spin_state, type_order
+from spin_dp.data_tools.spin_states.signs import sign_choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,38 +29,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 NO_METAL = "no-metal"
-_OFF_AXIS_COSINE = 0.5
-_TIE_MUB = 1.0e-3
 _CANONICAL_ORDER = {1: 0, -1: 1, 0: 2}  # up, down, off axis
-
-
-@dataclass(frozen=True)
-class SpinKey:
-    """Name of a spin state.
-
-    Attributes
-    ----------
-    text
-        The key, e.g. ``Mn[+4,-4]``.
-    margin
-        Smallest distance of any site's moment to the nearest half-integer, where its
-        integer would change, μB (0 to 0.5; small means ambiguous).
-    """
-
-    text: str
-    margin: float
-
-    @property
-    def slug(self) -> str:
-        """The key as a folder name: ``Mn[+4,-4]Ni[0]`` becomes ``Mn+4,-4_Ni0``."""
-        return self.text.replace("[", "").rstrip("]").replace("]", "_")
 
 
 _Site = tuple[int, int]  # unpaired electrons, sign (0: none)
 
 
-def spin_key(symbols: Sequence[str], moments: npt.NDArray[np.float64]) -> SpinKey:
-    """Name the spin state of one frame.
+def moment_pattern(symbols: Sequence[str], moments: npt.NDArray[np.float64]) -> str:
+    """Write the moments of one frame in integers.
 
     Parameters
     ----------
@@ -69,43 +47,26 @@ def spin_key(symbols: Sequence[str], moments: npt.NDArray[np.float64]) -> SpinKe
 
     Returns
     -------
-    SpinKey
-        ``no-metal`` with margin 0.5 if no atom is of the d or f block.
+    str
+        ``no-metal`` if no atom is of the d or f block.
     """
     sites = [i for i, symbol in enumerate(symbols) if carries_spin_state(symbol)]
     if not sites:
-        return SpinKey(NO_METAL, 0.5)
+        return NO_METAL
     elements = [symbols[i] for i in sites]
     vectors = np.asarray(moments, dtype=np.float64)[sites]
     lengths = np.linalg.norm(vectors, axis=1)
     unpaired = np.floor(lengths + 0.5).astype(int)
-    margin = float(np.abs(lengths % 1.0 - 0.5).min())
     order = type_order(elements)
     candidates = [
         _multisets(order, elements, unpaired, signs)
-        for signs in _sign_choices(vectors, lengths)
+        for signs in sign_choices(vectors, lengths)
     ]
     best = min(candidates, key=_rank)
-    text = "".join(
+    return "".join(
         f"{element}[{_sites_text(states)}]"
         for element, states in zip(order, best, strict=True)
     )
-    return SpinKey(text, margin)
-
-
-def _sign_choices(
-    vectors: npt.NDArray[np.float64], lengths: npt.NDArray[np.float64]
-) -> list[npt.NDArray[np.int64]]:
-    """Return the signs for each axis in question and for its reversal."""
-    largest = float(lengths.max())
-    if largest < 0.5:
-        return [np.zeros(len(lengths), dtype=np.int64)]
-    safe = np.where(lengths > 0.0, lengths, 1.0)[:, None]
-    unit = vectors / safe
-    cosines = unit @ unit[lengths >= largest - _TIE_MUB].T  # (sites, axes)
-    signs = np.where(np.abs(cosines) >= _OFF_AXIS_COSINE, np.sign(cosines), 0.0)
-    distinct = np.unique(signs.astype(np.int64), axis=1).T
-    return [choice for signs in distinct for choice in (signs, -signs)]
 
 
 def _multisets(

@@ -14,6 +14,8 @@ from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
 from spin_dp.cli.md import md
 from spin_dp.cli.merge import merge
+from spin_dp.cli.report import report
+from spin_dp.cli.select import select
 from spin_dp.cli.states import states
 from spin_dp.errors import SpinDPError
 
@@ -60,6 +62,8 @@ app.command("collect")(collect)
 app.command("demo")(demo)
 app.command("md")(md)
 app.command("merge")(merge)
+app.command("report")(report)
+app.command("select")(select)
 app.command("states")(states)
 
 

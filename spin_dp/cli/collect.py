@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""``spin-dp collect``: calculation outputs to deepmd-kit systems by spin state."""
+"""``spin-dp collect``: frames in, deepmd systems and a manifest out."""
 
 from __future__ import annotations
 
+import os
+from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,56 +13,163 @@ import typer
 if TYPE_CHECKING:
     from spin_dp.data_tools import CollectReport
 
+_READING, _STATES, _SPLIT = "What is read", "Spin states and labels", "Validation"
+_SPEED = "Speed"
+
+
+class SplitBy(StrEnum):
+    """What is not torn apart by the validation split."""
+
+    geometry = "geometry"
+    trajectory = "trajectory"
+
+
+class Labels(StrEnum):
+    """The moments that are written."""
+
+    dft = "dft"
+    nominal = "nominal"
+
+
+class MissingMoments(StrEnum):
+    """What to do with sources without moments."""
+
+    reject = "reject"
+    zero = "zero"
+
 
 def collect(
     sources: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Files or folders: *.extxyz, *.xyz, OUTCAR*, each also .gz.",
+            help="Folders (searched with all subfolders) or files. VASP: OUTCAR*, "
+            "alone or with the vasprun.xml of the same run. ASE: *.extxyz, *.xyz, "
+            "*.traj, *.gpw. GPAW text output. ABACUS run folders. deepmd-kit systems. "
+            "Any of them also .gz. Anything else that dpdata reads with spins: "
+            "FORMAT:PATH, e.g. abacus/scf:run1.",
             show_default=False,
         ),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Output folder.", show_default=False
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Output folder. An earlier result of the same options grows: only new "
+            "and changed sources are read, frames keep their side of the split.",
+            show_default=False,
         ),
     ],
+    level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Level of theory of frames that do not record one.",
+            rich_help_panel=_READING,
+        ),
+    ] = None,
+    missing_moments: Annotated[
+        MissingMoments,
+        typer.Option(
+            help="Frames of spin-blind sources (ISPIN=1, formats without moments): "
+            "quarantine them, or take them with all moments zero. Spin-polarised runs "
+            "without printed moments are always quarantined.",
+            rich_help_panel=_READING,
+        ),
+    ] = MissingMoments.reject,
+    max_force: Annotated[
+        float,
+        typer.Option(
+            metavar="EV_PER_A",
+            help="Frames with a larger force are quarantined.",
+            rich_help_panel=_READING,
+        ),
+    ] = 50.0,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Forget sources of earlier runs whose files exist no more.",
+            rich_help_panel=_READING,
+        ),
+    ] = False,
+    type_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Li,O,...",
+            help="Elements in type order; all elements found if left out.",
+            rich_help_panel=_STATES,
+        ),
+    ] = None,
+    labels: Annotated[
+        Labels,
+        typer.Option(
+            help="Moments to be written: those of DFT, or the mean of each spin state "
+            "(with which MD can start without DFT).",
+            rich_help_panel=_STATES,
+        ),
+    ] = Labels.dft,
+    stationary_moments: Annotated[
+        bool,
+        typer.Option(
+            "--stationary-moments",
+            help="Label frames with free moments with zero magnetic forces: true of "
+            "converged calculations without NUPDOWN or the like.",
+            rich_help_panel=_STATES,
+        ),
+    ] = False,
     validation: Annotated[
         float,
         typer.Option(
             metavar="FRACTION",
             help="Share of the geometries of each composition kept for validation; the "
             "one with the largest force stays in training.",
+            rich_help_panel=_SPLIT,
         ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the validation draw.")] = 0,
-    type_map: Annotated[
-        str | None,
+    split_by: Annotated[
+        SplitBy,
         typer.Option(
-            metavar="Li,O,...",
-            help="Elements in type order; all elements found if left out.",
+            help="Keep all frames of a geometry, or of a whole trajectory (file), on "
+            "one side.",
+            rich_help_panel=_SPLIT,
+        ),
+    ] = SplitBy.geometry,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the draw.", rich_help_panel=_SPLIT)
+    ] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes that read; as many as there are cores if left out.",
+            rich_help_panel=_SPEED,
+            show_default=False,
         ),
     ] = None,
-    level: Annotated[
+    scheduler: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Level of theory of frames that do not record one."
+            metavar="ADDRESS",
+            help="Read on the workers of this Dask scheduler, which must see the same "
+            "files.",
+            rich_help_panel=_SPEED,
         ),
     ] = None,
-    stationary_moments: Annotated[
-        bool,
-        typer.Option(
-            "--stationary-moments",
-            help="Label frames with free moments with zero magnetic forces.",
-        ),
-    ] = False,
 ) -> None:
-    """Read DFT outputs, sort frames by spin state, write deepmd-kit systems."""
+    """Read DFT outputs, name spin states, write deepmd-kit systems.
+
+    Frames of different composition, level of theory or spin state go into different
+    systems. Every frame read gets a row in manifest.csv, kept or quarantined with the
+    reason. What was read is kept: after an interruption, or when the campaign has
+    grown, the same command goes on.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
+    from spin_dp.data_tools import ReadOptions, Rules
     from spin_dp.data_tools import collect as run
 
     elements = None
@@ -70,19 +179,28 @@ def collect(
     with Progress(
         console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task("looking for sources", total=None)
 
         def show(path: Path, number: int, count: int) -> None:
-            bar.update(task, total=count, completed=number, description=path.name)
+            name = f"{path.parent.name}/{path.name}"
+            bar.update(task, total=count, completed=number, description=name)
 
         report = run(
             sources,
             output,
             type_map=elements,
-            validation=validation,
-            seed=seed,
-            level=level,
-            stationary_moments=stationary_moments,
+            options=ReadOptions(level=level, missing_moments=missing_moments.value),
+            rules=Rules(
+                validation=validation,
+                seed=seed,
+                split_by=split_by.value,
+                max_force=max_force,
+                labels=labels.value,
+                stationary_moments=stationary_moments,
+            ),
+            prune=prune,
+            workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+            scheduler=scheduler,
             progress=show,
         )
     _print_report(report)
@@ -119,9 +237,21 @@ def _print_report(report: CollectReport) -> None:
         for reason, count in report.reasons.items():
             quarantine.add_row(str(count), escape(reason))
         console.print(quarantine)
+    n_groups = len(set(report.level_groups.values()))
+    if n_groups > 1:
+        print(
+            f"{len(report.level_groups)} levels of theory in {n_groups} groups that "
+            "must not be trained on together (levels.json says how they differ); "
+            "spin-dp merge keeps them apart"
+        )
+    if report.n_doubtful:
+        print(
+            f"{report.n_doubtful} frames have sites whose state is in doubt, or "
+            "nominal charges that do not add up: see the columns naming and charge"
+        )
     n_systems = len(report.training) + len(report.validation)
     print(
-        f"kept {report.n_kept} of {report.n_read} frames from {report.n_files} files "
-        f"in {n_systems} systems under {report.out}; every frame read is in "
-        f"{report.manifest}"
+        f"kept {report.n_kept} of {report.n_read} frames from {report.n_sources} "
+        f"sources ({report.n_read_now} read now) in {n_systems} systems under "
+        f"{report.out}; every frame read is in {report.manifest}"
     )

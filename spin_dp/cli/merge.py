@@ -11,7 +11,11 @@ import typer
 
 def merge(
     systems: Annotated[
-        Path, typer.Argument(help="Folder with deepmd-kit systems at any depth.")
+        Path,
+        typer.Argument(
+            help="Folder with deepmd-kit systems at any depth: a result of collect or "
+            "a part of it."
+        ),
     ],
     output: Annotated[
         Path,
@@ -24,6 +28,8 @@ def merge(
 
     deepmd-kit draws a batch from one system. The merged mixed_type systems, one for
     each number of atoms and set of labels, hold the same frames; train on them.
+    Training and validation stay apart, and so do levels of theory whose energies
+    cannot be compared: each such group gets a folder of its own.
     """
     from spin_dp.data_tools import merge_systems
 

@@ -92,7 +92,7 @@ def levels(frames: pd.DataFrame, geometry: str, model: str) -> list[Level]:
     lowest = rows.iloc[0]
     for _, row in rows.iterrows():
         level = Level(
-            key=str(row["key"]),
+            key=str(row["key"]).partition("#")[0],  # without the tag of the ordering
             moment=float(row["moment"]),
             reference=float(row["energy"] - lowest["energy"]),
             predicted=float(row[f"energy_{model}"] - lowest[f"energy_{model}"]),

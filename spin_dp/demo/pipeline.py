@@ -188,7 +188,7 @@ class _Demo:
 
     def collect(self, reporter: Reporter) -> None:
         """Read the frames and write systems."""
-        from spin_dp.data_tools import collect
+        from spin_dp.data_tools import Rules, collect
 
         def show(path: Path, number: int, count: int) -> None:
             reporter.update("files", number, count, path.name)
@@ -196,13 +196,15 @@ class _Demo:
         report = collect(
             [self.source],
             self.data,
-            validation=self.settings.validation,
-            seed=self.settings.seed,
-            stationary_moments=True,
+            rules=Rules(
+                validation=self.settings.validation,
+                seed=self.settings.seed,
+                stationary_moments=True,
+            ),
             progress=show,
         )
         note = f"{report.n_kept} frames kept, {report.n_quarantined} quarantined"
-        reporter.update("files", report.n_files, report.n_files, note)
+        reporter.update("files", report.n_sources, report.n_sources, note)
 
     def train(self, reporter: Reporter) -> None:
         """Train both models at the same time, on batches of many spin states."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from spin_dp.data_tools import spin_key
+from spin_dp.data_tools import moment_pattern
 from spin_dp.demo.evaluate import read_systems
 from spin_dp.errors import DataError
 
@@ -25,7 +25,8 @@ def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
     """Rank the spin states of a held-out geometry with usual moments.
 
     The model is asked for every pattern of usual moments; where DFT converged to a
-    state of the same key at this geometry, its energy stands beside.
+    state of the same pattern of moments at this geometry, its key and energy stand
+    beside.
 
     Parameters
     ----------
@@ -37,10 +38,10 @@ def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a state, lowest first: ``geometry``, ``rank``, ``order``, ``key``,
-        ``moments`` (μB), ``energy_per_fu`` (eV), ``above_lowest``, ``dft_above_lowest``
-        (meV per formula unit; NaN where DFT has no such state; zero at the lowest
-        state of each).
+        One row a state, lowest first: ``geometry``, ``rank``, ``order``, ``pattern``
+        (e.g. ``Mn[+4,-4]``), ``key`` (empty where DFT has none), ``moments`` (μB),
+        ``energy_per_fu`` (eV), ``above_lowest``, ``dft_above_lowest`` (meV per formula
+        unit; NaN where DFT has no such state; zero at the lowest state of each).
     """
     from spin_dp.predictor import SpinDP
     from spin_dp.states import rank_states
@@ -49,13 +50,15 @@ def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
     atoms = _structure(data, rows.iloc[0])
     states = rank_states(atoms, SpinDP(model))
     symbols = atoms.get_chemical_symbols()
-    states["key"] = [_key(symbols, pattern) for pattern in states["pattern"]]
+    states["pattern"] = [_pattern(symbols, moments) for moments in states["pattern"]]
     units = float((states["energy"] / states["energy_per_fu"]).iloc[0])
-    above = (rows["energy"] - rows["energy"].min()) * 1000.0 / units
-    dft = above.groupby(rows["key"]).min().rename("dft_above_lowest")
-    table = states.merge(dft, left_on="key", right_index=True, how="left")
+    dft = rows.drop_duplicates("pattern")[["pattern", "key", "energy"]]  # lowest first
+    lowest = rows["energy"].min()
+    dft["dft_above_lowest"] = (dft.pop("energy") - lowest) * 1000.0 / units
+    table = states.merge(dft, on="pattern", how="left").fillna({"key": ""})
     table.insert(0, "geometry", geometry)
-    columns = ["geometry", "rank", "order", "key", "moments", "energy_per_fu"]
+    columns = ["geometry", "rank", "order", "pattern", "key", "moments"]
+    columns.append("energy_per_fu")
     return table[[*columns, "above_lowest", "dft_above_lowest"]].reset_index(drop=True)
 
 
@@ -89,7 +92,7 @@ def _structure(data: Path, row: pd.Series) -> Atoms:
     raise DataError(f"{data / str(row['system'])}: the manifest names it; not found.")
 
 
-def _key(symbols: list[str], pattern: np.ndarray) -> str:
+def _pattern(symbols: list[str], moments: np.ndarray) -> str:
     vectors = np.zeros((len(symbols), 3))
-    vectors[:, 2] = pattern
-    return spin_key(symbols, vectors).text
+    vectors[:, 2] = moments
+    return moment_pattern(symbols, vectors)

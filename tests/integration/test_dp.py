@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spin_dp.data_tools import collect
+from spin_dp.data_tools import Rules, collect
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
@@ -37,7 +37,7 @@ def dp(folder: Path, *arguments: str, expect: int = 0) -> str:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dp") / "data"
     source = ROOT / "examples" / "gpaw" / "LiMnO2_4.extxyz"
-    collect([source], out, type_map=TYPE_MAP, stationary_moments=True)
+    collect([source], out, type_map=TYPE_MAP, rules=Rules(stationary_moments=True))
     return out
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Builds and installs as pip does, but with the setuptools at hand, offline.
+DATA_FILES = {"spin_dp/py.typed", "spin_dp/report/page.html.j2"}
 _BUILD_PY = """
 import json, sys
 from setuptools import Distribution
@@ -119,7 +120,7 @@ def test_installed_files_work_outside_the_checkout(
     }
     _python(_BUILD_PY, json.dumps(options), str(lib), cwd=source)
     installed = {p.relative_to(lib).as_posix() for p in lib.rglob("*") if p.is_file()}
-    assert installed == _modules(root, project) | {"spin_dp/py.typed"}
+    assert installed == _modules(root, project) | DATA_FILES
     _python(_IMPORT, str(lib), *setup["packages"], cwd=tmp_path)
 
 
@@ -141,10 +142,11 @@ def test_wheel_holds_our_packages(
         info = next(n.partition("/")[0] for n in names if ".dist-info/" in n)
         entries = archive.read(f"{info}/entry_points.txt").decode()
     packages = {name for name in names if not name.startswith(f"{info}/")}
-    assert packages == _modules(root, project) | {"spin_dp/py.typed"}
+    assert packages == _modules(root, project) | DATA_FILES
     assert f"{info}/licenses/LICENSE" in names
     assert "spin-dp = spin_dp.cli:main" in entries
     assert "[deepmd.pt]" in entries
+    assert "[dpdata.plugins]" in entries
 
 
 def test_public_names() -> None:

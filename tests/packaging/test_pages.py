@@ -227,10 +227,10 @@ def test_python_block(
 
 
 def test_files_left_by_collect(readme: str, root: Path, tmp_path: Path) -> None:
-    from spin_dp.data_tools import collect
+    from spin_dp.data_tools import Rules, collect
 
     source = root / "examples" / "gpaw" / "LiMnO2_4.extxyz"
-    collect([source], tmp_path / "data", validation=0.2, stationary_moments=True)
+    collect([source], tmp_path / "data", rules=Rules(validation=0.2))
     left = {path.name for path in (tmp_path / "data").iterdir()}
     rows = table(readme, "`collect` leaves")
     assert left == {

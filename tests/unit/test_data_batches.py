@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spin_dp.cli import main
-from spin_dp.data_tools import collect, merge_systems
+from spin_dp.data_tools import Rules, collect, merge_systems
 from spin_dp.errors import ConfigError, DataError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
@@ -19,7 +19,11 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("merge") / "data"
     names = ("LiMnO2_4", "LiCoO2_4", "CoO2_3")
-    collect([EXAMPLES / f"{n}.extxyz" for n in names], out, stationary_moments=True)
+    collect(
+        [EXAMPLES / f"{n}.extxyz" for n in names],
+        out,
+        rules=Rules(stationary_moments=True),
+    )
     return out / "training"
 
 

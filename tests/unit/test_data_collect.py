@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spin_dp.data_tools import collect
+from spin_dp.data_tools import ReadOptions, Rules, collect
 from spin_dp.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def test_missing_and_unreadable_sources_are_refused(tmp_path: Path) -> None:
         collect([tmp_path / "empty"], tmp_path / "out")
     xml = tmp_path / "vasprun.xml"
     xml.touch()
-    with pytest.raises(DataError, match=r"holds no per-atom moments, give the OUTCAR"):
+    with pytest.raises(DataError, match=r"xml: not a vasprun\.xml, or cut off"):
         collect([xml], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -90,7 +90,7 @@ def test_unusable_outcar_is_one_clear_error(
         ({"type_map": ["Ni"]}, "unknown element .*'O'; known: Ni"),
         ({"type_map": ["Ni", "Q"]}, "unknown element 'Q'"),
         ({"type_map": ["Ni", "O", "Ni"]}, "names an element twice"),
-        ({"validation": 1.0}, "at least 0 and below 1"),
+        ({"rules": Rules(validation=1.0)}, "at least 0 and below 1"),
     ],
 )
 def test_wrong_arguments_are_refused(
@@ -120,7 +120,9 @@ def test_outlier_is_quarantined(tmp_path: Path) -> None:
 
 def test_level_named_by_the_user(tmp_path: Path) -> None:
     source = write(tmp_path / "a.xyz", text_frame())
-    report = collect([source], tmp_path / "out", level="r2SCAN tight")
+    report = collect(
+        [source], tmp_path / "out", options=ReadOptions(level="r2SCAN tight")
+    )
     (level,) = json.loads((report.out / "levels.json").read_text())
     assert level.startswith("r2SCAN-tight-")
     assert report.training[0].parts[-2] == level
@@ -165,7 +167,7 @@ def test_same_arguments_rebuild_and_others_are_refused(tmp_path: Path) -> None:
     collect([source], out)
     before = folder_state(out)
     with pytest.raises(ConfigError, match=r"another seed \(0, now 7\)"):
-        collect([source], out, seed=7)
+        collect([source], out, rules=Rules(seed=7))
     with pytest.raises(ConfigError, match="another sources"):
         collect([source, NICKEL], out)
     assert folder_state(out) == before
@@ -217,7 +219,7 @@ def test_files_are_found_once_in_folders_and_subfolders(tmp_path: Path) -> None:
         tmp_path / "out",
         progress=lambda path, number, count: seen.append((path.name, number, count)),
     )
-    assert report.n_files == report.n_kept == 2
+    assert report.n_sources == report.n_kept == 2
     assert seen == [("b.extxyz", 0, 2), ("a.xyz", 1, 2)]
 
 
@@ -227,7 +229,7 @@ def test_held_and_free_moments_are_separate_systems(
     """NUPDOWN holds the total moment: those frames get no magnetic forces."""
     names = ("nmc111-li-nupdown81-k1.2", "nmc111-lisv-k0.6", "feo-relax-spinflip")
     sources = [vasp_data / name / "OUTCAR.gz" for name in names]
-    report = collect(sources, tmp_path / "out", stationary_moments=True)
+    report = collect(sources, tmp_path / "out", rules=Rules(stationary_moments=True))
     free = [path for path in report.training if path.name.endswith("-free")]
     held = [path for path in report.training if path.name.endswith("-held")]
     assert len(held) == 1
@@ -275,7 +277,7 @@ def test_import_is_light() -> None:
 
 
 def test_result_does_not_depend_on_where_it_is_written(tmp_path: Path) -> None:
-    collect([NICKEL], tmp_path / "a", validation=0.3, seed=3)
+    collect([NICKEL], tmp_path / "a", rules=Rules(validation=0.3, seed=3))
     shutil.move(tmp_path / "a", tmp_path / "moved")
-    collect([NICKEL], tmp_path / "a", validation=0.3, seed=3)
+    collect([NICKEL], tmp_path / "a", rules=Rules(validation=0.3, seed=3))
     assert folder_state(tmp_path / "a") == folder_state(tmp_path / "moved")

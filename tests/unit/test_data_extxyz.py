@@ -15,7 +15,7 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from spin_dp.data_tools import Frame, Rejected, find_sources, read_extxyz, read_source
-from spin_dp.data_tools.readers import extxyz as reasons
+from spin_dp.data_tools.readers import ase_files as reasons
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -223,3 +223,43 @@ def test_gpaw_frames_agree_with_ase() -> None:
             assert frame.geometry_id == atoms.info["geometry_id"]
             held = atoms.info["spin_constraint"] == "fixed_total_moment"
             assert frame.constrained is held
+
+
+def test_magnetic_forces_come_along(tmp_path: Path) -> None:
+    torques = np.array([[0.01, -0.02, 0.03], [0.0, 0.04, 0.0]])
+    atoms = nickel_oxide()
+    atoms.set_array("magnetic_forces", torques)
+    frame = only_frame(tmp_path, atoms)
+    assert frame.magnetic_forces is not None
+    np.testing.assert_allclose(frame.magnetic_forces, torques, atol=1e-8)
+
+
+def test_plain_xyz_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "molecule.xyz"
+    path.write_text("2\nnickel oxide\nNi 0 0 0\nO 0 0 1.7\n")
+    (only,) = read_extxyz(path)
+    assert isinstance(only, Rejected)
+    assert only.reason == reasons.NO_LATTICE
+
+
+def test_starting_guesses_are_no_moments(tmp_path: Path) -> None:
+    atoms = nickel_oxide(magmoms=None)
+    atoms.set_initial_magnetic_moments([2.0, 0.0])
+    path = tmp_path / "guesses.extxyz"
+    ase.io.write(path, atoms, format="extxyz")
+    for missing_moments in ("reject", "zero"):
+        (only,) = read_extxyz(path, missing_moments=missing_moments)
+        assert isinstance(only, Rejected)
+        assert only.reason == reasons.ONLY_GUESSES
+
+
+def test_spin_blind_frames_get_zero_moments_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "blind.extxyz"
+    polarised = nickel_oxide(magmoms=None, magmom=1.8)
+    ase.io.write(path, [nickel_oxide(magmoms=None), polarised], format="extxyz")
+    blind, silent = read_extxyz(path, missing_moments="zero")
+    assert isinstance(blind, Frame)
+    np.testing.assert_array_equal(blind.moments, np.zeros((2, 3)))
+    assert blind.note == reasons.ZERO_MOMENTS
+    assert isinstance(silent, Rejected)
+    assert silent.reason == reasons.NO_MOMENTS

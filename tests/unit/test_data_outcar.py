@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from spin_dp.data_tools import Frame, Rejected, read_outcar, spin_key
-from spin_dp.data_tools.readers import outcar as reasons
+from spin_dp.data_tools import Frame, Rejected, moment_pattern, read_outcar
+from spin_dp.data_tools.readers import outcar, outcar_tables
+from spin_dp.data_tools.readers import vasp_step as reasons
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def test_spin_state_changes_during_the_relaxation_of_feo(vasp_data: Path) -> Non
     assert totals[:3] == pytest.approx([-2.0] * 3, abs=0.02)
     assert totals[3] == pytest.approx(2.05, abs=0.01)
     assert totals[4:] == pytest.approx([4.0] * 24, abs=0.01)
-    keys = [spin_key(frame.symbols, frame.moments).text for frame in frames]
+    keys = [moment_pattern(frame.symbols, frame.moments) for frame in frames]
     assert keys[:3] == ["Fe[+4,-3]"] * 3
     assert keys[3] == "Fe[+3,+1]"
 
@@ -187,9 +188,12 @@ def test_each_component_comes_from_its_own_table(
 ) -> None:
     text = unpacked(vasp_data / "nio-soc-noncollinear/OUTCAR.gz")
     place = text.index("magnetization (y)", text.index("aborting loop"))
-    head, row = text[:place], text[place:]
-    row = re.sub(r"(\n\s+1 .*?)-?\d+\.\d+\n", r"\g<1>0.731\n", row, count=1)
-    (frame,) = usable(written(tmp_path, head + row))
+    lines = text[place:].split("\n", 10)
+    for index in (4, 9):  # d and tot of the first atom and of the last line
+        words = lines[index].split()
+        lines[index] = "  ".join([*words[:-2], "0.731", "0.731"])
+    path = written(tmp_path, text[:place] + "\n".join(lines))
+    (frame,) = usable(path)
     assert frame.moments[0, 1] == 0.731
     assert abs(frame.moments[0, 2]) == 1.671
 
@@ -208,7 +212,7 @@ def test_ferrous_selenide_antiferromagnet_and_collapsed_state(vasp_data: Path) -
     ("name", "n_usable", "why"),
     [
         # Facts of each run from the README of the data.
-        ("coni-no-lorbit", 0, [reasons.NO_MOMENTS]),
+        ("coni-no-lorbit", 0, [outcar.NO_MOMENTS]),
         ("nb16c8o8-ispin1-relax", 0, [reasons.UNPOLARISED] * 49),
         ("nmc111-lisv-k0.6-truncated", 0, [reasons.UNFINISHED]),
         ("fe-monomer-collapsed", 0, [reasons.POSITIVE]),
@@ -300,19 +304,36 @@ def test_energy_far_from_its_own_scf_cycle_is_rejected(
 ) -> None:
     text = unpacked(vasp_data / FEO)
     place = text.index("free  energy   TOTEN")  # of the first ionic step
-    changed = text[place:].replace("-20.66323714", "-90.66323714", 1)
+    changed = text[place:].replace("-20.66323714", "-90.66323714", 3)
     path = written(tmp_path, text[:place] + changed)
     assert [(f.step, f.reason) for f in rejected(path)] == [(1, reasons.INCONSISTENT)]
 
 
-def test_missing_table_in_the_middle_is_an_error_not_a_shift(
+def test_step_without_its_table_of_moments_is_the_only_one_lost(
     vasp_data: Path, tmp_path: Path
 ) -> None:
     text = unpacked(vasp_data / FEO)
-    place = text.index("# of ion", text.index("magnetization (x)"))
+    first = text.index("magnetization (x)")
+    place = text.index("# of ion", first)
     path = written(tmp_path, text[:place] + "# garbage" + text[place + 8 :])
-    with pytest.raises(DataError, match=r"28 of 29 tables 'magnetization \(x\)'"):
-        list(read_outcar(path))
+    assert [(f.step, f.reason) for f in rejected(path)] == [
+        (1, outcar_tables.DAMAGED_MOMENTS)
+    ]
+    path = written(tmp_path, text[:first] + text[first + 14 :])
+    assert [(f.step, f.reason) for f in rejected(path)] == [(1, outcar.NO_MOMENTS)]
+    assert [frame.step for frame in usable(path)] == list(range(2, 29))
+
+
+def test_step_without_its_table_of_forces_is_reported(
+    vasp_data: Path, tmp_path: Path
+) -> None:
+    text = unpacked(vasp_data / FEO)
+    place = text.index("TOTAL-FORCE", text.index("TOTAL-FORCE") + 1)
+    path = written(tmp_path, text[:place] + text[place + 11 :])
+    assert [(f.step, f.reason) for f in rejected(path)] == [(2, outcar.NO_TABLE)]
+    whole = {frame.step: frame.energy for frame in usable(vasp_data / FEO)}
+    del whole[2]
+    assert {frame.step: frame.energy for frame in usable(path)} == whole
 
 
 @pytest.mark.parametrize(
@@ -320,7 +341,7 @@ def test_missing_table_in_the_middle_is_an_error_not_a_shift(
     [
         (b"", "not a VASP OUTCAR"),
         (b"\x1f\x8b\x08broken", "cannot be read"),
-        (b"\xff\xfe\xfa", "cannot be read"),
+        (b"\xff\xfe\xfa", "not a VASP OUTCAR"),
         (b" vasp.6.4.2\n TITEL  = PAW_PBE Fe 06Sep2000\n", "cut off before its list"),
         (
             b" TITEL  = PAW_PBE Qq 1\n   ions per type =   2\n",
@@ -345,3 +366,158 @@ def test_compressed_and_plain_file_read_alike(vasp_data: Path, tmp_path: Path) -
     plain = usable(written(tmp_path, unpacked(vasp_data / FEO)))
     packed = usable(vasp_data / FEO)
     assert [f.energy for f in plain] == [f.energy for f in packed]
+
+
+def test_line_ends_of_windows_change_nothing(vasp_data: Path, tmp_path: Path) -> None:
+    plain = usable(vasp_data / FEO)
+    path = tmp_path / "OUTCAR"
+    path.write_bytes(unpacked(vasp_data / FEO).replace("\n", "\r\n").encode())
+    for frame, same in zip(usable(path), plain, strict=True):
+        np.testing.assert_array_equal(frame.forces, same.forces)
+        np.testing.assert_array_equal(frame.moments, same.moments)
+        assert frame.total_moment == same.total_moment
+        assert frame.level.id == same.level.id
+
+
+# Each damage as (text, what stands there instead), the step it is in, and the reason.
+# The places are in the first ionic step of the FeO run.
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        # -1.611234 + 1.611234 = 0, so a changed digit shows in the sum of the forces
+        ("     -1.611234     -0.0", "     -1.511234     -0.0", reasons.FORCE_SUM),
+        (
+            "      1.80837      1.16785",
+            "      1.90837      1.16785",
+            reasons.NOT_AT_START,
+        ),
+        (
+            "      1.80837      1.16785",
+            "      1.8083x      1.16785",
+            "forces cannot be",
+        ),
+        (
+            "-2.659783000  0.000000000 -1.529",
+            "-2.659783000  0.100000000 -1.529",
+            "latt",
+        ),
+        # 0.001 + ... = tot for each atom, and over the atoms
+        ("   2.833\n", "   2.733\n", outcar_tables.MOMENT_SUM),
+        ("-25.15548", "-26.15548", outcar_tables.DAMAGED_STRESS),
+        (
+            "energy  without entropy=      -20.66323714",
+            "energy  without entropy=      -21.66323714",
+            reasons.DAMAGED_ENERGY,
+        ),
+    ],
+)
+def test_changed_digit_is_found_by_what_the_file_prints_twice(
+    vasp_data: Path, tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    text = unpacked(vasp_data / FEO)
+    place = text.index(old, text.index("aborting loop"))
+    assert place < text.index("- Iteration    2(   1)")
+    path = written(tmp_path, text[:place] + new + text[place + len(old) :])
+    (frame,) = rejected(path)
+    assert frame.step == 1
+    assert reason in frame.reason
+    assert len(usable(path)) == 27
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_rows_of_two_atoms_exchanged_are_found(
+    vasp_data: Path, tmp_path: Path, step: int
+) -> None:
+    """Two oxygen atoms trade places in the table of forces, not in that of moments."""
+    text = unpacked(vasp_data / FEO)
+    places = [match.start() for match in re.finditer("TOTAL-FORCE", text)]
+    lines = text[places[step - 1] :].split("\n", 7)
+    lines[4], lines[5] = lines[5], lines[4]
+    path = written(tmp_path, text[: places[step - 1]] + "\n".join(lines))
+    assert [(f.step, f.reason) for f in rejected(path)] == [(step, reasons.EXCHANGED)]
+    assert len(usable(path)) == 27
+
+
+def test_rows_exchanged_at_the_head_cost_one_step(
+    vasp_data: Path, tmp_path: Path
+) -> None:
+    text = unpacked(vasp_data / FEO)
+    place = text.index("position of ions in cartesian")
+    lines = text[place:].split("\n", 5)
+    lines[3], lines[4] = lines[4], lines[3]
+    path = written(tmp_path, text[:place] + "\n".join(lines))
+    assert [(f.step, f.reason) for f in rejected(path)] == [(1, reasons.EXCHANGED)]
+    assert len(usable(path)) == 27
+
+
+def test_atoms_out_of_order_in_the_table_of_moments_are_found(
+    vasp_data: Path, tmp_path: Path
+) -> None:
+    text = unpacked(vasp_data / FEO)
+    place = text.index("# of ion", text.index("magnetization (x)"))
+    lines = text[place:].split("\n", 4)
+    lines[2], lines[3] = lines[3], lines[2]
+    path = written(tmp_path, text[:place] + "\n".join(lines))
+    assert [(f.step, f.reason) for f in rejected(path)] == [
+        (1, outcar_tables.DAMAGED_MOMENTS)
+    ]
+
+
+def test_columns_without_a_blank_between_them_are_told_apart(
+    vasp_data: Path, tmp_path: Path
+) -> None:
+    """A position of ten places fills its column; the neighbour follows at once."""
+    text = unpacked(vasp_data / "fe-bcc-vasp620-relax" / "OUTCAR.gz")
+    row = "      0.00000      0.00000      0.00000 "
+    assert row in text
+    merged = "0.000000.000000.00000"
+    path = written(tmp_path, text.replace(row, merged))
+    whole = usable(vasp_data / "fe-bcc-vasp620-relax" / "OUTCAR.gz")
+    assert [f.energy for f in usable(path)] == [f.energy for f in whole]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("ISPIN  =      2", "ISPIN  =      #", "does not state ISPIN"),
+        ("ENCUT  =  520.0", "ENCUT  =  5#0.0", "does not state ENCUT"),
+        ("   LASPH  =      F", "", "does not state LASPH"),
+        ("TITEL  = PAW_PBE Fe 06Sep2000", "TITEL  = PAW_PBE Co 06Sep2000", "POTCARs"),
+        ("VRHFIN =O:", "VRHFIN =S:", "contradicts itself on its POTCARs"),
+        ("NIONS =      4", "NIONS =      5", "NIONS = 5, but .* add to 4"),
+        ("LDAUU =   4.0  0.0", "LDAUU =   4.0", "does not state LDAUU"),
+        (" LDA+U is selected", " LDA", "does not state LDAUTYPE"),
+    ],
+)
+def test_damaged_head_is_refused(
+    vasp_data: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = unpacked(vasp_data / FEO)
+    assert old in text
+    with pytest.raises(DataError, match=message):
+        list(read_outcar(written(tmp_path, text.replace(old, new, 1))))
+
+
+def test_run_without_spin_is_taken_with_zero_moments_on_demand(
+    vasp_data: Path,
+) -> None:
+    path = vasp_data / "nb16c8o8-ispin1-relax" / "OUTCAR.gz"
+    items = list(read_outcar(path, missing_moments="zero"))
+    kept = [item for item in items if isinstance(item, Frame)]
+    assert [item.step for item in items if isinstance(item, Rejected)] == [2]
+    assert len(kept) == 48
+    assert not any(frame.moments.any() for frame in kept)
+    assert {frame.note for frame in kept} == {reasons.NO_SPIN_NOTE}
+
+
+def test_zero_moments_are_not_given_to_spin_polarised_runs(
+    vasp_data: Path, tmp_path: Path
+) -> None:
+    path = vasp_data / "coni-no-lorbit" / "OUTCAR.gz"
+    (frame,) = read_outcar(path, missing_moments="zero")
+    assert isinstance(frame, Rejected)
+    assert frame.reason == outcar.NO_MOMENTS
+    text = unpacked(path).replace("ISPIN  =      2", "ISPIN  =      1")
+    (frame,) = read_outcar(written(tmp_path, text), missing_moments="zero")
+    assert isinstance(frame, Rejected)
+    assert frame.reason == outcar.HIDDEN_SPIN

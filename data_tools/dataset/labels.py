@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The moments that are written as labels: those of DFT, or those of the spin states.
+
+Nominal labels give every metal site the mean moment of its spin state, along the
+direction of its own, and all other atoms none. They are what MD can start from without
+a DFT calculation of that very structure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from spin_dp.data_tools.dataset.summary import Summary
+    from spin_dp.data_tools.frame import Frame
+    from spin_dp.data_tools.spin_states.classify import FrameState
+
+Labels = Literal["dft", "nominal"]
+
+
+def nominal_moments(states: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return the moment of each site level and state, μB.
+
+    Parameters
+    ----------
+    states
+        Table of :meth:`spin_dp.data_tools.spin_states.classify.SpinStates.table`.
+
+    Returns
+    -------
+    dict
+        Mean length; zero for states whose sites have no sign.
+    """
+    return {
+        (row["site_level"], row["state"]): 0.0 if _is_signless(row) else row["mean"]
+        for row in states.to_dict("records")
+    }
+
+
+def _is_signless(row: Mapping[Any, Any]) -> bool:
+    is_nominal = row["oxidation"] != ""
+    return bool(row["unpaired"] == 0 if is_nominal else row["state"].endswith("~0"))
+
+
+def with_nominal_moments(
+    frame: Frame,
+    summary: Summary,
+    state: FrameState,
+    site_levels: Mapping[str, str],
+    moments: Mapping[tuple[str, str], float],
+) -> Frame:
+    """Return the frame with nominal moments; magnetic forces, if any, are dropped.
+
+    Parameters
+    ----------
+    frame, summary, state
+        The frame, its summary and its spin state.
+    site_levels
+        Site level of each of its metals.
+    moments
+        What :func:`nominal_moments` gives.
+
+    Returns
+    -------
+    Frame
+        Without magnetic forces: those belong to the DFT moments.
+    """
+    sites = summary.sites
+    lengths = np.linalg.norm(sites.moments, axis=1)
+    nominal = np.array(
+        [
+            moments[site_levels[element], label]
+            for element, label in zip(sites.elements, state.labels, strict=True)
+        ]
+    )
+    scale = np.divide(nominal, lengths, out=np.zeros_like(nominal), where=lengths > 0.0)
+    vectors = np.zeros_like(frame.moments)
+    vectors[sites.indices] = sites.moments * scale[:, None]
+    return replace(frame, moments=vectors, magnetic_forces=None)

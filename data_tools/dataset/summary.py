@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What is kept in memory of each frame: all that decisions about it need.
+
+A summary is a fraction of a frame, so that data sets much larger than the memory can be
+collected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spin_dp.data_tools.geometry import fingerprint
+from spin_dp.data_tools.spin_states.sites import Sites, find_sites
+
+if TYPE_CHECKING:
+    from spin_dp.data_tools.frame import Array, Frame
+    from spin_dp.data_tools.level import Level
+
+N_FORCES = 8
+_REACH_ANGSTROM = 1.2
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Summary:
+    """A frame without its arrays over all atoms.
+
+    Attributes
+    ----------
+    source, step, formula, natoms, energy, level, energy_kind, constrained
+        As in :class:`spin_dp.data_tools.Frame`.
+    total_moment, geometry_id, note
+        As there.
+    elements
+        The different elements.
+    sites
+        The metal sites.
+    fingerprint
+        Of the geometry, (29,), Å.
+    force_print
+        Lengths of the largest forces, descending, (8,) or fewer, eV/Å; equal in copies.
+    largest_force
+        Length of the largest force, eV/Å.
+    shortest
+        Shortest distance between two atoms up to 1.2 Å; inf if all are longer.
+    has_virial, has_magnetic_forces
+        Whether the frame has these labels.
+    """
+
+    source: str
+    step: int
+    formula: str
+    natoms: int
+    energy: float
+    level: Level
+    energy_kind: str
+    constrained: bool | None
+    total_moment: float
+    geometry_id: str | None
+    note: str
+    elements: tuple[str, ...]
+    sites: Sites
+    fingerprint: Array
+    force_print: Array
+    largest_force: float
+    shortest: float
+    has_virial: bool
+    has_magnetic_forces: bool
+
+
+def summarise(frame: Frame) -> Summary:
+    """Return the summary of a frame."""
+    forces = np.sort(np.linalg.norm(frame.forces, axis=1))[::-1]
+    return Summary(
+        source=frame.source,
+        step=frame.step,
+        formula=frame.formula,
+        natoms=frame.natoms,
+        energy=frame.energy,
+        level=frame.level,
+        energy_kind=frame.energy_kind,
+        constrained=frame.constrained,
+        total_moment=frame.total_moment,
+        geometry_id=frame.geometry_id,
+        note=frame.note,
+        elements=tuple(sorted(set(frame.symbols))),
+        sites=find_sites(
+            frame.symbols,
+            frame.cell,
+            frame.positions,
+            frame.moments,
+            frame.total_moment,
+        ),
+        fingerprint=fingerprint(frame),
+        force_print=forces[:N_FORCES].copy(),
+        largest_force=float(forces[0]),
+        shortest=_shortest(frame),
+        has_virial=frame.virial is not None,
+        has_magnetic_forces=frame.magnetic_forces is not None,
+    )
+
+
+def _shortest(frame: Frame) -> float:
+    from ase.neighborlist import primitive_neighbor_list
+
+    distances = primitive_neighbor_list(
+        "d", [True] * 3, frame.cell, frame.positions, _REACH_ANGSTROM
+    )
+    return float(distances.min(initial=np.inf))

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Writing a data set: systems frame by frame, and the tables about them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from spin_dp.data_tools.dataset import manifest as tables
+from spin_dp.data_tools.dataset.decide import Decisions, Entry, Rules
+from spin_dp.data_tools.dataset.labels import nominal_moments, with_nominal_moments
+from spin_dp.data_tools.dataset.output import LEVELS, MANIFEST, RECORD, SITES, STATES
+from spin_dp.data_tools.dataset.systems import SystemWriter, stationary_frame
+from spin_dp.data_tools.frame import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from spin_dp.data_tools.dataset.store import Shard
+    from spin_dp.data_tools.dataset.summary import Summary
+
+
+class DatasetWriter:
+    """Writes one data set.
+
+    Parameters
+    ----------
+    decisions
+        What becomes of each frame.
+    rules
+        What the user decided.
+    type_map
+        Elements in the order of their type numbers.
+    """
+
+    def __init__(
+        self, decisions: Decisions, rules: Rules, type_map: Sequence[str]
+    ) -> None:
+        self._fates = decisions.fates
+        self._states = decisions.states.table()
+        self._rules = rules
+        self._type_map = type_map
+        self._moments = nominal_moments(self._states)
+        self._frames: dict[str, list[Summary]] = defaultdict(list)  # of each system
+        for entry in self._kept():
+            self._frames[entry.system].append(entry.frame)
+
+    def write_systems(self, folder: Path, shards: Sequence[Shard]) -> None:
+        """Write all systems, with the frames of one shard in memory at a time.
+
+        Parameters
+        ----------
+        folder
+            Folder of the data set.
+        shards
+            All shards, in the order of the decisions.
+        """
+        writers: dict[str, SystemWriter] = {}
+        fates = iter(self._fates)
+        for shard in shards:
+            touched = set()
+            for item in shard.frames():
+                fate = next(fates)
+                if not isinstance(fate, Entry) or not isinstance(item, Frame):
+                    continue
+                if fate.system not in writers:
+                    writers[fate.system] = self._writer(folder, fate)
+                writers[fate.system].add(self._labelled(item, fate))
+                touched.add(fate.system)
+            for system in touched:
+                writers[system].flush()
+
+    def write_tables(
+        self, folder: Path, arguments: Mapping[str, object], files: Sequence[str]
+    ) -> pd.DataFrame:
+        """Write manifest, sites, states, levels and the record of the run.
+
+        Parameters
+        ----------
+        folder
+            Folder of the data set.
+        arguments
+            Arguments to be recorded.
+        files
+            Sources of the data set.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The manifest.
+        """
+        import pandas as pd
+
+        manifest = tables.manifest_table(
+            [
+                tables.kept_row(fate)
+                if isinstance(fate, Entry)
+                else tables.rejected_row(fate)
+                for fate in self._fates
+            ]
+        )
+        manifest.to_csv(folder / MANIFEST, index=False)
+        self._states.to_csv(folder / STATES, index=False)
+        sites = pd.DataFrame(list(self._site_rows()), columns=list(tables.SITE_COLUMNS))
+        sites.to_csv(folder / SITES, index=False)
+        levels = {
+            e.frame.level.id: dict(e.frame.level.description) for e in self._kept()
+        }
+        _write_json(folder / LEVELS, dict(sorted(levels.items())))
+        record = {
+            "spin_dp": _version(),
+            "arguments": dict(arguments),
+            "type_map": list(self._type_map),
+            "files": list(files),
+        }
+        _write_json(folder / RECORD, record)
+        return manifest
+
+    def _kept(self) -> Iterator[Entry]:
+        return (fate for fate in self._fates if isinstance(fate, Entry))
+
+    def _site_rows(self) -> Iterator[dict[str, object]]:
+        for entry in self._kept():
+            yield from tables.site_rows(entry)
+
+    def _writer(self, folder: Path, entry: Entry) -> SystemWriter:
+        level = entry.frame.level
+        frames = self._frames[entry.system]
+        constrained = {frame.constrained for frame in frames}
+        return SystemWriter(
+            folder / entry.system,
+            self._type_map,
+            len(frames),
+            has_virial=entry.frame.has_virial,
+            has_magnetic_forces=bool(entry.magnetic_forces),
+            note={
+                "formula": entry.frame.formula,
+                "level": level.id,
+                "level_label": level.label,
+                "level_description": dict(level.description),
+                "key": entry.state.key,
+                "labels": self._rules.labels,
+                "moments": self._moments_of(entry),
+                "constrained": constrained.pop() if len(constrained) == 1 else None,
+            },
+        )
+
+    def _moments_of(self, entry: Entry) -> dict[str, float]:
+        """Return the mean moment of each state of a frame's sites, μB."""
+        levels = entry.site_levels
+        return {
+            label: round(self._moments[levels[element], label], 4)
+            for element, label in zip(
+                entry.frame.sites.elements, entry.state.labels, strict=True
+            )
+        }
+
+    def _labelled(self, frame: Frame, entry: Entry) -> Frame:
+        if self._rules.labels == "nominal":
+            return with_nominal_moments(
+                frame,
+                entry.frame,
+                entry.state,
+                entry.site_levels,
+                self._moments,
+            )
+        return stationary_frame(frame) if entry.magnetic_forces == "zero" else frame
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _version() -> str:
+    try:
+        return version("spin-dp")
+    except PackageNotFoundError:
+        return "unknown"

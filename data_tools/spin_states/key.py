@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The spin-state key of a frame, written from the labels and signs of its sites.
+
+``Mn3+HS[1up,1dn]`` is an antiferromagnetic pair of high-spin Mn3+ sites, ``Co3+LS[9]``
+nine low-spin Co3+ without moments, ``[2off]`` two sites more than 60 degrees off the
+axis of the frame. A site without a nominal state is written by its moment in steps of
+0.5 μB, ``Fe~2.5[2up]``. Where the sites are not all alike, the magnetic ordering follows
+as a tag, ``#3fa2c``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from spin_dp.data_tools.elements import type_order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NO_METAL = "no-metal"
+_LABEL = re.compile(r"([A-Z][a-z]?)(?:(\d+)\+(\w*)|~(\d+(?:\.5)?))")
+_WORDS = ((1, "up"), (-1, "dn"), (0, "off"))
+_SPINS = {"HS": 0, "": 1, "IS": 2, "LS": 3, "NM": 4}
+
+
+def moment_label(element: str, moment: float) -> str:
+    """Return the label of a site that has no nominal state, e.g. ``Fe~2.5``."""
+    return f"{element}~{round(2.0 * moment) / 2.0:g}"
+
+
+def element_of(label: str) -> str:
+    """Return the element of a site label."""
+    return _parts(label)[0]
+
+
+def _parts(label: str) -> tuple[str, str | None, str | None, str | None]:
+    match = _LABEL.fullmatch(label)
+    if match is None:
+        raise ValueError(f"not a site label: {label!r}")
+    return match[1], match[2], match[3], match[4]
+
+
+def label_rank(label: str) -> tuple[int, int, int]:
+    """Return the place of a label among those of its element."""
+    _, oxidation, spin, moment = _parts(label)
+    if oxidation is None:
+        return (1, -round(2.0 * float(moment or 0.0)), 0)
+    return (0, int(oxidation), _SPINS[spin or ""])
+
+
+def key_text(
+    labels: Sequence[str], signs: Sequence[int], signless: frozenset[str], tag: str
+) -> str:
+    """Return the key of a frame.
+
+    Parameters
+    ----------
+    labels, signs
+        Label and sign (+1, -1, 0) of each metal site, (ns,).
+    signless
+        Labels of sites without a moment.
+    tag
+        Tag of the ordering; empty if there is only one.
+
+    Returns
+    -------
+    str
+        ``no-metal`` without sites.
+    """
+    if not labels:
+        return NO_METAL
+    counts = Counter(zip(labels, signs, strict=True))
+    words = []
+    for label in sorted_labels(labels):
+        if label in signless:
+            inside = str(sum(n for (name, _), n in counts.items() if name == label))
+        else:
+            inside = ",".join(
+                f"{counts[label, sign]}{word}"
+                for sign, word in _WORDS
+                if counts[label, sign]
+            )
+        words.append(f"{label}[{inside}]")
+    return "".join(words) + (f"#{tag}" if tag else "")
+
+
+def sorted_labels(labels: Sequence[str]) -> list[str]:
+    """Return the different labels by element, oxidation state and spin."""
+    order = type_order(element_of(label) for label in labels)
+    return sorted(
+        set(labels),
+        key=lambda label: (order.index(element_of(label)), label_rank(label)),
+    )
+
+
+def slug(key: str) -> str:
+    """Return the key as a folder name: ``Mn3+HS-1up,1dn_Ni2+-2up``."""
+    text = key.replace("#", "_").replace("][", "_").replace("[", "-")
+    return re.sub(r"\](?=.)", "_", text).replace("]", "").replace("__", "_")

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin-dp report``: what a collected data set holds, and why its residuals band."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spin_dp.report import Report
+
+_MOST_ROWS = 40
+
+
+def report(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Data set that spin-dp collect wrote.",
+            show_default=False,
+        ),
+    ],
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="MODEL",
+            help="Frozen model, with or without spin, whose residuals are diagnosed; "
+            "repeat it for more.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The page; DIR/report.html if left out.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the permutation tests.")] = 0,
+) -> None:
+    """Write one page on a data set: states, gaps, bands, coverage, quarantine."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from spin_dp.report import write_report
+
+    console = Console(stderr=True)
+    with Progress(
+        console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def show(what: str, number: int, count: int) -> None:
+            bar.update(task, description=what, completed=number, total=count)
+
+        found = write_report(data, output, models or (), seed=seed, progress=show)
+    _print_report(found, Console())
+
+
+def _print_report(report: Report, console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    overview = Table(title="data set", show_header=False)
+    for name, value in report.summary:
+        overview.add_row(name, value)
+    console.print(overview)
+    table = Table(
+        title="frames by spin state",
+        caption="energies above the lowest frame of formula and level",
+    )
+    for column in ("formula", "level", "spin state"):
+        table.add_column(column, overflow="fold")
+    for column in ("train", "valid", "meV/atom"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in report.keys.head(_MOST_ROWS).itertuples(index=False):
+        energies = {f"{row.lowest:.0f}", f"{row.highest:.0f}"}
+        table.add_row(
+            str(row.formula),
+            str(row.level),
+            escape(str(row.key)),
+            str(row.training),
+            str(row.validation),
+            " to ".join(sorted(energies, key=float)),
+        )
+    console.print(table)
+    if len(report.keys) > _MOST_ROWS:
+        console.print(
+            f"{len(report.keys) - _MOST_ROWS} more spin states: see the page."
+        )
+    for text in report.warnings:
+        console.print(f"[yellow]![/] {escape(text)}", highlight=False)
+    for text in report.verdicts:
+        console.print(f"[bold]=>[/] {escape(text)}", highlight=False)
+    print(f"page: {report.path}")

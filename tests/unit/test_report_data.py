@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Reading data sets, and the page made of them: what it shows and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spin_dp.errors import ConfigError, DataError
+from spin_dp.report import write_report
+from spin_dp.report.dataset import read_dataset
+from spin_dp.report.gaps import state_gaps
+from spin_dp.report.residuals import composition_residuals
+from spin_dp.report.summary import warnings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOMENTS = {"HS": 3.7, "LS": 1.9}
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+def write_data(
+    folder: Path, geometries: int = 6, formula: str = "LiMnO2", level: str = "PBE-1"
+) -> Path:
+    """Write a data set by hand: each geometry of one cell in high and low spin."""
+    rng = np.random.default_rng(0)
+    symbols = ["Li", "Mn", "O", "O"]
+    rows = []
+    for number, (state, moment) in enumerate(MOMENTS.items()):
+        key = f"Mn3+{state}[1up]"
+        system = f"training/{formula}/{level}/Mn3+{state}-1up"
+        part = folder / system / "set.000"
+        part.mkdir(parents=True)
+        sides = 4.0 + 0.05 * np.arange(geometries)
+        lattice = sides[:, None, None] * np.eye(3)
+        scaled = np.array([[0, 0, 0.5], [0, 0, 0], [0.5, 0, 0], [0, 0.47, 0]])
+        spin = np.zeros((geometries, 4, 3))
+        spin[:, 1, 2] = moment + 0.05 * rng.standard_normal(geometries)
+        energy = -26.0 + 0.02 * np.arange(geometries) + 1.2 * number
+        force = np.zeros((geometries, 12))
+        force[:, 0] = 1.5
+        arrays = {
+            "coord": (scaled @ lattice).reshape(geometries, -1),
+            "box": lattice.reshape(geometries, -1),
+            "force": force,
+            "spin": spin.reshape(geometries, -1),
+            "energy": energy,
+        }
+        for name, array in arrays.items():
+            np.save(part / f"{name}.npy", array)
+        (folder / system / "type.raw").write_text("0\n1\n2\n2\n")
+        (folder / system / "type_map.raw").write_text("Li\nMn\nO\n")
+        rows += [
+            {
+                "source": f"/calc/runs/{state}/OUTCAR",
+                "step": i + 1,
+                "formula": formula,
+                "natoms": len(symbols),
+                "energy": energy[i],
+                "level": level,
+                "key": key,
+                "status": "kept",
+                "reason": "",
+                "system": system,
+                "index": i,
+                "geometry": f"{formula}-{i:04d}",
+                "split": "training",
+            }
+            for i in range(geometries)
+        ]
+    rejected = {"status": "quarantined", "reason": "SCF not converged", "index": -1}
+    rows.append({**rows[0], **rejected, "key": "", "system": "", "geometry": ""})
+    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    (folder / "levels.json").write_text(json.dumps({level: {"settings": "PBE <+U>"}}))
+    (folder / "collect.json").write_text(json.dumps({"arguments": {"seed": 0}}))
+    return folder
+
+
+def change_manifest(folder: Path, **columns: Any) -> None:
+    table = pd.read_csv(folder / "manifest.csv")
+    table.assign(**columns).to_csv(folder / "manifest.csv", index=False)
+
+
+def add_names(folder: Path) -> None:
+    """Add the optional files of a data set with named states."""
+    rows = pd.read_csv(folder / "manifest.csv").dropna(subset="system")
+    rows["state"] = rows["key"].str.replace("[1up]", "")
+    rows["moment"] = -rows["state"].map(lambda s: MOMENTS[s[-2:]])
+    sites = rows[["system", "index", "state", "moment"]].assign(atom=1, element="Mn")
+    with gzip.open(folder / "sites.csv.gz", "wt") as file:
+        sites.to_csv(file, index=False)
+    states = pd.DataFrame(
+        {
+            "element": "Mn",
+            "site_level": "Mn-PBE",
+            "state": ["Mn3+HS", "Mn3+LS"],
+            "sites": 6,
+            "mean": [3.7, 1.9],
+            "std": 0.05,
+            "lower": [2.8, 0.0],
+            "upper": [np.inf, 2.8],
+        }
+    )
+    states.to_csv(folder / "states.csv", index=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data")
+
+
+def test_frames_have_what_the_arrays_say(data: Path) -> None:
+    frames = read_dataset(data).frames
+    assert len(frames) == 12
+    first = frames.iloc[0]
+    assert first["volume"] == pytest.approx(4.0**3 / 4)
+    assert first["shortest"] == pytest.approx(0.47 * 4.0)  # Mn to the second O
+    assert first["max_force"] == 1.5
+    assert first["mean_moment"] == pytest.approx(3.7, abs=0.2)
+    assert first["states"] == "Mn~4 ×1"
+    assert frames["above"].iloc[6] == pytest.approx(300.0)  # 1.2 eV for 4 atoms
+
+
+def test_names_of_sites_are_used_where_there_are_some(data: Path) -> None:
+    add_names(data)
+    found = read_dataset(data)
+    assert found.frames["states"].iloc[0] == "Mn3+HS ×1"
+    assert found.sites["length"].min() == 1.9  # a length, though signs were negative
+    page = write_report(data).path.read_text()
+    assert "Mn3+HS (6)" in page
+    assert "The data set gives no nominal states" not in page
+
+
+def test_composition_fit_needs_independent_compositions(tmp_path: Path) -> None:
+    """One formula cannot tell elements apart: its mean energy is fitted."""
+    found = composition_residuals(read_dataset(write_data(tmp_path / "a")))
+    assert found.values.mean() == pytest.approx(0.0, abs=1e-9)
+    assert found.values[0] == pytest.approx((1.2 + 0.02 * 5) / 2 / 4 * 1000)
+
+
+def test_energies_per_element_are_found(tmp_path: Path) -> None:
+    """Energies made of three numbers leave no residual, whatever the formulas."""
+    folder = tmp_path / "data"
+    per_element = {"Li": -2.0, "Mn": -9.0, "O": -5.0}
+    rows = []
+    for formula, symbols in {
+        "LiMnO2": ["Li", "Mn", "O", "O"],
+        "MnO2": ["Mn", "O", "O"],
+        "Li2MnO3": ["Li", "Li", "Mn", "O", "O", "O"],
+        "Li2O": ["Li", "Li", "O"],
+    }.items():
+        system = f"training/{formula}/PBE/x"
+        part = folder / system / "set.000"
+        part.mkdir(parents=True)
+        n = 3 * len(symbols)
+        coordinates = np.random.default_rng(1).random((1, n)) * 5.0
+        for name, array in {
+            "coord": coordinates,
+            "box": 5.0 * np.eye(3).reshape(1, 9),
+            "force": np.zeros((1, n)),
+            "spin": np.zeros((1, n)),
+        }.items():
+            np.save(part / f"{name}.npy", array)
+        types = ["Li", "Mn", "O"]
+        (folder / system / "type_map.raw").write_text("Li Mn O")
+        (folder / system / "type.raw").write_text(
+            "\n".join(str(types.index(s)) for s in symbols)
+        )
+        energy = sum(per_element[symbol] for symbol in symbols)
+        rows.append((formula, len(symbols), energy, system, f"{formula}-0"))
+    columns = ["formula", "natoms", "energy", "system", "geometry"]
+    table = pd.DataFrame(rows, columns=columns).assign(
+        source="x",
+        level="PBE",
+        key="x",
+        status="kept",
+        reason="",
+        index=0,
+        split="training",
+    )
+    table.to_csv(folder / "manifest.csv", index=False)
+    found = composition_residuals(read_dataset(folder))
+    assert found.values == pytest.approx(np.zeros(4), abs=1e-8)
+
+
+def test_report_says_what_is_in_the_data(data: Path) -> None:
+    report = write_report(data)
+    assert report.path == data / "report.html"
+    summary = dict(report.summary)
+    assert (summary["frames read"], summary["kept"]) == ("13", "12")
+    assert summary["gaps between states"] == "1200 to 1200 meV per cell"
+    assert report.verdicts[0].startswith(
+        "No model without moments can have an energy RMSE below 150 meV/atom"
+    )
+    assert "bands in 1 of 1 formula" in report.verdicts[1]
+    assert report.keys["frames"].tolist() == [6, 6]
+    assert report.quarantine["reason"].tolist() == ["SCF not converged"]
+    assert report.quarantine["examples"].tolist() == ["HS/OUTCAR"]
+    assert report.warnings == (
+        "There are no validation frames; collect with --validation 0.1.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "warning"),
+    [
+        ({"naming": "ambiguous"}, "12 frames with sites whose state is ambiguous"),
+        ({"charge": 1.0}, "12 frames off charge neutrality"),
+        ({"margin": 0.05}, "12 frames with a moment within 0.1 μB"),
+        ({"constrained": "true"}, "12 frames whose moments were held"),
+        ({"level": "unspecified-0"}, "12 frames without a record of the level"),
+        ({"level": ["A"] * 6 + ["B"] * 7}, "2 levels of theory are NOT comparable"),
+        ({"key": ["x"] * 12 + [""]}, "6 geometries with different energies of one"),
+        ({"geometry": [f"g{i}" for i in range(13)]}, "12 of 12 geometries have one"),
+        ({"reason": "duplicate of HS/OUTCAR, step 1"}, "1 frame left out as dupl"),
+        (
+            {"split": ["training"] * 6 + ["validation"] * 7},
+            "6 frames for validation in states that training does not have: "
+            "e.g. LiMnO2 Mn3+LS[1up]",
+        ),
+        (
+            {"split": (["training"] * 5 + ["validation"]) * 2 + [""]},
+            "Validation goes beyond training in volume for 2 frames",
+        ),
+    ],
+)
+def test_warnings(data: Path, columns: dict[str, Any], warning: str) -> None:
+    change_manifest(data, **columns)
+    found = read_dataset(data)
+    texts = warnings(found, state_gaps(found.frames))
+    assert [text for text in texts if warning in text]
+
+
+class _Checker(HTMLParser):
+    """Collects what a page refers to, and checks that its elements nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("href", "src", "xlink:href") and value is not None:
+                self.references.append(value)
+            if name == "id" and value is not None:
+                self.ids.append(value)
+            self.references += re.findall(r"url\(([^)]+)\)", value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_stands_alone(data: Path) -> None:
+    add_names(data)
+    page = write_report(data).path.read_text()
+    checker = _Checker()
+    checker.feed(page)
+    assert checker.open == []
+    outside = [r for r in checker.references if not r.startswith(("#", "data:"))]
+    assert outside == []
+    ids = set(checker.ids)
+    assert {r[1:] for r in checker.references if r.startswith("#")} <= ids
+    assert "<script" not in page
+    assert "prefers-color-scheme: dark" in page
+    for drawing in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        ET.fromstring(drawing)
+        assert "currentColor" in drawing
+        assert "#010203" not in drawing
+    assert "PBE &lt;+U&gt;" in page
+    assert len(re.findall("<h2", page)) == 8
+
+
+def test_page_is_the_same_for_the_same_data(data: Path, tmp_path: Path) -> None:
+    one = write_report(data, tmp_path / "one.html").path.read_bytes()
+    assert write_report(data, tmp_path / "two.html").path.read_bytes() == one
+
+
+def test_hundreds_of_keys_do_not_fill_the_page(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", geometries=400)
+    change_manifest(data, key=[f"Mn~4[{i}up]" for i in range(800)] + [""])
+    report = write_report(data)
+    page = report.path.read_text()
+    assert len(report.keys) == 800
+    assert "760 more spin states are not shown" in page  # of the table's 40
+    assert "776 more spin states are not shown" in page  # of the figure's 24
+    assert len(page) < 1_000_000
+
+
+def test_many_frames_are_drawn_as_an_image(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", geometries=1000)
+    page = write_report(data).path.read_text()
+    assert "data:image/png;base64" in page
+    assert len(page) < 3_000_000
+
+
+def test_data_without_metals(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    for file in data.rglob("type_map.raw"):
+        file.write_text("Li\nAl\nO\n")
+    change_manifest(data, key="no-metal", formula="LiAlO2")
+    report = write_report(data)
+    assert report.gaps.empty
+    assert "No geometry has two spin states" in report.path.read_text()
+
+
+def test_columns_and_files_to_come_are_not_needed(data: Path) -> None:
+    (data / "levels.json").unlink()
+    (data / "collect.json").unlink()
+    page = write_report(data).path.read_text()
+    assert "How it was collected" not in page
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: (d / "manifest.csv").unlink(), r"manifest\.csv: no such file"),
+        (lambda d: (d / "manifest.csv").write_text(""), "not a readable table"),
+        (
+            lambda d: (d / "manifest.csv").write_text("source,energy\na,1\n"),
+            "formula, .* are missing",
+        ),
+        (
+            lambda d: change_manifest(d, status="quarantined"),
+            "none of the 13 frames was kept",
+        ),
+        (
+            lambda d: change_manifest(d, energy="x"),
+            "energy of a kept frame of .* is not",
+        ),
+        (lambda d: change_manifest(d, index=40), "names frame 40, but there are 6"),
+        (
+            lambda d: next(d.rglob("*HS*/set.000/spin.npy")).unlink(),
+            r"spin\.npy: no such file",
+        ),
+        (
+            lambda d: np.save(
+                next(d.rglob("*HS*/set.000/coord.npy")), np.zeros((6, 9))
+            ),
+            r"coord\.npy: expected 12 numbers per frame, got the shape \(6, 9\)",
+        ),
+        (
+            lambda d: np.save(next(d.rglob("*HS*/set.000/box.npy")), np.zeros((5, 9))),
+            "different numbers of frames",
+        ),
+        (
+            lambda d: next(d.rglob("*HS*/set.000/force.npy")).write_bytes(b"x"),
+            r"force\.npy: not a readable array",
+        ),
+        (
+            lambda d: next(d.rglob("*HS*/type_map.raw")).write_text("Li"),
+            "expected a deepmd system",
+        ),
+        (
+            lambda d: [f.rename(f.with_name("x")) for f in d.rglob("*HS*/set.000")],
+            r"no set\.\* folder",
+        ),
+        (lambda d: (d / "levels.json").write_text("{"), r"levels\.json: not a JSON"),
+        (
+            lambda d: (d / "states.csv").write_text("element,mean\nMn,3\n"),
+            r"states\.csv: expected .* state are missing",
+        ),
+        (
+            lambda d: (d / "sites.csv.gz").write_bytes(b"not gzip"),
+            r"sites\.csv\.gz: not a readable table",
+        ),
+        (
+            lambda d: (d / "sites.csv.gz").write_bytes(
+                gzip.compress(b"system,index,element,moment\na,0,Mn,x\n")
+            ),
+            "an index or moment is not a number",
+        ),
+    ],
+)
+def test_damaged_data_is_one_clear_error(data: Path, damage, message: str) -> None:
+    damage(data)
+    with pytest.raises(DataError, match=message):
+        write_report(data)
+    assert not (data / "report.html").exists()
+
+
+def test_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder"):
+        write_report(data, tmp_path)
+    with pytest.raises(ConfigError, match="its folder does not exist"):
+        write_report(data, tmp_path / "no" / "report.html")

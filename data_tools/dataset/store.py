@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -84,7 +85,7 @@ class Shard:
 
     def _read(self, unpack: Callable[[Any], list[_Item]]) -> list[_Item]:
         try:
-            with np.load(self.path) as data:
+            with _opened(self.path) as data:
                 return unpack(data)
         except _DAMAGED as error:
             raise DataError(
@@ -166,10 +167,16 @@ def signature(source: Source, options: ReadOptions) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with path.open("rb") as stream, np.load(stream) as data:
+        yield data  # numpy itself leaves a damaged file open
+
+
 def _record(path: Path) -> dict[str, str] | None:
     """Return the record of a shard, None if there is no whole one."""
     try:
-        with np.load(path) as data:
+        with _opened(path) as data:
             record: dict[str, str] = json.loads(str(data["record"]))
     except _DAMAGED:
         return None

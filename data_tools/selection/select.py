@@ -17,6 +17,7 @@ import numpy as np
 from spin_dp.data_tools.dataset.manifest import KEPT
 from spin_dp.data_tools.dataset.output import MANIFEST, replaced_folder
 from spin_dp.data_tools.dataset.split import TRAINING
+from spin_dp.data_tools.dataset.stored import open_system
 from spin_dp.data_tools.selection.choice import (
     METHODS,
     farthest_choice,
@@ -28,7 +29,6 @@ from spin_dp.data_tools.selection.features import frame_fingerprint
 from spin_dp.data_tools.selection.subset import (
     RECORD,
     check_subset_folder,
-    open_system,
     read_manifest,
     write_subset,
 )

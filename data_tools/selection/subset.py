@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A collected folder on disk: its manifest checked, its systems opened and copied.
-
-Arrays are mapped into memory and read frame by frame, so that systems larger than the
-memory can be worked on.
-"""
+"""A collected folder on disk: its manifest checked, its systems opened and copied."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +12,7 @@ import numpy as np
 from spin_dp.data_tools.dataset.manifest import KEPT
 from spin_dp.data_tools.dataset.output import MANIFEST, REPORT, SITES
 from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
+from spin_dp.data_tools.dataset.stored import StoredSystem, open_system
 from spin_dp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -25,88 +21,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.frame import Array
 
 UNSELECTED = "unselected"
 RECORD = "selection.json"
 _SET = "set.000"
-_LABELS = ("box", "coord", "energy", "force", "spin")
 _COLUMNS = ("formula", "level", "key", "status", "split", "system", "index")
-
-
-@dataclass(frozen=True)
-class StoredSystem:
-    """A system as :func:`spin_dp.data_tools.write_system` writes it.
-
-    Attributes
-    ----------
-    folder
-        Its folder.
-    symbols
-        Element of each atom, (nloc,).
-    labels
-        Arrays of ``set.000`` by name, (nf, ...) each, read from disk when used.
-    """
-
-    folder: Path
-    symbols: tuple[str, ...]
-    labels: dict[str, Array]
-
-    @property
-    def n_frames(self) -> int:
-        """Number of frames."""
-        return len(self.labels["energy"])
-
-    def vectors(self, label: str, index: int) -> Array:
-        """Return a label of one frame in rows of three: (nloc, 3), the box (3, 3)."""
-        return np.reshape(self.labels[label][index], (-1, 3))
-
-
-def open_system(folder: Path) -> StoredSystem:
-    """Open a system.
-
-    Parameters
-    ----------
-    folder
-        Folder with ``type.raw``, ``type_map.raw`` and ``set.000``.
-
-    Returns
-    -------
-    StoredSystem
-        The system; its arrays are mapped, not read.
-
-    Raises
-    ------
-    DataError
-        If a file is missing or cannot be read, if there is another set, or if arrays
-        differ in their number of frames.
-    """
-    sets = sorted(path.name for path in folder.glob("set.*"))
-    if sets != [_SET]:
-        raise DataError(
-            f"{folder}: expected a system with the one set {_SET}, found "
-            f"{', '.join(sets) or 'none'}"
-        )
-    try:
-        names = (folder / "type_map.raw").read_text().split()
-        types = (folder / "type.raw").read_text().split()
-        symbols = tuple(names[int(number)] for number in types)
-        labels = {
-            path.stem: np.load(path, mmap_mode="r")
-            for path in sorted((folder / _SET).glob("*.npy"))
-        }
-    except (OSError, ValueError, IndexError) as error:
-        raise DataError(f"{folder}: cannot be read as a system: {error}") from error
-    for name in _LABELS:
-        if name not in labels:
-            raise DataError(f"{folder / _SET}: expected {name}.npy, found none")
-    for name, array in labels.items():
-        if len(array) != len(labels["energy"]):
-            raise DataError(
-                f"{folder / _SET / name}.npy: expected {len(labels['energy'])} frames "
-                f"as in energy.npy, got {len(array)}"
-            )
-    return StoredSystem(folder, symbols, labels)
 
 
 def read_manifest(data: Path) -> pd.DataFrame:

@@ -40,6 +40,7 @@ AMBIGUOUS_BELOW = 2.0
 """Difference of cost to the next best naming below which a name is in doubt."""
 _MOST_WAYS = 6
 _WORST_CLUSTER = 16.0
+_HOPELESS = 40.0  # over the best state of the cluster: more than two charges off cost
 _TOTAL_SLACK_MUB = 0.7  # metallic cells have no whole moment
 _TOTAL_SLACK_PER_SITE_MUB = 0.1
 
@@ -174,9 +175,7 @@ def _extended(
 ) -> dict[tuple[int, int], list[_Way]]:
     """Add a cluster; of ways with equal charge and moment only the best ones count."""
     extended: dict[tuple[int, int], list[_Way]] = {}
-    candidates = nominal_states(cluster.element, tetrahedral=cluster.tetrahedral)
-    for state in candidates:
-        own = _cluster_cost(cluster, state, expected)
+    for state, own in _candidates(cluster, expected):
         for (charge, moment), found in ways.items():
             sums = (
                 charge + cluster.count * state.oxidation,
@@ -186,6 +185,16 @@ def _extended(
                 (cost + own, (*states, state)) for cost, states in found
             )
     return {sums: _best(found) for sums, found in extended.items()}
+
+
+def _candidates(
+    cluster: ClusterOfFrame, expected: Mapping[NominalState, Expected]
+) -> list[tuple[NominalState, float]]:
+    """Return the states that a cluster may be in, with their costs."""
+    states = nominal_states(cluster.element, tetrahedral=cluster.tetrahedral)
+    costs = [_cluster_cost(cluster, state, expected) for state in states]
+    limit = min(costs) + _HOPELESS
+    return [pair for pair in zip(states, costs, strict=True) if pair[1] <= limit]
 
 
 def _best(ways: Sequence[_Way]) -> list[_Way]:

@@ -2,37 +2,38 @@
 """A canonical name for the magnetic ordering of a frame.
 
 Two frames have one tag if a symmetry of the undistorted metal sublattice, a renaming of
-equal atoms or the reversal of all signs takes one ordering into the other. Nothing but
-the frame is used, and anions, lithium and small displacements do not matter:
+equal atoms or the reversal of all signs takes one ordering into the other. Only the
+metal sites of the frame count, neither anions nor lithium:
 
-1. Translations that take the metal sites into one another, to within thermal
-   displacements, give the primitive cell of the sublattice; its sites are averages.
-2. Sites are neighbours when no third site sees the two under an obtuse angle (a Gabriel
-   graph with slack). Angles are taken in the standard realisation of the graph [1]_,
-   where every site is the centre of its neighbours and the edges favour no direction:
-   it depends on the graph alone, so that strain and axial ratios do not count.
-3. Triples of edges that see the same graph in the same coordinates differ by a symmetry
-   of the graph; of these, the ones that the real metric tells apart are dropped.
-4. For each site and triple, the surroundings are hashed shell by shell in the
-   coordinates of the triple until no more sites become distinct. The smallest hash is
-   the tag.
+1. Translations that take the sites into one another, to within thermal displacements,
+   give the primitive cell of the sublattice; its sites are averages over the copies.
+2. The largest point group that this cell obeys but for a moderate strain gives the
+   undistorted metric.
+3. Two sites are neighbours if no third site sees them under an obtuse angle (a Gabriel
+   graph). Sites then move to the centre of their neighbours (the barycentric placement
+   of the net [1]_), and neighbours are sought again until they stay.
+4. Triples of edges in whose coordinates the net looks alike are its symmetries; those
+   that the undistorted metric forbids are dropped. For each site and triple the
+   surroundings are hashed shell by shell until no more sites become distinct. The set
+   of these hashes names the ordering, whatever cell it was given in.
 
 References
 ----------
-.. [1] M. Kotani and T. Sunada, Trans. Amer. Math. Soc. 353, 1 (2001); for canonical
-   forms of crystal nets O. Delgado-Friedrichs and M. O'Keeffe, Acta Cryst. A59, 351
-   (2003).
+.. [1] O. Delgado-Friedrichs and M. O'Keeffe, Acta Cryst. A 59, 351 (2003); for the
+   metric in which equal edges are told, M. Kotani and T. Sunada, Trans. Amer. Math.
+   Soc. 353, 1 (2001).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import permutations, product
-from typing import TYPE_CHECKING
+from itertools import combinations_with_replacement, permutations, product
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import spglib
+
+from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,35 +44,66 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Hashes = npt.NDArray[np.uint64]
 
-_DISPLACED_ANGSTROM = 0.5  # rms misfit of a translation that still counts as one
-_STRETCH_LOG = 0.55
-_OBTUSE_COSINE = float(np.cos(np.deg2rad(92.0)))  # cubic nets: 90, 109.5, 120 degrees
+_DISPLACED_ANGSTROM = 0.5  # rms misfit with which an operation still counts as one
+# Strain between a cell and its image under an operation, norm of the logarithm of the
+# metric: 0.4 for C2/m LiMnO2 against R-3m, 0.5 with 3 % on top; 0.98 for fcc and bcc.
+_STRAIN = 0.6
+# Symmetry makes 90 degrees common; cubic, layered and spinel nets have no angle from
+# there to 104.
+_OBTUSE_COSINE = float(np.cos(np.deg2rad(92.0)))
 _REACHES = (2.6, 4.0, 6.0, 10.0)  # of candidate neighbours, in (volume per site)^(1/3)
-_STRETCH = 1.12  # lengths nearer than this are taken for distorted equals
+_ROUNDS = 8
+_LENGTH_RATIO = 1.12  # edges nearer than this in length are not told apart
 _GRID = 1234.567  # irregular, so that no simple fraction lies where rounding turns
-_MODE = 1
+_CELLS = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.int64)
+_SPREAD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], "u8")
 
 
 @dataclass(frozen=True)
 class _Sublattice:
-    """Metal sites as copies of the sites of a primitive cell."""
+    """Metal sites as copies of the sites of a primitive cell.
 
-    basis: Floats  # (3, 3) rows, Å
-    points: Floats  # (np, 3), fractional
-    member: Ints  # (nsites,) which point a site is a copy of
-    shift: Ints  # (nsites, 3) its primitive cell
-    supercell: Ints  # (3, 3) rows of the frame's cell in the primitive basis
+    ``basis`` (3, 3) rows, Å, undistorted; ``points`` (np, 3), fractional; ``member``
+    (nsites,) the point and ``shift`` (nsites, 3) the primitive cell of each site;
+    ``supercell`` (3, 3) rows of a cell of the frame in the primitive basis.
+    """
+
+    basis: Floats
+    points: Floats
+    member: Ints
+    shift: Ints
+    supercell: Ints
+
+
+@dataclass(frozen=True)
+class _Mappings:
+    """Operations that take sites into sites.
+
+    ``which`` (nm,) the operation; ``images`` (nm, nsites) the site each site comes to;
+    ``steps`` (nm, 3) the translation; ``misfits`` (nm, nsites, 3) from the moved site
+    to its image, of zero mean. Fractional.
+    """
+
+    which: Ints
+    images: Ints
+    steps: Floats
+    misfits: Floats
 
 
 @dataclass(frozen=True)
 class _Net:
-    """Edges of the primitive cell, sorted by start, in the standard realisation."""
+    """Edges of the primitive cell, sorted by their start.
 
-    start: Ints  # (ne,)
-    end: Ints  # (ne,)
-    cell: Ints  # (ne, 3) cell of the end
-    vectors: Floats  # (ne, 3), fractional
-    lengths_sq: Floats  # (ne,), in units of their mean
+    ``start``, ``end`` (ne,) points; ``cell`` (ne, 3) of the end; ``vectors`` (ne, 3) in
+    the barycentric placement, fractional; ``lengths_sq`` (ne,) in the standard
+    realisation, where the edges favour no direction, in units of their mean.
+    """
+
+    start: Ints
+    end: Ints
+    cell: Ints
+    vectors: Floats
+    lengths_sq: Floats
 
 
 def ordering_tag(
@@ -81,317 +113,375 @@ def ordering_tag(
     labels: Sequence[str],
     signs: npt.ArrayLike,
 ) -> str:
+    """Name the magnetic ordering of one frame.
+
+    Parameters
+    ----------
+    symbols
+        Element of each atom, (nloc,).
+    cell
+        Cell, (3, 3) rows, Å.
+    positions
+        Positions, (nloc, 3), Å; any periodic image.
+    labels
+        State of each atom without its sign, (nloc,); empty for all but metal sites.
+    signs
+        Sign of the moment of each atom, (nloc,): 1, -1, or 0 where it has none.
+
+    Returns
+    -------
+    str
+        Five hexadecimal digits. Empty if all signs are alike and each element has one
+        state, so that there is nothing to order.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not fit the number of atoms, or the cell has no volume.
+    """
+    cell = np.asarray(cell, dtype=np.float64)
+    positions = np.asarray(positions, dtype=np.float64)
+    signs = np.asarray(signs, dtype=np.int64)
+    _check(len(symbols), cell, positions, len(labels), signs)
     sites = np.flatnonzero([bool(label) for label in labels])
-    signs_i = np.asarray(signs, dtype=np.int64)[sites]
-    names = [(symbols[i], labels[i]) for i in sites]
-    if _is_trivial(names, signs_i):
+    states = [(symbols[i], labels[i]) for i in sites]
+    signs = signs[sites]
+    if len(set(states)) == len({symbol for symbol, _ in states}) and (
+        len(set(signs[signs != 0].tolist())) < 2
+    ):
         return ""
-    sublattice = _sublattice(
-        np.asarray(cell, dtype=np.float64),
-        np.asarray(positions, dtype=np.float64)[sites],
-    )
+    sublattice = _sublattice(cell, positions[sites])
     net = _net(sublattice)
-    frames = _frames(net, sublattice.basis)
-    seeds = _seeds(names, signs_i)  # (nsites, 2): as given and reversed
-    tag = min(_environments(sublattice, net, frames, seed).min() for seed in seeds)
-    return f"{int(tag) & 0xFFFFF:05x}"
+    ends, offsets, edges = _edges_of_sites(sublattice, net)
+    keys = _keys(net, _frames(net, sublattice.basis))[edges]
+    digests = [
+        blake2b(np.unique(_refined(seeds, keys, ends, offsets)).tobytes()).hexdigest()
+        for seeds in (_seeds(states, signs), _seeds(states, -signs))
+    ]
+    return min(digests)[:5]
 
 
-def _is_trivial(names, signs):
-    return (
-        len(set(names)) == len({s for s, _ in names})
-        and len(set(signs[signs != 0].tolist())) < 2
+def _check(
+    natoms: int, cell: Floats, positions: Floats, nlabels: int, signs: Ints
+) -> None:
+    if positions.shape != (natoms, 3) or (nlabels, signs.shape) != (natoms, (natoms,)):
+        raise DataError(
+            f"ordering of {natoms} atoms: expected positions ({natoms}, 3), {natoms} "
+            f"labels and signs ({natoms},), got {positions.shape}, {nlabels} and "
+            f"{signs.shape}. Pass one entry for each atom, metal or not."
+        )
+    if not np.isin(signs, (-1, 0, 1)).all():
+        raise DataError(
+            "ordering: signs must be 1, -1 or 0, got "
+            f"{sorted(set(signs.tolist()))}. Pass numpy.sign of the moments."
+        )
+    finite = np.isfinite(cell).all() and np.isfinite(positions).all()
+    if cell.shape != (3, 3) or not finite or abs(np.linalg.det(cell)) < 1.0e-6:
+        raise DataError(
+            "ordering: expected finite positions and a (3, 3) cell with a volume, got "
+            f"the cell {cell.tolist()}. Check the frame."
+        )
+
+
+def _seeds(states: list[tuple[str, str]], signs: Ints) -> Hashes:
+    """Return a hash of the element, state and sign of each site, (nsites,)."""
+    words = [
+        f"{symbol} {label} {sign}".encode()
+        for (symbol, label), sign in zip(states, signs.tolist(), strict=True)
+    ]
+    digests = b"".join(blake2b(word, digest_size=8).digest() for word in words)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+# --- the undistorted sublattice
+
+
+def _sublattice(cell: Floats, positions: Floats) -> _Sublattice:
+    from ase.geometry import minkowski_reduce
+
+    cell = minkowski_reduce(cell)[0]
+    fractional = np.linalg.solve(cell.T, positions.T).T
+    found = _mappings(fractional[None], fractional, cell @ cell.T)
+    images, basis = found.images, _shortest_basis(found.steps, cell)
+    if abs(np.linalg.det(basis)) * len(images) < 0.999:  # not a group: trust none
+        images, basis = np.arange(len(positions))[None], np.eye(3)
+    _, first, member = np.unique(
+        images.min(axis=0), return_index=True, return_inverse=True
+    )
+    inverse = np.linalg.inv(basis)
+    inner = fractional @ inverse
+    shift = np.rint(inner - inner[first][member])
+    points = np.zeros((len(first), 3))
+    np.add.at(points, member, (inner - shift) / len(images))
+    basis, points = _undistorted(basis @ cell, points)
+    return _Sublattice(
+        basis, points, member, shift.astype(np.int64), np.rint(inverse).astype(np.int64)
     )
 
 
-def _seeds(names, signs):
-    return [
-        np.array(
-            [
-                int.from_bytes(
-                    blake2b(f"{e} {l} {f * s}".encode(), digest_size=8).digest(),
-                    "little",
-                )
-                for (e, l), s in zip(names, signs, strict=True)
-            ],
-            dtype=np.uint64,
+def _mappings(moved: Floats, fractional: Floats, metric: Floats) -> _Mappings:
+    """Return the translations that take moved sites, (nm, nsites, 3), to sites.
+
+    The drift of a translation from the mean of what its sites ask for is taken off, so
+    that pure translations come out as exact fractions.
+    """
+    nmoved, nsites = moved.shape[:2]
+    which, target = (index.ravel() for index in np.indices((nmoved, nsites)))
+    blocks = 1 + len(which) * nsites**2 // 300_000
+    found = []
+    for rows in np.array_split(np.arange(len(which)), blocks):
+        steps = fractional[target[rows]] - moved[which[rows], 0]
+        arrived = moved[which[rows]] + steps[:, None]
+        apart = fractional - arrived[:, :, None]  # (rows, from, to, 3)
+        apart -= np.rint(apart)
+        images = ((apart @ metric) * apart).sum(-1).argmin(-1)
+        misfits = np.take_along_axis(apart, images[..., None, None], axis=2)[:, :, 0]
+        drift = misfits.mean(axis=1)
+        misfits -= drift[:, None]
+        spread = ((misfits @ metric) * misfits).sum(axis=(1, 2)) / nsites
+        good = (np.sort(images, axis=1) == np.arange(nsites)).all(axis=1)
+        good &= spread < _DISPLACED_ANGSTROM**2
+        found.append(
+            (which[rows][good], images[good], (steps + drift)[good], misfits[good])
         )
-        for f in (1, -1)
-    ]
+    return _Mappings(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
-def _sublattice(cell, positions):
-    cell = np.asarray(spglib.niggli_reduce(cell))
-    frac = np.linalg.solve(cell.T, positions.T).T
-    _, images, steps, _ = _mappings(frac[None], frac, cell @ cell.T)
-    basis = _shortest_basis(steps, cell)
-    if abs(np.linalg.det(basis)) * len(steps) < 0.999:
-        images, basis = images[:1], np.eye(3)
-    _, first, member = np.unique(images.min(axis=0), return_index=True, return_inverse=True)
-    inverse = np.linalg.inv(basis)
-    inner = frac @ inverse
-    shift = np.rint(inner - inner[first][member]).astype(np.int64)
-    points = np.zeros((len(first), 3))
-    np.add.at(points, member, inner - shift)
-    points /= len(images)
-    basis, points = _symmetrised(basis @ cell, points)
-    return _Sublattice(basis, points, member, shift, np.rint(inverse).astype(np.int64))
+def _shortest_basis(steps: Floats, cell: Floats) -> Floats:
+    """Return the shortest independent vectors, a basis of the lattice of the steps."""
+    vectors = (steps[:, None] + _CELLS).reshape(-1, 3)
+    lengths = np.linalg.norm(vectors @ cell, axis=1)
+    order = np.argsort(lengths)
+    order = order[lengths[order] > 1.0e-3]
+    unit = vectors[order] @ cell / lengths[order, None]
+    areas = np.linalg.norm(np.cross(unit[0], unit), axis=1)
+    second = int(np.argmax(areas > 1.0e-4))
+    volumes = np.abs(unit @ np.cross(unit[0], unit[second]))
+    third = int(np.argmax(volumes > 1.0e-4))
+    return vectors[order[[0, second, third]]]
 
 
-def _mappings(moved, frac, metric):
-    """Moved (m, n, 3) -> which of m, images (k, n), steps (k, 3), misfits (k,n,3) by image"""
-    n = len(frac)
-    pairs = frac - moved[:, :, None]  # (m, n from, n to, 3)
-    off = pairs[:, None] - pairs[:, 0][:, :, None, None]  # (m, step, from, to, 3)
-    off -= np.rint(off)
-    image = ((off @ metric) * off).sum(-1).argmin(-1)  # (m, step, from)
-    misfit = np.take_along_axis(off, image[..., None, None], axis=3)[..., 0, :]
-    drift = misfit.mean(axis=2)
-    misfit -= drift[:, :, None]
-    spread = ((misfit @ metric) * misfit).sum((-1, -2)) / n
-    one_to_one = (np.sort(image, axis=-1) == np.arange(n)).all(-1)
-    which, step = np.nonzero(one_to_one & (spread < _DISPLACED_ANGSTROM**2))
-    return which, image[which, step], pairs[which, 0, step] + drift[which, step], misfit[which, step]
-
-
-def _symmetrised(basis, points):
+def _undistorted(basis: Floats, points: Floats) -> tuple[Floats, Floats]:
+    """Average the metric and the points over the point group of the cell."""
     metric = basis @ basis.T
-    ops, far = _near_isometries(metric)
-    which, images, _, misfits = _mappings(points @ ops, points, metric)
-    ops, far = ops[which], far[which]
-    group = _largest_group(ops, far)
-    ops, images, misfits = ops[group], images[group], misfits[group]
-    metric = (ops @ metric @ ops.transpose(0, 2, 1)).mean(axis=0)
+    operations, strains = _near_isometries(metric)
+    found = _mappings(points @ operations, points, metric)
+    operations = operations[found.which]
+    group = _largest_group(operations, strains[found.which])
+    operations = operations[group]
+    metric = (operations @ metric @ operations.transpose(0, 2, 1)).mean(axis=0)
     shift = np.zeros_like(points)
-    np.add.at(shift, images, misfits)
-    return np.linalg.cholesky(metric), points - shift / len(ops)
+    np.add.at(shift, found.images[group], found.misfits[group] / len(operations))
+    return np.linalg.cholesky(metric), points - shift
 
 
-def _near_isometries(metric):
-    grid = np.array(list(product((-1, 0, 1), repeat=3)))
-    lengths = np.einsum("ij,jk,ik->i", grid, metric, grid)
-    rows = [grid[np.abs(np.log(np.maximum(lengths, 1e-9) / metric[i, i])) < _STRETCH_LOG] for i in range(3)]
-    a, b, c = (r.ravel() for r in np.meshgrid(*(np.arange(len(r)) for r in rows), indexing="ij"))
-    ops = np.stack([rows[0][a], rows[1][b], rows[2][c]], axis=1)
-    det = np.einsum("ij,ij->i", ops[:, 0], np.cross(ops[:, 1], ops[:, 2]))
-    ops = ops[np.abs(det) == 1]
-    inv = np.linalg.inv(metric)
-    ratio = inv @ ops @ metric @ ops.transpose(0, 2, 1)
+def _near_isometries(metric: Floats) -> tuple[Ints, Floats]:
+    """Return integer matrices that keep the metric but for a strain, and the strains.
+
+    With W G Wᵀ the metric after an operation and l the eigenvalues of its ratio to G,
+    the strain is the root of sum (l + 1/l - 2), close to that of sum ln² l.
+    """
+    squares = np.einsum("ij,jk,ik->i", _CELLS, metric, _CELLS)
+    squares[squares < 1.0e-9] = np.inf  # no row is zero
+    logs = np.abs(np.log(squares / np.diag(metric)[:, None]))
+    rows = [_CELLS[near] for near in logs < _STRAIN]
+    places = np.indices([len(row) for row in rows]).reshape(3, -1)
+    operations = np.stack([row[at] for row, at in zip(rows, places, strict=True)], 1)
+    volumes = (operations[:, 0] * np.cross(operations[:, 1], operations[:, 2])).sum(-1)
+    operations = operations[np.abs(volumes) == 1]
+    ratio = np.linalg.inv(metric) @ operations @ metric @ operations.transpose(0, 2, 1)
     trace = np.einsum("nii->n", ratio)
-    ok = trace - 3 < 3
-    ops, ratio = ops[ok], ratio[ok]
-    far = np.sqrt((np.log(np.abs(np.linalg.eigvals(ratio)))**2).sum(-1))
-    keep = far < _STRETCH_LOG
-    return ops[keep], far[keep]
+    inverse_trace = (trace**2 - np.einsum("nij,nji->n", ratio, ratio)) / 2.0
+    strains = np.sqrt(np.maximum(trace + inverse_trace - 6.0, 0.0))
+    return operations[strains < _STRAIN], strains[strains < _STRAIN]
 
 
-def _largest_group(ops, far):
-    places = {op.tobytes(): i for i, op in enumerate(ops)}
-    table = [[places.get(p.tobytes(), -1) for p in row] for row in ops[:, None] @ ops]
+def _largest_group(operations: Ints, strains: Floats) -> npt.NDArray[np.bool_]:
+    """Return which operations form the largest group, inversion put aside.
+
+    Of equal groups the one with the smallest strain counts. Groups of rotations of a
+    lattice have at most two generators.
+    """
+    volumes = np.rint(np.linalg.det(operations)).astype(np.int64)
+    rotations, first, kind = np.unique(
+        operations * volumes[:, None, None],
+        axis=0,
+        return_index=True,
+        return_inverse=True,
+    )
+    places = {rotation.tobytes(): i for i, rotation in enumerate(rotations)}
+    products = rotations[:, None] @ rotations
+    table = [[places.get(entry.tobytes(), -1) for entry in row] for row in products]
     if all(-1 not in row for row in table):
-        return list(range(len(ops)))
-    best: list[int] = []
-    order = np.argsort(far, kind="stable").tolist()
-    for first in order:
-        group = _closure([first], table)
-        for op in order:
-            if group and op not in group:
-                group = _closure([*group, op], table) or group
-        key = (len(group), -max((far[i] for i in group), default=0.0))
-        if key > (len(best), -max((far[i] for i in best), default=0.0)):
-            best = sorted(group)
-    return best
+        return np.ones(len(operations), dtype=np.bool_)
+    strain = strains[first].tolist()
+    groups = [
+        _generated(pair, table)
+        for pair in combinations_with_replacement(range(len(rotations)), 2)
+    ]
+    largest = max(
+        groups, key=lambda g: (len(g), -max((strain[i] for i in g), default=0.0))
+    )
+    return np.isin(kind.ravel(), list(largest))
 
 
-def _closure(generators, table):
-    """Return the group, or an empty set if it leaves the table."""
+def _generated(generators: tuple[int, int], table: list[list[int]]) -> set[int]:
+    """Return the group of the generators, or nothing if it leaves the table."""
     group = set(generators)
-    fresh = list(group)
+    fresh = group
     while fresh:
-        products = {table[i][g] for i in fresh for g in generators}
+        products = {table[i][generator] for i in fresh for generator in generators}
         if -1 in products:
             return set()
-        fresh = list(products - group)
-        group |= products
+        fresh = products - group
+        group = group | products
     return group
 
 
-def _shortest_basis(steps, cell):
-    grid = np.array(list(product((-1, 0, 1), repeat=3)))
-    vectors = (steps[:, None] + grid).reshape(-1, 3)
-    cart = vectors @ cell
-    cart_len = np.linalg.norm(cart, axis=1)
-    order = np.argsort(cart_len)
-    order = order[cart_len[order] > 1e-3]
-    cart, vectors = cart[order], vectors[order]
-    unit = cart / np.linalg.norm(cart, axis=1)[:, None]
-    second = int(
-        np.flatnonzero(np.linalg.norm(np.cross(unit[0], unit), axis=1) > 1e-4)[0]
-    )
-    normal = np.cross(unit[0], unit[second])
-    third = int(np.flatnonzero(np.abs(unit @ normal) > 1e-4)[0])
-    return vectors[[0, second, third]]
+# --- its net
 
 
-def _net(sublattice):
-    points = sublattice.points
+def _net(sublattice: _Sublattice) -> _Net:
     for reach in _REACHES:
-        basis = sublattice.basis
-        seen = []
-        for _ in range(12 if _MODE else 1):
-            edges = _neighbours(points, basis, reach)
-            key = edges.tobytes()
-            if key in seen:
+        points, before = sublattice.points, b""
+        for _ in range(_ROUNDS):
+            start, end, cell = _neighbours(points, sublattice.basis, reach)
+            placed = _placed(len(points), start, end, cell)
+            now = np.column_stack([start, end, cell]).tobytes()
+            if placed is None or now == before:
                 break
-            seen.append(key)
-            net = _realise(points, edges)
-            if net is None:
-                break
-            net_, points_, _ = net
-            if _MODE >= 1:
-                points = points_
-        if net is not None:
-            break
-    return net_
+            points, before = placed, now
+        if placed is not None:
+            vectors = placed[end] + cell - placed[start]
+            whitening = np.linalg.inv(vectors.T @ vectors)
+            squares = ((vectors @ whitening) * vectors).sum(axis=1)
+            return _Net(start, end, cell, vectors, squares / squares.mean())
+    raise DataError(
+        f"ordering: the {len(sublattice.points)} metal sites of the primitive cell form "
+        "no connected net. Check the cell for missing metals or a large vacuum."
+    )
 
 
-def _neighbours(points, basis, reach):
-    """(ne, 5) start, end, cell"""
-    volume = abs(np.linalg.det(basis))
-    radius = reach * (volume / len(points)) ** (1 / 3)
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(basis), axis=0)
-    spread = np.ptp(points, axis=0)
-    counts = np.ceil(radius / heights + spread).astype(int)
-    grid = np.array(list(product(*(range(-n, n + 1) for n in counts))))
+def _neighbours(points: Floats, basis: Floats, reach: float) -> tuple[Ints, Ints, Ints]:
+    """Return start, end and cell of the end of each edge, sorted by start."""
+    radius = reach * (abs(np.linalg.det(basis)) / len(points)) ** (1.0 / 3.0)
+    counts = np.ceil(
+        radius * np.linalg.norm(np.linalg.inv(basis), axis=0) + np.ptp(points, axis=0)
+    ).astype(int)
+    cells = np.indices(2 * counts + 1).reshape(3, -1).T - counts
     found = []
     for start, point in enumerate(points):
-        vectors = (points[:, None] + grid - point) @ basis  # (np, ncell, 3)
-        squares = np.einsum("ijk,ijk->ij", vectors, vectors)
-        end, image = np.nonzero((squares < radius**2) & (squares > 1e-6))
-        near = vectors[end, image]
-        gram = near @ near.T
-        sq = np.diag(gram)
-        # the angle at k between site and j
-        dot = sq[None, :] - gram  # [j, k]
-        apart = sq[:, None] + sq[None, :] - 2 * gram
-        blocked = (
-            dot < _OBTUSE_COSINE * np.sqrt(np.maximum(sq[None] * apart, 0.0))
-        ).any(axis=1)
-        keep = ~blocked
-        n = int(keep.sum())
-        found.append(np.column_stack([np.full(n, start), end[keep], grid[image[keep]]]))
-    return np.concatenate(found)
+        vectors = (points[:, None] + cells - point) @ basis  # (np, ncells, 3)
+        squares = (vectors * vectors).sum(-1)
+        end, image = np.nonzero((squares < radius**2) & (squares > 1.0e-6))
+        gram = vectors[end, image] @ vectors[end, image].T
+        seen = np.diag(gram)  # the site that sees start and end, along the columns
+        sides = np.maximum(seen[:, None] + seen - 2.0 * gram, 0.0) * seen
+        clear = (seen - gram >= _OBTUSE_COSINE * np.sqrt(sides)).all(axis=1)
+        found.append((np.full(clear.sum(), start), end[clear], cells[image[clear]]))
+    starts, ends, shifts = (np.concatenate(part) for part in zip(*found, strict=True))
+    return starts, ends, shifts
 
 
-def _realise(points, edges):
-    start, end, cell = edges[:, 0], edges[:, 1], edges[:, 2:]
-    n = len(points)
-    laplacian = np.zeros((n, n))
+def _placed(npoints: int, start: Ints, end: Ints, cell: Ints) -> Floats | None:
+    """Put each point in the centre of its neighbours; None if they do not connect."""
+    laplacian = np.zeros((npoints, npoints))
     np.add.at(laplacian, (start, start), 1.0)
     np.add.at(laplacian, (start, end), -1.0)
-    pull = np.zeros((n, 3))
-    np.add.at(pull, start, cell.astype(float))
-    placed = np.linalg.lstsq(laplacian, pull, rcond=1e-9)[0]
+    pull = np.zeros((npoints, 3))
+    np.add.at(pull, start, cell.astype(np.float64))
+    placed, _, rank, _ = np.linalg.lstsq(laplacian, pull, rcond=1.0e-9)
     vectors = placed[end] + cell - placed[start]
-    tensor = vectors.T @ vectors
-    if np.linalg.matrix_rank(tensor) < 3 or np.linalg.matrix_rank(laplacian) < n - 1:
+    if rank < npoints - 1 or np.linalg.matrix_rank(vectors, tol=1.0e-6) < 3:
         return None
-    basis = np.linalg.cholesky(np.linalg.inv(tensor))
-    sq = np.square(vectors @ basis).sum(axis=1)
-    return _Net(start, end, cell, vectors, sq / sq.mean()), placed, basis
+    return cast("Floats", placed)
 
 
-def _frames(net, basis):
-    cands = []
-    ranks = np.rint(net.lengths_sq * _GRID).astype(int)
-    for p in range(int(net.start.max()) + 1):
-        here = np.flatnonzero(net.start == p)
-        groups = [here[ranks[here] == r] for r in np.unique(ranks[here])]
-        full = [
-            g for g in groups if np.linalg.matrix_rank(net.vectors[g], tol=1e-6) == 3
-        ]
-        if full:
-            pool = min(full, key=len)
-        else:
-            m = 1
-            while (
-                np.linalg.matrix_rank(net.vectors[np.concatenate(groups[:m])], tol=1e-6)
-                < 3
-            ):
-                m += 1
-            pool = np.concatenate(groups[:m])
-        triples = net.vectors[np.array(list(permutations(pool, 3)))]
-        cands.append(triples[np.abs(np.linalg.det(triples)) > 1e-6])
-    frames = np.concatenate(cands)
-    n = len(set(net.start.tolist()))
-    plain = _Sublattice(
-        basis,
-        np.zeros((n, 3)),
-        np.arange(n),
-        np.zeros((n, 3), int),
-        np.eye(3, dtype=int),
-    )
-    marks = _environments(plain, net, frames, np.zeros(n, dtype=np.uint64)).min(axis=0)
-    frames = frames[marks == marks.min()]
-    for f in ([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, -1, 0], [0, 1, -1], [-1, 0, 1]):
-        lengths = np.linalg.norm(np.einsum("i,fij->fj", f, frames) @ basis, axis=1)
-        frames = frames[lengths < _STRETCH * lengths.min()]
+def _frames(net: _Net, basis: Floats) -> Floats:
+    """Return triples of edges that differ by a symmetry of the net, (nframes, 3, 3)."""
+    firsts = np.flatnonzero(np.diff(net.start, prepend=-1))
+    pools = np.split(np.arange(len(net.start)), firsts[1:])
+    frames = np.concatenate([_triples(net, pool) for pool in pools])
+    volumes = np.abs(np.linalg.det(frames))
+    frames = frames[volumes > 1.0e-6]
+    rounded = np.rint(frames * _GRID).reshape(-1, 9)
+    frames = frames[np.unique(rounded, axis=0, return_index=True)[1]]
+    blank = np.zeros(len(firsts), dtype=np.uint64)
+    views = _refined(blank, _keys(net, frames), net.end, firsts).min(axis=0)
+    frames = frames[views == views.min()]
+    for weights in ([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, -1, 0], [0, 1, -1], [1, 0, -1]):
+        lengths = np.linalg.norm(np.array(weights) @ frames @ basis, axis=1)
+        frames = frames[lengths < _LENGTH_RATIO * lengths.min()]
     return frames
 
 
-def _environments(sublattice, net, frames, seed):
-    coords = np.einsum("ek,fkl->efl", net.vectors, np.linalg.inv(frames))
-    ints = np.rint(coords * _GRID).astype(np.int64).astype(np.uint64)
-    keys = _mix(
-        ints
-        @ np.array(
-            [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9],
-            dtype=np.uint64,
-        )
-    )
-    ends, offsets, edge = _copies(sublattice, net)
-    keys = keys[edge]
-    colours = np.repeat(_mix(seed)[:, None], len(frames), axis=1)
-    distinct, grown = 0, len(np.unique(colours))
-    while grown > distinct:
-        distinct = grown
-        colours = _step(colours, keys, ends, offsets)
-        grown = len(np.unique(colours))
-    return _step(colours, keys, ends, offsets)
+def _triples(net: _Net, pool: Ints) -> Floats:
+    """Return the triples of the smallest set of equal edges that spans space."""
+    ranks = np.rint(net.lengths_sq[pool] * _GRID)
+    shells = [net.vectors[pool[ranks == rank]] for rank in np.unique(ranks)]
+    spanning = [s for s in shells if np.linalg.matrix_rank(s, tol=1.0e-6) == 3]
+    if spanning:
+        chosen = min(spanning, key=len)
+    else:
+        chosen = shells.pop(0)
+        while np.linalg.matrix_rank(chosen, tol=1.0e-6) < 3:
+            chosen = np.concatenate([chosen, shells.pop(0)])
+    return chosen[np.array(list(permutations(range(len(chosen)), 3)))]
 
 
-def _step(colours, keys, ends, offsets):
-    return _mix(
-        _mix(colours) + np.add.reduceat(_mix(keys + colours[ends]), offsets, axis=0)
-    )
+# --- hashes of surroundings
 
 
-def _copies(sub, net):
-    """Edges of all sites: end site, offset of each site's first edge, primitive edge."""
+def _edges_of_sites(
+    sublattice: _Sublattice, net: _Net
+) -> tuple[Ints, Ints, Ints]:
+    """Return the edges of all sites: end, first edge of each site, edge of the net."""
     counts = np.bincount(net.start)
+    numbers = counts[sublattice.member]
+    offsets = np.cumsum(numbers) - numbers
+    origin = np.repeat(np.arange(len(numbers)), numbers)
     firsts = np.cumsum(counts) - counts
-    edge = np.concatenate(
-        [np.arange(firsts[p], firsts[p] + counts[p]) for p in sub.member]
-    )
-    per = counts[sub.member]
-    offsets = np.cumsum(per) - per
-    origin = np.repeat(np.arange(len(sub.member)), per)
-    det = int(round(np.linalg.det(sub.supercell)))
-    adj = np.rint(np.linalg.inv(sub.supercell) * det).astype(np.int64)
+    edges = np.arange(len(origin)) - offsets[origin]
+    edges += firsts[sublattice.member[origin]]
+    ncells = int(np.rint(np.linalg.det(sublattice.supercell)))
+    adjugate = np.rint(ncells * np.linalg.inv(sublattice.supercell)).astype(np.int64)
+    ncells = abs(ncells)
 
-    def key(member, shift):
-        r = (shift @ adj) % abs(det)
-        return ((member * abs(det) + r[:, 0]) * abs(det) + r[:, 1]) * abs(det) + r[:, 2]
+    def names(member: Ints, shift: Ints) -> Ints:
+        inside = (shift @ adjugate) % ncells
+        columns = (member, *inside.T)
+        return cast("Ints", np.ravel_multi_index(columns, (len(counts), *[ncells] * 3)))
 
-    own = key(sub.member, sub.shift)
+    own = names(sublattice.member, sublattice.shift)
     order = np.argsort(own)
-    want = key(net.end[edge], sub.shift[origin] + net.cell[edge])
-    place = order[np.searchsorted(own[order], want).clip(max=len(own) - 1)]
-    assert (own[place] == want).all()
-    return place, offsets, edge
+    ends = names(net.end[edges], sublattice.shift[origin] + net.cell[edges])
+    return order[np.searchsorted(own[order], ends)], offsets, edges
 
 
-def _mix(x):
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def _keys(net: _Net, frames: Floats) -> Hashes:
+    """Return a hash of each edge in the coordinates of each frame, (ne, nframes)."""
+    coordinates = np.einsum("ek,fkl->efl", net.vectors, np.linalg.inv(frames))
+    grid = np.rint(coordinates * _GRID).astype(np.int64).astype(np.uint64)
+    return _mixed(grid @ _SPREAD)
+
+
+def _refined(seeds: Hashes, keys: Hashes, ends: Ints, offsets: Ints) -> Hashes:
+    """Hash growing surroundings of each site in each frame, (nsites, nframes).
+
+    Ends when a further shell no longer splits the sites. Seeds are (nsites,), keys
+    (edges, nframes), ends (edges,) sites, offsets (nsites,) the first edge of a site.
+    """
+    colours = np.repeat(_mixed(seeds)[:, None], keys.shape[1], axis=1)
+    before, now = 0, len(np.unique(colours))
+    while now > before:
+        shells = np.add.reduceat(_mixed(keys + colours[ends]), offsets, axis=0)
+        colours = _mixed(_mixed(colours) + shells)
+        before, now = now, len(np.unique(colours))
+    return colours
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Scramble the bits (the finaliser of the SplitMix64 generator)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from spin_dp.data_tools.dataset.stored import open_system
 from spin_dp.data_tools.elements import carries_spin_state
 from spin_dp.demo import metrics
 from spin_dp.errors import DataError
@@ -276,21 +277,17 @@ def _name_frames(frames: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_system(path: Path, name: str) -> LabelledSystem:
-    types = np.loadtxt(path / "type.raw", dtype=int, ndmin=1)
-    type_map = (path / "type_map.raw").read_text().split()
-    arrays = {
-        item: np.concatenate(
-            [np.load(part / f"{item}.npy") for part in sorted(path.glob("set.*"))]
-        )
-        for item in ("coord", "box", "energy", "force", "spin")
+    stored = open_system(path)
+    vectors = {
+        label: np.array(stored.labels[label]).reshape(stored.n_frames, -1, 3)
+        for label in ("coord", "box", "force", "spin")
     }
-    n_frames = len(arrays["energy"])
     return LabelledSystem(
         name=name,
-        symbols=[type_map[number] for number in types],
-        positions=arrays["coord"].reshape(n_frames, -1, 3),
-        cells=arrays["box"].reshape(n_frames, 3, 3),
-        energies=arrays["energy"].reshape(n_frames),
-        forces=arrays["force"].reshape(n_frames, -1, 3),
-        moments=arrays["spin"].reshape(n_frames, -1, 3),
+        symbols=list(stored.symbols),
+        positions=vectors["coord"],
+        cells=vectors["box"],
+        energies=np.array(stored.labels["energy"]).reshape(-1),
+        forces=vectors["force"],
+        moments=vectors["spin"],
     )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spin_dp.data_tools.dataset.stored import read_symbols
 from spin_dp.errors import DataError
 from spin_dp.report.gaps import MEV_PER_EV
-from spin_dp.report.systems import read_blocks, read_symbols
+from spin_dp.report.systems import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

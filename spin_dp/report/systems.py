@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from spin_dp.data_tools.dataset.stored import open_system
 from spin_dp.data_tools.elements import carries_spin_state
 from spin_dp.data_tools.spin_states.ions import is_anion
 from spin_dp.errors import DataError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _ATOMS_PER_BLOCK = 20_000
 _PAIRS_AT_ONCE = 500_000
-_ARRAYS = ("coord", "box", "force", "spin")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,65 +73,21 @@ def read_blocks(
     DataError
         If a file is absent or an array does not fit the number of atoms.
     """
-    path = folder / system
-    symbols = read_symbols(path)
-    size = max(1, atoms // len(symbols))
-    start = 0
-    parts = sorted(path.glob("set.*"))
-    if not parts:
-        raise DataError(f"{path}: no set.* folder with arrays; collect the data again.")
-    for part in parts:
-        arrays = {name: _array(part, name, len(symbols)) for name in _ARRAYS}
-        lengths = {name: len(array) for name, array in arrays.items()}
-        if len(set(lengths.values())) > 1:
-            raise DataError(
-                f"{part}: its arrays hold different numbers of frames ({lengths}); "
-                "collect the data again."
-            )
-        n_frames = lengths["coord"]
-        for first in range(0, n_frames, size):
-            cut = {
-                name: np.array(a[first : first + size]) for name, a in arrays.items()
-            }
-            nf = len(cut["coord"])
-            yield Block(
-                start=start + first,
-                symbols=symbols,
-                positions=cut["coord"].reshape(nf, -1, 3),
-                cells=cut["box"].reshape(nf, 3, 3),
-                forces=cut["force"].reshape(nf, -1, 3),
-                moments=cut["spin"].reshape(nf, -1, 3),
-            )
-        start += n_frames
-
-
-def read_symbols(path: Path) -> tuple[str, ...]:
-    """Return the elements of a system's atoms.
-
-    Parameters
-    ----------
-    path
-        Folder of the system.
-
-    Returns
-    -------
-    tuple of str
-        (natoms,).
-
-    Raises
-    ------
-    DataError
-        If it is no deepmd system.
-    """
-    try:
-        types = np.loadtxt(path / "type.raw", dtype=int, ndmin=1)
-        type_map = (path / "type_map.raw").read_text(encoding="utf-8").split()
-        return tuple(type_map[number] for number in types)
-    except (OSError, ValueError, IndexError) as error:
-        raise DataError(
-            f"{path}: expected a deepmd system with type.raw and type_map.raw "
-            f"({error}); collect the data again."
-        ) from error
+    stored = open_system(folder / system)
+    labels = stored.labels
+    size = max(1, atoms // len(stored.symbols))
+    for start in range(0, stored.n_frames, size):
+        part = slice(start, start + size)
+        yield Block(
+            start=start,
+            symbols=stored.symbols,
+            positions=np.array(labels["coord"][part]).reshape(
+                -1, len(stored.symbols), 3
+            ),
+            cells=np.array(labels["box"][part]).reshape(-1, 3, 3),
+            forces=np.array(labels["force"][part]).reshape(-1, len(stored.symbols), 3),
+            moments=np.array(labels["spin"][part]).reshape(-1, len(stored.symbols), 3),
+        )
 
 
 def scan_systems(
@@ -253,23 +209,3 @@ def _scan_system(folder: Path, system: str) -> tuple[Floats, pd.DataFrame]:
         }
         tables.append(pd.DataFrame(sites))
     return np.concatenate(rows), pd.concat(tables, ignore_index=True)
-
-
-def _array(part: Path, name: str, natoms: int) -> Floats:
-    path = part / f"{name}.npy"
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; collect the data again.")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(
-            f"{path}: not a readable array ({error}); collect the data again."
-        ) from error
-    width = 9 if name == "box" else 3 * natoms
-    if array.ndim < 1 or array.size != len(array) * width:
-        raise DataError(
-            f"{path}: expected {width} numbers per frame, got the shape {array.shape}; "
-            "collect the data again."
-        )
-    found: Floats = array
-    return found

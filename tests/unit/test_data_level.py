@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spin_dp.data_tools import Frame, read_outcar
-from spin_dp.data_tools.level import level_of_settings, named_level
+from spin_dp.data_tools.level import (
+    Level,
+    compatible_groups,
+    level_of_settings,
+    named_level,
+)
 from spin_dp.data_tools.readers.outcar_header import parse_header
 
 if TYPE_CHECKING:
@@ -146,3 +151,82 @@ def test_dispersion_named_only_in_the_first_step_counts() -> None:
     assert plain.level.description["dispersion"] == ""
     assert named.level.description["dispersion"] == "IVDW=2"
     assert "+TS-" in named.level.id
+
+
+# --- levels of cells with different elements
+
+
+def made(functional: str = "PBE", **u_ev: float) -> Level:
+    """Return the level of a cell whose elements have the given U, eV."""
+    return Level(
+        functional,
+        {
+            "functional": functional,
+            "potcar": {element: f"PAW_PBE {element}" for element in u_ev},
+            "hubbard": {
+                element: {"l": 2, "u_ev": u, "j_ev": 0.0} for element, u in u_ev.items()
+            },
+        },
+    )
+
+
+LMO, LNO = made(Li=0.0, Mn=3.9, O=0.0), made(Li=0.0, Ni=6.2, O=0.0)
+NMC = made(Li=0.0, Mn=3.9, Co=3.32, Ni=6.2, O=0.0)
+OTHER_U = made(Li=0.0, Ni=6.4, O=0.0)
+OTHER_FUNCTIONAL = made("SCAN", Li=0.0, Mn=3.9, O=0.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (LMO, LMO, False),
+        (LMO, LNO, False),  # nothing but Li and O in common, which are equal
+        (LMO, NMC, False),
+        (LNO, OTHER_U, True),
+        (LMO, OTHER_U, False),  # no Ni in the one
+        (NMC, OTHER_U, True),
+        (LMO, OTHER_FUNCTIONAL, True),
+        (made(Fe=4.0), made("SCAN", Ni=6.2), True),  # no element in common
+        (named_level("PBE"), named_level("r2SCAN"), True),
+        (named_level("PBE"), LMO, True),
+    ],
+)
+def test_levels_conflict_where_a_common_setting_differs(
+    first: Level, second: Level, expected: bool
+) -> None:
+    assert first.conflicts(second) is expected
+    assert second.conflicts(first) is expected
+
+
+def test_moments_of_an_element_do_not_hang_on_the_other_elements() -> None:
+    assert LMO.of_element("Mn").id == NMC.of_element("Mn").id
+    assert LNO.of_element("Ni").id == NMC.of_element("Ni").id
+    assert LNO.of_element("Ni").id != OTHER_U.of_element("Ni").id
+    assert LMO.of_element("Mn").id != OTHER_FUNCTIONAL.of_element("Mn").id
+    assert LMO.of_element("Mn").id != LMO.of_element("Li").id
+
+
+def test_real_oxides_of_one_set_of_potentials_share_levels_of_manganese(
+    vasp_data: Path,
+) -> None:
+    cells = [level(vasp_data, name) for name in ("mn8o16-host", "limn8o16-ep0")]
+    assert cells[0].id != cells[1].id  # lithium has a pseudopotential too
+    assert not cells[0].conflicts(cells[1])
+    assert len({cell.of_element("Mn").id for cell in cells}) == 1
+    nmc = level(vasp_data, "nmc111-lisv-k0.6")
+    assert nmc.conflicts(cells[1])
+    assert nmc.of_element("Mn").id != cells[1].of_element("Mn").id  # U of 4.84 eV
+
+
+def test_groups_hold_no_conflict_and_name_every_level() -> None:
+    levels = [LMO, LNO, NMC, OTHER_U, OTHER_FUNCTIONAL, LMO]
+    groups = compatible_groups(levels)
+    assert set(groups) == {one.id for one in levels}
+    for one in levels:
+        for other in levels:
+            if groups[one.id] == groups[other.id]:
+                assert not one.conflicts(other)
+    assert groups[NMC.id] == groups[LMO.id] == groups[LNO.id] == 0
+    assert len({groups[NMC.id], groups[OTHER_U.id], groups[OTHER_FUNCTIONAL.id]}) == 3
+    assert compatible_groups(reversed(levels)) == groups
+    assert compatible_groups([]) == {}

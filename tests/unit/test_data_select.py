@@ -473,7 +473,7 @@ def small_data(folder: Path) -> Path:
         ("manifest.csv", "s,1\n", "s,one\n", "expected whole numbers as index"),
         ("manifest.csv", ",key", ",keys", "expected a column 'key'"),
         ("manifest.csv", ",kept,", ",quarantined,", "expected training frames"),
-        ("training/s/type.raw", "4", "7", "cannot be read as a system"),
+        ("training/s/type.raw", "4", "7", "expected a deepmd system with type.raw"),
     ],
 )
 def test_damaged_data_are_refused(

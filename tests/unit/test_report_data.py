@@ -166,6 +166,7 @@ def test_energies_per_element_are_found(tmp_path: Path) -> None:
         for name, array in {
             "coord": coordinates,
             "box": 5.0 * np.eye(3).reshape(1, 9),
+            "energy": np.zeros(1),
             "force": np.zeros((1, n)),
             "spin": np.zeros((1, n)),
         }.items():
@@ -348,17 +349,17 @@ def test_columns_and_files_to_come_are_not_needed(data: Path) -> None:
         (lambda d: change_manifest(d, index=40), "names frame 40, but there are 6"),
         (
             lambda d: next(d.rglob("*HS*/set.000/spin.npy")).unlink(),
-            r"spin\.npy: no such file",
+            r"expected spin\.npy, found none",
         ),
         (
             lambda d: np.save(
                 next(d.rglob("*HS*/set.000/coord.npy")), np.zeros((6, 9))
             ),
-            r"coord\.npy: expected 12 numbers per frame, got the shape \(6, 9\)",
+            r"coord\.npy: expected 12 numbers a frame for 4 atoms, got shape \(6, 9\)",
         ),
         (
             lambda d: np.save(next(d.rglob("*HS*/set.000/box.npy")), np.zeros((5, 9))),
-            "different numbers of frames",
+            r"box\.npy: expected 6 frames as in energy\.npy, got 5",
         ),
         (
             lambda d: next(d.rglob("*HS*/set.000/force.npy")).write_bytes(b"x"),
@@ -370,7 +371,7 @@ def test_columns_and_files_to_come_are_not_needed(data: Path) -> None:
         ),
         (
             lambda d: [f.rename(f.with_name("x")) for f in d.rglob("*HS*/set.000")],
-            r"no set\.\* folder",
+            r"expected a system with the one set set\.000, found none",
         ),
         (lambda d: (d / "levels.json").write_text("{"), r"levels\.json: not a JSON"),
         (

@@ -8,9 +8,9 @@ from spin_dp.data_tools.dataset.systems import write_system
 from spin_dp.data_tools.frame import Frame, Rejected
 from spin_dp.data_tools.level import Level
 from spin_dp.data_tools.readers.ase_files import read_extxyz
-from spin_dp.data_tools.readers.outcar import read_outcar
 from spin_dp.data_tools.readers.registry import find_sources, read_source
 from spin_dp.data_tools.readers.source import ReadOptions, Source
+from spin_dp.data_tools.readers.vasp.outcar import read_outcar
 from spin_dp.data_tools.selection.select import SelectionReport, select_frames
 from spin_dp.data_tools.spin_states.pattern import moment_pattern
 

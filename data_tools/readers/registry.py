@@ -15,7 +15,7 @@ from spin_dp.data_tools.readers.deepmd_system import DEEPMD
 from spin_dp.data_tools.readers.dpdata_source import DPDATA, parse
 from spin_dp.data_tools.readers.gpaw_text import GPAW_TEXT
 from spin_dp.data_tools.readers.source import ReadOptions
-from spin_dp.data_tools.readers.vasp_run import VASP
+from spin_dp.data_tools.readers.vasp.run import VASP
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@
 ``Mn3+HS[1up,1dn]`` is an antiferromagnetic pair of high-spin Mn3+ sites, ``Co3+LS[9]``
 nine low-spin Co3+ without moments, ``[2off]`` two sites more than 60 degrees off the
 axis of the frame. A site without a nominal state is written by its moment in steps of
-0.5 μB, ``Fe~2.5[2up]``. Where the sites are not all alike, the magnetic ordering follows
-as a tag, ``#3fa2c``.
+0.5 μB, ``Fe~2.5[2up]``. Where the sites are not all alike, the magnetic ordering
+follows as a tag, ``#3fa2c``.
 """
 
 from __future__ import annotations

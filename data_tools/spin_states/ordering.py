@@ -210,7 +210,8 @@ def _sublattice(cell: Floats, positions: Floats) -> _Sublattice:
     )
     inverse = np.linalg.inv(basis)
     inner = fractional @ inverse
-    shift = np.rint(inner - inner[first][member])
+    chosen = inner[first]
+    shift = np.rint(inner - chosen[member]) + np.rint(chosen)[member]
     points = np.zeros((len(first), 3))
     np.add.at(points, member, (inner - shift) / len(images))
     basis, points = _undistorted(basis @ cell, points)
@@ -249,7 +250,7 @@ def _mappings(moved: Floats, fractional: Floats, metric: Floats) -> _Mappings:
 
 def _shortest_basis(steps: Floats, cell: Floats) -> Floats:
     """Return the shortest independent vectors, a basis of the lattice of the steps."""
-    vectors = (steps[:, None] + _CELLS).reshape(-1, 3)
+    vectors = ((steps - np.rint(steps))[:, None] + _CELLS).reshape(-1, 3)
     lengths = np.linalg.norm(vectors @ cell, axis=1)
     order = np.argsort(lengths)
     order = order[lengths[order] > 1.0e-3]

@@ -14,7 +14,7 @@ from spin_dp.data_tools.level import (
     level_of_settings,
     named_level,
 )
-from spin_dp.data_tools.readers.outcar_header import parse_header
+from spin_dp.data_tools.readers.vasp.outcar_header import parse_header
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -84,7 +84,9 @@ def primitive(name: str) -> Atoms:
         cellpar=cellpar,
         primitive_cell=True,
     )
-    atoms.set_cell(minkowski_reduce(atoms.cell[:])[0])  # layers along the first two axes
+    atoms.set_cell(
+        minkowski_reduce(atoms.cell[:])[0]
+    )  # layers along the first two axes
     metal = [carries_spin_state(symbol) for symbol in atoms.symbols]
     return atoms[np.argsort(~np.array(metal), kind="stable")]
 
@@ -207,18 +209,11 @@ def test_monoclinic_layers_count_as_distorted_rhombohedral_ones():
     assert len(distorted) > len(ideal) == len(set.union(*distorted))
 
 
-def waves(atoms, vector, phase=0.25) -> np.ndarray:
-    """Return the signs of a square wave, given on the axes of the primitive cell."""
+def wave(atoms, cell, vector) -> np.ndarray:
+    """Return the signs of a square wave with a vector on the axes of a cell."""
     sites = atoms.positions[metal_sites(atoms)]
-    cell = np.array(atoms.info["primitive"])
     turns = sites @ np.linalg.inv(cell) @ np.array(vector)
-    return np.where((turns + phase / 2) % 1.0 < 0.5 - 1e-9, 1, -1)
-
-
-def repeated(name, matrix):
-    atoms = supercell(primitive(name), matrix)
-    atoms.info["primitive"] = np.array(primitive(name).cell)
-    return atoms
+    return np.where((turns + 0.125) % 1.0 < 0.5, 1, -1)
 
 
 def disturbed(atoms, pattern, rng, rms=0.12, strain=0.03):
@@ -276,41 +271,38 @@ def test_repeated_cell_has_the_same_tag(name):
         assert tag(*disturbed(larger, copies, rng)) == tag(atoms, pattern)
 
 
-def test_named_orderings_of_layers_in_cells_of_any_shape():
-    """Stripes, zigzag, up-up-down-down and A type differ; the cell does not matter."""
-    stripe = [
-        tag(atoms, waves(atoms, vector))
-        for vector, cells in {
-            (0.5, 0, 0): [(2, 1, 1), (2, 2, 1), (4, 2, 1)],
-            (0, 0.5, 0): [(1, 2, 1), (2, 2, 2)],
-            (0.5, 0.5, 0): [(2, 2, 1), [[1, 1, 0], [0, 2, 0], [0, 0, 1]]],
-        }.items()
-        for atoms in (repeated("LiNiO2", cell) for cell in cells)
-    ]
-    wide = repeated("LiNiO2", (4, 2, 1))
-    double = tag(wide, waves(wide, (0.25, 0, 0)))
-    places = np.rint(wide.positions @ np.linalg.inv(wide.info["primitive"]))
-    first, second = places[metal_sites(wide), :2].T
-    zigzag = tag(wide, np.where((first + second % 2 + 0) % 4 < 2, 1, -1))
-    stacked = repeated("LiNiO2", (1, 1, 2))
-    a_type = tag(stacked, [1, -1])
-    assert len(set(stripe)) == 1
-    assert len({stripe[0], double, zigzag, a_type}) == 4
+@pytest.mark.parametrize(
+    ("name", "stars"),
+    [("LiNiO2", [1, 3, 3]), ("NiO", [3, 4]), ("Fe", [1, 6]), ("Li2NiO2", [1, 2, 2, 2])],
+)
+def test_waves_of_half_period_form_the_stars_of_the_brillouin_zone(name, stars):
+    """R-3m: T, L, F; Fm-3m: X (first kind), L (second kind); Im-3m: H, N; Immm: X, R S T.
+
+    C. J. Bradley and A. P. Cracknell, The Mathematical Theory of Symmetry in Solids
+    (1972), tables 3.1 and 3.6.
+    """
+    cell = np.array(primitive(name).cell)
+    members = defaultdict(set)
+    for vector in list(product((0, 0.5), repeat=3))[1:]:
+        for matrix in ((2, 2, 2), (2, 4, 2)):
+            atoms = supercell(primitive(name), matrix)
+            members[tag(atoms, wave(atoms, cell, vector))].add(vector)
+    assert sorted(len(vectors) for vectors in members.values()) == stars
+    assert len(set.union(*members.values())) == 7
 
 
-def test_antiferromagnets_of_rocksalt_differ():
-    second_kind = {
-        tag(atoms, waves(atoms, vector))
-        for vector in [(0.5, 0.5, 0.5), (0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5)]
-        for atoms in (repeated("NiO", (2, 2, 2)), repeated("NiO", (2, 2, 4)))
+def test_stripes_zigzag_and_double_stripes_of_a_layer_differ():
+    cell = np.array(primitive("LiNiO2").cell)
+    atoms = supercell(primitive("LiNiO2"), (4, 4, 1))
+    steps = atoms.positions[metal_sites(atoms)] @ np.linalg.inv(cell)
+    first, second = np.rint(steps[:, :2]).astype(int).T
+    signs = {
+        "stripes": first % 2,
+        "double stripes": first % 4 < 2,
+        "zigzag": (first + second % 2) % 4 < 2,
+        "one in four": (first % 2 == 0) & (second % 2 == 0),
     }
-    first_kind = {
-        tag(atoms, waves(atoms, vector))
-        for vector in [(0.5, 0.5, 0), (0, 0.5, 0.5), (0.5, 0, 0.5)]
-        for atoms in (repeated("NiO", (2, 2, 2)), repeated("NiO", (4, 2, 2)))
-    }
-    assert len(second_kind) == len(first_kind) == 1
-    assert second_kind != first_kind
+    assert len({tag(atoms, np.where(up, 1, -1)) for up in signs.values()}) == 4
 
 
 def test_two_metal_frames_of_real_calculations():
@@ -347,16 +339,17 @@ def test_place_of_lithium_and_oxygen_does_not_matter():
     assert tag(moved, pattern) == tag(atoms, pattern)
 
 
-def test_order_of_states_without_signs_is_named():
-    """Of four sites in a layer any one is like any other, and so is any pair."""
-    atoms = supercell(primitive("LiNiO2"), (2, 2, 1))
+def test_order_of_states_without_signs_follows_the_orbits():
+    atoms = supercell(primitive("LiNiO2"), (2, 2, 2))
+    judge = Judge(primitive("LiNiO2"), (2, 2, 2))
     tags = defaultdict(set)
-    for odd in product((0, 1), repeat=4):
-        states = ["Ni4+" if state else "Ni2+" for state in odd]
-        tags[sum(odd)].add(tag(atoms, np.zeros(4), states))
-    assert tags.pop(0) == tags.pop(4) == {""}
+    for pattern in patterns(8):
+        states = ["Ni2+" if state > 0 else "Ni4+" for state in pattern]
+        few = min(pattern.count(1), pattern.count(-1)) == pattern.count(-1)
+        tags[judge.orbit(pattern), few].add(tag(atoms, np.zeros(8), states))
     assert all(len(found) == 1 for found in tags.values())
-    assert len(set.union(*tags.values())) == 3
+    assert len(set.union(*tags.values())) == len(tags)
+    assert tags[judge.orbit([1] * 8), True] == {""}
 
 
 def test_order_counts_elements():

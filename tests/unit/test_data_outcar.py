@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import Frame, Rejected, moment_pattern, read_outcar
-from spin_dp.data_tools.readers import outcar, outcar_tables
-from spin_dp.data_tools.readers import vasp_step as reasons
+from spin_dp.data_tools.readers.vasp import outcar, outcar_tables
+from spin_dp.data_tools.readers.vasp import step as reasons
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:

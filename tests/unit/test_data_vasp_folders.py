@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import Frame, Rejected, Source, find_sources, read_source
-from spin_dp.data_tools.readers import outcar, vasp_step, vasprun
+from spin_dp.data_tools.readers.vasp import outcar, vasprun
+from spin_dp.data_tools.readers.vasp import step as vasp_step
 
 KEPT = "kept"
 NAN_FORCES = "forces contain NaN or infinite numbers"

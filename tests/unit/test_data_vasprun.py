@@ -20,9 +20,11 @@ from spin_dp.data_tools import (
     read_outcar,
     read_source,
 )
-from spin_dp.data_tools.readers import vasp_run, vasp_step, vasprun
-from spin_dp.data_tools.readers.outcar import OutcarRun
-from spin_dp.data_tools.readers.vasprun import VasprunRun, VasprunStep
+from spin_dp.data_tools.readers.vasp import run as vasp_run
+from spin_dp.data_tools.readers.vasp import step as vasp_step
+from spin_dp.data_tools.readers.vasp import vasprun
+from spin_dp.data_tools.readers.vasp.outcar import OutcarRun
+from spin_dp.data_tools.readers.vasp.vasprun import VasprunRun, VasprunStep
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:

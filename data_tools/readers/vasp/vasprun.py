@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from spin_dp.data_tools.frame import Frame, Rejected, reject
-from spin_dp.data_tools.readers.vasp_step import (
+from spin_dp.data_tools.readers.vasp.step import (
     FORCE_SUM,
     UNFINISHED,
     AtomOrder,
@@ -32,7 +32,7 @@ from spin_dp.data_tools.readers.vasp_step import (
     read_text,
     rejected_step,
 )
-from spin_dp.data_tools.readers.vasprun_header import parse_header
+from spin_dp.data_tools.readers.vasp.vasprun_header import parse_header
 from spin_dp.errors import DataError
 from spin_dp.units import EV_PER_ANGSTROM3_IN_KBAR
 

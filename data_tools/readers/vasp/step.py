@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.frame import Array
     from spin_dp.data_tools.readers.source import MissingMoments
-    from spin_dp.data_tools.readers.vasp_level import RunHeader
+    from spin_dp.data_tools.readers.vasp.level import RunHeader
 
 UNPOLARISED = "not spin-polarised (ISPIN=1): rerun VASP with ISPIN=2 and LORBIT=11"
 UNCONVERGED = "SCF not converged: EDIFF was not reached within NELM iterations"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from spin_dp.data_tools.elements import is_element
-from spin_dp.data_tools.readers.vasp_level import (
+from spin_dp.data_tools.readers.vasp.level import (
     RunHeader,
     RunSettings,
     element_of_potcar,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.readers.vasp_step import (
+from spin_dp.data_tools.readers.vasp.step import (
     DAMAGED_CELL,
     DAMAGED_FORCES,
     FORCE_SUM,

@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.frame import Frame, Rejected, reject
-from spin_dp.data_tools.readers.outcar import read_outcar
 from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source, bare_name
-from spin_dp.data_tools.readers.vasp_step import nearest_image
-from spin_dp.data_tools.readers.vasprun import VasprunRun, VasprunStep, read_vasprun
+from spin_dp.data_tools.readers.vasp.outcar import read_outcar
+from spin_dp.data_tools.readers.vasp.step import nearest_image
+from spin_dp.data_tools.readers.vasp.vasprun import (
+    VasprunRun,
+    VasprunStep,
+    read_vasprun,
+)
 from spin_dp.errors import DataError
 from spin_dp.units import EV_PER_ANGSTROM3_IN_KBAR
 

@@ -6,8 +6,8 @@ its line ``aborting loop`` and ``TOTAL-FORCE``: noncollinear runs also print tab
 inside the SCF cycle, and a finished run repeats the last one at its end. The energy is
 the free energy of the ionic step, to which the forces belong; it contains dispersion,
 which the energy of the last SCF iteration lacks. What the file prints twice is compared
-(see :mod:`~spin_dp.data_tools.readers.outcar_tables`); a step that contradicts itself
-is rejected.
+(see :mod:`~spin_dp.data_tools.readers.vasp.outcar_tables`); a step that contradicts
+itself is rejected.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.frame import Frame, Rejected, reject
-from spin_dp.data_tools.readers import outcar_tables as tables
-from spin_dp.data_tools.readers.outcar_header import parse_header
-from spin_dp.data_tools.readers.vasp_step import (
+from spin_dp.data_tools.readers.vasp import outcar_tables as tables
+from spin_dp.data_tools.readers.vasp.outcar_header import parse_header
+from spin_dp.data_tools.readers.vasp.step import (
     DAMAGED_CELL,
     DAMAGED_ENERGY,
     UNFINISHED,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.frame import Array
     from spin_dp.data_tools.readers.source import MissingMoments
-    from spin_dp.data_tools.readers.vasp_level import RunHeader
+    from spin_dp.data_tools.readers.vasp.level import RunHeader
 
 NO_MOMENTS = "no per-atom moments in the OUTCAR: rerun VASP with LORBIT=11"
 NO_TABLE = "damaged file: no table of positions and forces of this ionic step"

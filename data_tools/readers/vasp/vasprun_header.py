@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from spin_dp.data_tools.elements import is_element
-from spin_dp.data_tools.readers.vasp_level import (
+from spin_dp.data_tools.readers.vasp.level import (
     RunHeader,
     RunSettings,
     element_of_potcar,

@@ -14,6 +14,7 @@ from spin_dp.data_tools.elements import formula
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from pymatgen.core import Structure
 
     from spin_dp.data_tools.level import Level
 
@@ -91,6 +92,30 @@ class Frame:
     def volume(self) -> float:
         """Volume of the cell, Å³."""
         return float(abs(np.linalg.det(self.cell)))
+
+    def to_structure(self) -> Structure:
+        """Return the frame as a pymatgen Structure.
+
+        Returns
+        -------
+        pymatgen.core.Structure
+            With site properties ``magmom`` (μB; a number along z where all moments are
+            collinear, else a ``Magmom``) and ``forces`` (eV/Å), and ``energy`` (eV) and
+            ``level`` among its properties.
+        """
+        from pymatgen.core import Lattice, Structure
+        from pymatgen.electronic_structure.core import Magmom
+
+        is_collinear = not self.moments[:, :2].any()
+        moments = self.moments[:, 2] if is_collinear else map(Magmom, self.moments)
+        return Structure(
+            Lattice(self.cell),
+            self.symbols,
+            self.positions,
+            coords_are_cartesian=True,
+            site_properties={"magmom": list(moments), "forces": self.forces.tolist()},
+            properties={"energy": self.energy, "level": self.level.id},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

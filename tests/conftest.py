@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Small random-weight models that every test may read and none may change."""
+"""What many tests share: small random-weight models, and data outside the repository."""
 
 from __future__ import annotations
 
@@ -86,3 +86,14 @@ def frozen_model(
     script: Any = torch.jit.script
     torch.jit.save(script(model), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def vasp_data() -> Path:
+    """Return the folder of real VASP outputs; where absent, skip, but fail in CI."""
+    folder = ROOT.parent / "shared" / "data" / "vasp"
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"the VASP outputs are missing: {folder}")
+        pytest.skip(f"the VASP outputs are not here: {folder}")
+    return folder

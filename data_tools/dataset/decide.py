@@ -16,13 +16,10 @@ from spin_dp.data_tools.dataset.split import (
 )
 from spin_dp.data_tools.dataset.summary import Summary
 from spin_dp.data_tools.frame import Rejected
-from spin_dp.data_tools.spin_states.classify import (
-    FrameMoments,
-    FrameState,
-    SpinStates,
-)
+from spin_dp.data_tools.spin_states.classify import FrameState, SpinStates
 from spin_dp.data_tools.spin_states.key import slug
 from spin_dp.data_tools.spin_states.pattern import moment_pattern
+from spin_dp.data_tools.spin_states.patterns import FrameMoments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,6 +176,7 @@ def _moments(frame: Summary) -> FrameMoments:
         site_levels=site_levels(frame.level, frame.elements),
         sites=frame.sites,
         is_held=frame.constrained is True,
+        run=frame.source,
     )
 
 

@@ -14,11 +14,11 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from spin_dp.data_tools.dataset import store
 from spin_dp.data_tools.readers.registry import RESULT
-from spin_dp.errors import ConfigError, DataError
+from spin_dp.errors import ConfigError, DataError, SpinDPError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,19 +50,12 @@ def check_output(out: Path, arguments: Mapping[str, object]) -> None:
     Raises
     ------
     ConfigError
-        If it is a file, holds anything else, or was made with other arguments.
+        If it is a file, holds anything else, was made with other arguments, or cannot
+        be replaced by another folder.
     """
+    _check_place(out)
     if not out.exists():
         return
-    if not out.is_dir():
-        raise ConfigError(f"{out}: is a file; give a new folder with --output")
-    is_mount = out.resolve().is_mount()
-    if is_mount or Path.cwd().is_relative_to(out.resolve()):
-        what = "is a mount point" if is_mount else "holds the current folder"
-        raise ConfigError(
-            f"{out}: {what}, and the output folder is replaced as a whole; give "
-            "another folder with --output"
-        )
     names = {path.name for path in out.iterdir()}
     if not names - {store.FOLDER}:
         return
@@ -84,6 +77,22 @@ def check_output(out: Path, arguments: Mapping[str, object]) -> None:
             f"{out}: made by collect with another {' and '.join(other)} "
             f"({earlier.get(other[0])!r}, now {arguments[other[0]]!r}); "
             "remove it or give another folder with --output"
+        )
+
+
+def _check_place(out: Path) -> None:
+    if out.is_symlink() and not out.exists():
+        raise ConfigError(f"{out}: is a link to nothing; make the folder or remove it")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ConfigError(f"{out}: is a file; give a new folder with --output")
+    place = out.resolve()
+    if place.is_mount() or Path.cwd().is_relative_to(place):
+        what = "is a mount point" if place.is_mount() else "holds the current folder"
+        raise ConfigError(
+            f"{out}: {what}, and the output folder is replaced as a whole; give "
+            "another folder with --output"
         )
 
 
@@ -116,13 +125,12 @@ def locked(out: Path) -> Iterator[None]:
     Raises
     ------
     ConfigError
-        If another process does so now.
+        If another process does so now, or nothing can be written there.
     """
     _recover(out)
     is_new = not out.exists()
     folder = out / store.FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as stream:
+    with _lock_file(folder) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -134,10 +142,22 @@ def locked(out: Path) -> Iterator[None]:
             pass
         try:
             yield
-        except DataError:  # nothing in the sources is worth keeping
-            if is_new:
+        except SpinDPError as error:
+            is_worthless = isinstance(error, DataError) or not any(folder.glob("*.npz"))
+            if is_new and is_worthless:
                 shutil.rmtree(out, ignore_errors=True)
             raise
+
+
+def _lock_file(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / _LOCK).open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"{folder.parent}: cannot be written ({error.strerror}); give another "
+            "folder with --output"
+        ) from error
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from spin_dp.data_tools.dataset.store import FrameStore
@@ -91,7 +93,7 @@ def _in_processes(
     folder: Path, sources: Sequence[Source], options: ReadOptions, workers: int
 ) -> Iterator[Path]:
     context = get_context("spawn")  # forks of a process with threads may hang
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
         futures = [pool.submit(read_one, folder, s, options) for s in sources]
         try:
             for future in as_completed(futures):
@@ -103,6 +105,18 @@ def _in_processes(
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed; it would wait for work for ever."""
+    parent = parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _on_cluster(

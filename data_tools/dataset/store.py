@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -146,23 +147,13 @@ class FrameStore:
 
 
 def signature(source: Source, options: ReadOptions) -> str:
-    """Return what tells one state of a source's files, read in one way, from another.
-
-    Raises
-    ------
-    DataError
-        If a file has vanished.
-    """
-    try:
-        stats = [(str(path.resolve()), path.stat()) for path in source.files]
-    except OSError as error:
-        raise DataError(f"{source.path}: {error.strerror}: {error.filename}") from error
+    """Return what tells one state of a source's files, read one way, from another."""
     parts = [
         _LAYOUT,
         source.reader,
         source.format,
         asdict(options),
-        [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+        [_state_of(path) for path in source.files],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -171,6 +162,17 @@ def signature(source: Source, options: ReadOptions) -> str:
 def _opened(path: Path) -> Iterator[Any]:
     with path.open("rb") as stream, np.load(stream) as data:
         yield data  # numpy itself leaves a damaged file open
+
+
+def _state_of(path: Path) -> tuple[str, int, int]:
+    """Return name, size and time of a file; -1 where it cannot be read now."""
+    name = str(path.resolve())
+    try:
+        stat = path.stat()
+    except OSError:
+        return name, -1, -1
+    size = stat.st_size if os.access(path, os.R_OK) else -1
+    return name, size, stat.st_mtime_ns
 
 
 def _record(path: Path) -> dict[str, str] | None:

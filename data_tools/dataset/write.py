@@ -107,7 +107,8 @@ class DatasetWriter:
         manifest.to_csv(folder / MANIFEST, index=False)
         self._states.to_csv(folder / STATES, index=False)
         sites = pd.DataFrame(list(self._site_rows()), columns=list(tables.SITE_COLUMNS))
-        sites.to_csv(folder / SITES, index=False)
+        no_time = {"method": "gzip", "mtime": 0}  # equal data give equal files
+        sites.to_csv(folder / SITES, index=False, compression=no_time)
         levels = {
             e.frame.level.id: dict(e.frame.level.description) for e in self._kept()
         }

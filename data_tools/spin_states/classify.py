@@ -13,28 +13,30 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from spin_dp.data_tools.spin_states.clusters import (
-    COARSE_MUB,
-    FINE_MUB,
-    Clusters,
-    find_clusters,
-)
+from spin_dp.data_tools.spin_states.clusters import COARSE_MUB, find_clusters
 from spin_dp.data_tools.spin_states.key import key_text, label_rank, moment_label
 from spin_dp.data_tools.spin_states.naming import (
     AMBIGUOUS_BELOW,
-    ClusterOfFrame,
     Expected,
     Naming,
     name_clusters,
     update,
 )
 from spin_dp.data_tools.spin_states.nominal import NominalState, has_nominal_states
-from spin_dp.data_tools.spin_states.ordering import ordering_tag
-from spin_dp.data_tools.spin_states.signs import sign_choices
+from spin_dp.data_tools.spin_states.patterns import (
+    Assigned,
+    FrameMoments,
+    Kind,
+    assign,
+    cluster_elements,
+    kinds_of,
+    mean_clusters,
+)
+from spin_dp.data_tools.spin_states.runs import OrderingTags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,35 +44,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from spin_dp.data_tools.spin_states.sites import Sites
-
 Certainty = Literal["certain", "ambiguous", "unbalanced", "moments"]
 _ROUNDS = 3
 _NEUTRAL_E = 0.5
-_TETRAHEDRAL = 4
-_Kind: TypeAlias = tuple[str, int]  # element, cluster
-
-
-@dataclass(frozen=True, eq=False)
-class FrameMoments:
-    """What is known of a frame before its spin state is named.
-
-    Attributes
-    ----------
-    group
-        Composition and level of theory; frames of different groups share no naming.
-    site_levels
-        Site level of each of its metals.
-    sites
-        Its metal sites.
-    is_held
-        Whether moments were held in the calculation.
-    """
-
-    group: tuple[str, str]
-    site_levels: Mapping[str, str]
-    sites: Sites
-    is_held: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,19 +80,6 @@ class FrameState:
     margins: npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class _Assigned:
-    """A frame with its clusters and signs, and the pattern that it shows."""
-
-    frame: FrameMoments
-    lengths: npt.NDArray[np.float64]
-    signs: npt.NDArray[np.int64]
-    clusters: npt.NDArray[np.int64]
-    kinds: tuple[_Kind, ...]  # of each site
-    counts: tuple[tuple[_Kind, int, int], ...]  # sites, and those up less down
-    pattern: tuple[object, ...]
-
-
 class SpinStates:
     """The spin states of a data set.
 
@@ -127,9 +90,9 @@ class SpinStates:
     """
 
     def __init__(self, frames: Sequence[FrameMoments]) -> None:
-        self._clusters = _cluster_elements(frames, FINE_MUB)
-        self._assigned = [self._assign(frame) for frame in frames]
-        self._patterns: dict[tuple[object, ...], list[_Assigned]] = defaultdict(list)
+        self._clusters = cluster_elements(frames)
+        self._assigned = [assign(frame, self._clusters) for frame in frames]
+        self._patterns: dict[tuple[object, ...], list[Assigned]] = defaultdict(list)
         for item in self._assigned:
             self._patterns[item.pattern].append(item)
         self._expected: dict[tuple[str, NominalState], Expected] = {}
@@ -145,6 +108,7 @@ class SpinStates:
             for pattern, members in self._patterns.items()
         }
         self._edges = self._edges_between_names()
+        self._tags = OrderingTags()
 
     def frames(self) -> list[FrameState]:
         """Return the spin state of each frame, in order."""
@@ -194,33 +158,7 @@ class SpinStates:
             )
         return pd.DataFrame(rows)
 
-    def _assign(self, frame: FrameMoments) -> _Assigned:
-        sites = frame.sites
-        lengths = np.linalg.norm(sites.moments, axis=1)
-        clusters = np.zeros(len(lengths), dtype=np.int64)
-        for element in set(sites.elements):
-            own = [i for i, other in enumerate(sites.elements) if other == element]
-            found = self._clusters[frame.site_levels[element], element]
-            clusters[own] = found.assign(lengths[own])
-        kinds = tuple(
-            (element, int(cluster))
-            for element, cluster in zip(sites.elements, clusters, strict=True)
-        )
-        signs, counts = max(
-            ((signs, _counts(kinds, signs)) for signs in _choices(sites, lengths)),
-            key=lambda choice: choice[1],
-        )
-        whole = sites.total_moment
-        pattern = (
-            frame.group,
-            counts,
-            round(whole) if isfinite(whole) else None,
-            frame.is_held,
-            round(sites.ion_charge) if isfinite(sites.ion_charge) else None,
-        )
-        return _Assigned(frame, lengths, signs, clusters, kinds, counts, pattern)
-
-    def _name(self, members: Sequence[_Assigned]) -> Naming:
+    def _name(self, members: Sequence[Assigned]) -> Naming:
         """Name the clusters of frames that show one pattern."""
         first = members[0].frame
         expected = {
@@ -230,7 +168,7 @@ class SpinStates:
         }
         totals = [item.frame.sites.total_moment for item in members]
         return name_clusters(
-            _mean_clusters(members),
+            mean_clusters(members),
             first.sites.ion_charge,
             float(np.mean(totals)),
             expected,
@@ -244,7 +182,7 @@ class SpinStates:
             naming = self._names[pattern]
             if naming.lead < AMBIGUOUS_BELOW:
                 continue
-            states = dict(zip(_kinds(members[0]), naming.states, strict=True))
+            states = dict(zip(kinds_of(members[0]), naming.states, strict=True))
             for item in members:
                 for kind, length in zip(item.kinds, item.lengths, strict=True):
                     state = states[kind]
@@ -256,17 +194,17 @@ class SpinStates:
             for key, found in moments.items()
         }
 
-    def _moment_labels(self) -> dict[tuple[str, _Kind], str]:
+    def _moment_labels(self) -> dict[tuple[str, Kind], str]:
         """Return the labels of sites without a nominal state, by site level and kind.
 
         They are clustered anew, more coarsely and without the other sites.
         """
-        unnamed: dict[tuple[str, str], dict[_Kind, list[float]]] = defaultdict(
+        unnamed: dict[tuple[str, str], dict[Kind, list[float]]] = defaultdict(
             lambda: defaultdict(list)
         )
         for pattern, members in self._patterns.items():
             states = dict(
-                zip(_kinds(members[0]), self._names[pattern].states, strict=True)
+                zip(kinds_of(members[0]), self._names[pattern].states, strict=True)
             )
             for item in members:
                 for kind, length in zip(item.kinds, item.lengths, strict=True):
@@ -285,10 +223,10 @@ class SpinStates:
 
     def _site_labels(
         self,
-        members: Sequence[_Assigned],
+        members: Sequence[Assigned],
         naming: Naming,
-        moment_labels: Mapping[tuple[str, _Kind], str],
-    ) -> dict[_Kind, tuple[str, NominalState | None]]:
+        moment_labels: Mapping[tuple[str, Kind], str],
+    ) -> dict[Kind, tuple[str, NominalState | None]]:
         """Return label and nominal state of each kind of site of a pattern."""
         site_levels = members[0].frame.site_levels
         return {
@@ -298,7 +236,7 @@ class SpinStates:
                 else state.name,
                 state,
             )
-            for kind, state in zip(_kinds(members[0]), naming.states, strict=True)
+            for kind, state in zip(kinds_of(members[0]), naming.states, strict=True)
         }
 
     def _edges_between_names(self) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
@@ -321,8 +259,8 @@ class SpinStates:
             edges[level, element] = clusters.boundaries[differ]
         return edges
 
-    def _state(self, item: _Assigned) -> FrameState:
-        sites, naming = item.frame.sites, self._names[item.pattern]
+    def _state(self, item: Assigned) -> FrameState:
+        naming = self._names[item.pattern]
         labels = [self._labels[item.pattern][kind][0] for kind in item.kinds]
         signless = frozenset(
             label
@@ -330,7 +268,7 @@ class SpinStates:
             if (state.unpaired == 0 if state else label.endswith("~0"))
         )
         signs = np.where([label in signless for label in labels], 0, item.signs)
-        tag = ordering_tag(sites.elements, sites.cell, sites.positions, labels, signs)
+        tag = self._tags.tag(item.frame, labels, signs)
         weights = [self._weight(item, kind) for kind in item.kinds]
         _, key, up = min(
             (-float(np.dot(weights, s)), key_text(labels, s.tolist(), signless, tag), i)
@@ -348,12 +286,12 @@ class SpinStates:
             margins=margins,
         )
 
-    def _weight(self, item: _Assigned, kind: _Kind) -> float:
+    def _weight(self, item: Assigned, kind: Kind) -> float:
         """Return the nominal moment of a site; the sum of all decides what is up."""
         label, state = self._labels[item.pattern][kind]
         return state.unpaired if state else float(label.partition("~")[2])
 
-    def _margins(self, item: _Assigned) -> npt.NDArray[np.float64]:
+    def _margins(self, item: Assigned) -> npt.NDArray[np.float64]:
         margins = np.full(len(item.lengths), inf)
         for i, (element, length) in enumerate(
             zip(item.frame.sites.elements, item.lengths, strict=True)
@@ -363,68 +301,8 @@ class SpinStates:
         return margins
 
 
-def _cluster_elements(
-    frames: Sequence[FrameMoments], bandwidth: float
-) -> dict[tuple[str, str], Clusters]:
-    """Cluster the moments of each element at each site level."""
-    lengths: dict[tuple[str, str], list[npt.NDArray[np.float64]]] = defaultdict(list)
-    for frame in frames:
-        found = np.linalg.norm(frame.sites.moments, axis=1)
-        elements = np.array(frame.sites.elements)
-        for element in set(frame.sites.elements):
-            key = frame.site_levels[element], element
-            lengths[key].append(found[elements == element])
-    return {
-        key: find_clusters(np.concatenate(parts), bandwidth)
-        for key, parts in lengths.items()
-    }
-
-
-def _choices(
-    sites: Sites, lengths: npt.NDArray[np.float64]
-) -> list[npt.NDArray[np.int64]]:
-    if not len(lengths):
-        return [np.zeros(0, dtype=np.int64)]
-    return sign_choices(sites.moments, lengths)
-
-
-def _counts(
-    kinds: Sequence[_Kind], signs: npt.NDArray[np.int64]
-) -> tuple[tuple[_Kind, int, int], ...]:
-    """Return each kind with the number of its sites and of those up less down."""
-    numbers: dict[_Kind, list[int]] = defaultdict(lambda: [0, 0])
-    for kind, sign in zip(kinds, signs, strict=True):
-        numbers[kind][0] += 1
-        numbers[kind][1] += int(sign)
-    return tuple(sorted((kind, n, up) for kind, (n, up) in numbers.items()))
-
-
-def _kinds(item: _Assigned) -> list[_Kind]:
-    return [kind for kind, _, _ in item.counts]
-
-
-def _mean_clusters(members: Sequence[_Assigned]) -> list[ClusterOfFrame]:
-    lengths: dict[_Kind, list[float]] = defaultdict(list)
-    tetrahedral: dict[_Kind, list[bool]] = defaultdict(list)
-    for item in members:
-        fours = item.frame.sites.coordination == _TETRAHEDRAL
-        for kind, length, four in zip(item.kinds, item.lengths, fours, strict=True):
-            lengths[kind].append(float(length))
-            tetrahedral[kind].append(bool(four))
-    return [
-        ClusterOfFrame(
-            element=kind[0],
-            tetrahedral=float(np.mean(tetrahedral[kind])) > 0.5,
-            moment=float(np.mean(lengths[kind])),
-            count=count,
-            signed=signed,
-        )
-        for kind, count, signed in members[0].counts
-    ]
-
-
-def _certainty(item: _Assigned, naming: Naming) -> Certainty:
-    nominal = [has_nominal_states(kind[0]) for kind in _kinds(item)]
+def _certainty(item: Assigned, naming: Naming) -> Certainty:
+    nominal = [has_nominal_states(kind[0]) for kind in kinds_of(item)]
     if not any(nominal) or not isfinite(naming.charge):
         return "moments"
     if any(

@@ -17,6 +17,10 @@ metal sites of the frame count, neither anions nor lithium:
    surroundings are hashed shell by shell until no more sites become distinct. The set
    of these hashes names the ordering, whatever cell it was given in.
 
+Where the metals share their sublattice with lithium at random, displacements hide which
+sites are neighbours: if more than eight sites are left in the primitive cell, the tag
+stands for the shares of the states and signs alone.
+
 References
 ----------
 .. [1] O. Delgado-Friedrichs and M. O'Keeffe, Acta Cryst. A 59, 351 (2003); for the
@@ -26,7 +30,7 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import combinations_with_replacement, permutations, product
 from typing import TYPE_CHECKING, cast
@@ -46,13 +50,15 @@ if TYPE_CHECKING:
 
 _DISPLACED_ANGSTROM = 0.5  # rms misfit with which an operation still counts as one
 # Strain between a cell and its image under an operation, norm of the logarithm of the
-# metric: 0.4 for C2/m LiMnO2 against R-3m, 0.5 with 3 % on top; 0.98 for fcc and bcc.
-_STRAIN = 0.6
+# metric: 0.2 for a strain of 3 % alone, 0.4 for C2/m LiMnO2 against R-3m (0.53 with 3 %
+# on top), 0.98 for bcc against fcc. Tags of strained frames fail from 0.75 on.
+_STRAIN = 0.64
 # Symmetry makes 90 degrees common; cubic, layered and spinel nets have no angle from
 # there to 104.
 _OBTUSE_COSINE = float(np.cos(np.deg2rad(92.0)))
 _REACHES = (2.6, 4.0, 6.0, 10.0)  # of candidate neighbours, in (volume per site)^(1/3)
 _ROUNDS = 8
+_MOST_POINTS = 8  # in a primitive cell; more are the sites of a disordered sublattice
 _LENGTH_RATIO = 1.12  # edges nearer than this in length are not told apart
 _GRID = 1234.567  # irregular, so that no simple fraction lies where rounding turns
 _CELLS = np.array(list(product((-1, 0, 1), repeat=3)), dtype=np.int64)
@@ -131,8 +137,9 @@ def ordering_tag(
     Returns
     -------
     str
-        Five hexadecimal digits. Empty if all signs are alike and each element has one
-        state, so that there is nothing to order.
+        Five hexadecimal digits, of the ordering or, for a disordered sublattice, of
+        the shares of the states and signs. Empty if all signs are alike and each
+        element has one state, so that there is nothing to order.
 
     Raises
     ------
@@ -143,7 +150,7 @@ def ordering_tag(
     positions = np.asarray(positions, dtype=np.float64)
     signs = np.asarray(signs, dtype=np.int64)
     _check(len(symbols), cell, positions, len(labels), signs)
-    sites = np.flatnonzero([bool(label) for label in labels])
+    sites = [i for i, label in enumerate(labels) if label]
     states = [(symbols[i], labels[i]) for i in sites]
     signs = signs[sites]
     if len(set(states)) == len({symbol for symbol, _ in states}) and (
@@ -151,14 +158,15 @@ def ordering_tag(
     ):
         return ""
     sublattice = _sublattice(cell, positions[sites])
+    seeds = [_seeds(states, signs), _seeds(states, -signs)]
+    if len(sublattice.points) > _MOST_POINTS:
+        return min(_digest(_shares(seed)) for seed in seeds)
     net = _net(sublattice)
     ends, offsets, edges = _edges_of_sites(sublattice, net)
     keys = _keys(net, _frames(net, sublattice.basis))[edges]
-    digests = [
-        blake2b(np.unique(_refined(seeds, keys, ends, offsets)).tobytes()).hexdigest()
-        for seeds in (_seeds(states, signs), _seeds(states, -signs))
-    ]
-    return min(digests)[:5]
+    return min(
+        _digest(np.unique(_refined(seed, keys, ends, offsets))) for seed in seeds
+    )
 
 
 def _check(
@@ -193,6 +201,16 @@ def _seeds(states: list[tuple[str, str]], signs: Ints) -> Hashes:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
+def _shares(seeds: Hashes) -> Hashes:
+    """Return the different seeds and their numbers without a common factor."""
+    values, counts = np.unique(seeds, return_counts=True)
+    return np.stack([values, (counts // np.gcd.reduce(counts)).astype(np.uint64)])
+
+
+def _digest(hashes: Hashes) -> str:
+    return blake2b(hashes.tobytes()).hexdigest()[:5]
+
+
 # --- the undistorted sublattice
 
 
@@ -200,11 +218,31 @@ def _sublattice(cell: Floats, positions: Floats) -> _Sublattice:
     from ase.geometry import minkowski_reduce
 
     cell = minkowski_reduce(cell)[0]
-    fractional = np.linalg.solve(cell.T, positions.T).T
+    fractional: Floats = positions @ np.linalg.inv(cell)
     found = _mappings(fractional[None], fractional, cell @ cell.T)
-    images, basis = found.images, _shortest_basis(found.steps, cell)
-    if abs(np.linalg.det(basis)) * len(images) < 0.999:  # not a group: trust none
-        images, basis = np.arange(len(positions))[None], np.eye(3)
+    basis = _shortest_basis(found.steps, cell)
+    sublattice = _folded(fractional, cell, found.images, basis)
+    if not _is_whole(sublattice, basis):
+        # Strong displacements hide some of the translations and leave no group.
+        identity = np.arange(len(positions))[None]
+        sublattice = _folded(fractional, cell, identity, np.eye(3))
+    basis, points = _undistorted(sublattice.basis, sublattice.points)
+    return replace(sublattice, basis=basis, points=points)
+
+
+def _is_whole(sublattice: _Sublattice, basis: Floats) -> bool:
+    """Return whether each point has one copy in each primitive cell of the frame."""
+    if not np.allclose(basis @ sublattice.supercell, np.eye(3), atol=1.0e-6):
+        return False
+    names = _names(sublattice, sublattice.member, sublattice.shift)
+    ncells = abs(round(np.linalg.det(sublattice.supercell)))
+    return bool(len(np.unique(names)) == len(names) == ncells * len(sublattice.points))
+
+
+def _folded(
+    fractional: Floats, cell: Floats, images: Ints, basis: Floats
+) -> _Sublattice:
+    """Average the sites that translations take into one another."""
     _, first, member = np.unique(
         images.min(axis=0), return_index=True, return_inverse=True
     )
@@ -213,10 +251,13 @@ def _sublattice(cell: Floats, positions: Floats) -> _Sublattice:
     chosen = inner[first]
     shift = np.rint(inner - chosen[member]) + np.rint(chosen)[member]
     points = np.zeros((len(first), 3))
-    np.add.at(points, member, (inner - shift) / len(images))
-    basis, points = _undistorted(basis @ cell, points)
+    np.add.at(points, member, (inner - shift) / np.bincount(member)[member, None])
     return _Sublattice(
-        basis, points, member, shift.astype(np.int64), np.rint(inverse).astype(np.int64)
+        basis @ cell,
+        points,
+        member,
+        shift.astype(np.int64),
+        np.rint(inverse).astype(np.int64),
     )
 
 
@@ -259,7 +300,7 @@ def _shortest_basis(steps: Floats, cell: Floats) -> Floats:
     second = int(np.argmax(areas > 1.0e-4))
     volumes = np.abs(unit @ np.cross(unit[0], unit[second]))
     third = int(np.argmax(volumes > 1.0e-4))
-    return vectors[order[[0, second, third]]]
+    return cast("Floats", vectors[order[[0, second, third]]])
 
 
 def _undistorted(basis: Floats, points: Floats) -> tuple[Floats, Floats]:
@@ -300,8 +341,8 @@ def _near_isometries(metric: Floats) -> tuple[Ints, Floats]:
 def _largest_group(operations: Ints, strains: Floats) -> npt.NDArray[np.bool_]:
     """Return which operations form the largest group, inversion put aside.
 
-    Of equal groups the one with the smallest strain counts. Groups of rotations of a
-    lattice have at most two generators.
+    Of equal groups the one with the smallest strain counts. Rotations of a lattice form
+    groups of at most two generators.
     """
     volumes = np.rint(np.linalg.det(operations)).astype(np.int64)
     rotations, first, kind = np.unique(
@@ -315,27 +356,22 @@ def _largest_group(operations: Ints, strains: Floats) -> npt.NDArray[np.bool_]:
     table = [[places.get(entry.tobytes(), -1) for entry in row] for row in products]
     if all(-1 not in row for row in table):
         return np.ones(len(operations), dtype=np.bool_)
-    strain = strains[first].tolist()
-    groups = [
-        _generated(pair, table)
-        for pair in combinations_with_replacement(range(len(rotations)), 2)
-    ]
-    largest = max(
-        groups, key=lambda g: (len(g), -max((strain[i] for i in g), default=0.0))
-    )
+    strain = strains[first]
+    pairs = combinations_with_replacement(range(len(rotations)), 2)
+    groups = {_generated(pair, table) for pair in pairs} - {frozenset()}
+    largest = max(groups, key=lambda group: (len(group), -strain[list(group)].max()))
     return np.isin(kind.ravel(), list(largest))
 
 
-def _generated(generators: tuple[int, int], table: list[list[int]]) -> set[int]:
+def _generated(generators: tuple[int, int], table: list[list[int]]) -> frozenset[int]:
     """Return the group of the generators, or nothing if it leaves the table."""
-    group = set(generators)
-    fresh = group
+    group = fresh = frozenset(generators)
     while fresh:
         products = {table[i][generator] for i in fresh for generator in generators}
         if -1 in products:
-            return set()
-        fresh = products - group
-        group = group | products
+            return frozenset()
+        fresh = frozenset(products) - group
+        group |= fresh
     return group
 
 
@@ -358,8 +394,8 @@ def _net(sublattice: _Sublattice) -> _Net:
             squares = ((vectors @ whitening) * vectors).sum(axis=1)
             return _Net(start, end, cell, vectors, squares / squares.mean())
     raise DataError(
-        f"ordering: the {len(sublattice.points)} metal sites of the primitive cell form "
-        "no connected net. Check the cell for missing metals or a large vacuum."
+        f"ordering: {len(sublattice.points)} metal sites in the primitive cell form no "
+        "connected net. Check the cell for missing metals or a large vacuum."
     )
 
 
@@ -393,7 +429,7 @@ def _placed(npoints: int, start: Ints, end: Ints, cell: Ints) -> Floats | None:
     np.add.at(pull, start, cell.astype(np.float64))
     placed, _, rank, _ = np.linalg.lstsq(laplacian, pull, rcond=1.0e-9)
     vectors = placed[end] + cell - placed[start]
-    if rank < npoints - 1 or np.linalg.matrix_rank(vectors, tol=1.0e-6) < 3:
+    if rank < npoints - 1 or not _spans(vectors):
         return None
     return cast("Floats", placed)
 
@@ -403,6 +439,8 @@ def _frames(net: _Net, basis: Floats) -> Floats:
     firsts = np.flatnonzero(np.diff(net.start, prepend=-1))
     pools = np.split(np.arange(len(net.start)), firsts[1:])
     frames = np.concatenate([_triples(net, pool) for pool in pools])
+    if not len(frames):  # all edges of each site lie in a plane
+        frames = _triples(net, np.arange(len(net.start)))
     volumes = np.abs(np.linalg.det(frames))
     frames = frames[volumes > 1.0e-6]
     rounded = np.rint(frames * _GRID).reshape(-1, 9)
@@ -410,32 +448,50 @@ def _frames(net: _Net, basis: Floats) -> Floats:
     blank = np.zeros(len(firsts), dtype=np.uint64)
     views = _refined(blank, _keys(net, frames), net.end, firsts).min(axis=0)
     frames = frames[views == views.min()]
-    for weights in ([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, -1, 0], [0, 1, -1], [1, 0, -1]):
+    for weights in (
+        [1, 0, 0],
+        [0, 1, 0],
+        [0, 0, 1],
+        [1, -1, 0],
+        [0, 1, -1],
+        [1, 0, -1],
+    ):
         lengths = np.linalg.norm(np.array(weights) @ frames @ basis, axis=1)
         frames = frames[lengths < _LENGTH_RATIO * lengths.min()]
-    return frames
+    return cast("Floats", frames)
 
 
 def _triples(net: _Net, pool: Ints) -> Floats:
     """Return the triples of the smallest set of equal edges that spans space."""
     ranks = np.rint(net.lengths_sq[pool] * _GRID)
     shells = [net.vectors[pool[ranks == rank]] for rank in np.unique(ranks)]
-    spanning = [s for s in shells if np.linalg.matrix_rank(s, tol=1.0e-6) == 3]
-    if spanning:
-        chosen = min(spanning, key=len)
-    else:
-        chosen = shells.pop(0)
-        while np.linalg.matrix_rank(chosen, tol=1.0e-6) < 3:
-            chosen = np.concatenate([chosen, shells.pop(0)])
-    return chosen[np.array(list(permutations(range(len(chosen)), 3)))]
+    unions = [np.concatenate(shells[: i + 1]) for i in range(len(shells))]
+    spanning = [s for s in (*sorted(shells, key=len), *unions) if _spans(s)]
+    if not spanning:
+        return np.zeros((0, 3, 3))
+    chosen = spanning[0]
+    triples = np.array(list(permutations(range(len(chosen)), 3)))
+    return cast("Floats", chosen[triples])
+
+
+def _spans(vectors: Floats) -> bool:
+    return bool(np.linalg.matrix_rank(vectors, tol=1.0e-6) == 3)
 
 
 # --- hashes of surroundings
 
 
-def _edges_of_sites(
-    sublattice: _Sublattice, net: _Net
-) -> tuple[Ints, Ints, Ints]:
+def _names(sublattice: _Sublattice, member: Ints, shift: Ints) -> Ints:
+    """Return numbers of copies of points, equal where a period of the frame joins."""
+    volume = np.linalg.det(sublattice.supercell)
+    ncells = abs(round(volume))
+    adjugate = np.rint(volume * np.linalg.inv(sublattice.supercell)).astype(np.int64)
+    inside = (shift @ adjugate) % ncells
+    shape = (len(sublattice.points), *[ncells] * 3)
+    return np.ravel_multi_index((member, *inside.T), shape)
+
+
+def _edges_of_sites(sublattice: _Sublattice, net: _Net) -> tuple[Ints, Ints, Ints]:
     """Return the edges of all sites: end, first edge of each site, edge of the net."""
     counts = np.bincount(net.start)
     numbers = counts[sublattice.member]
@@ -444,18 +500,10 @@ def _edges_of_sites(
     firsts = np.cumsum(counts) - counts
     edges = np.arange(len(origin)) - offsets[origin]
     edges += firsts[sublattice.member[origin]]
-    ncells = int(np.rint(np.linalg.det(sublattice.supercell)))
-    adjugate = np.rint(ncells * np.linalg.inv(sublattice.supercell)).astype(np.int64)
-    ncells = abs(ncells)
-
-    def names(member: Ints, shift: Ints) -> Ints:
-        inside = (shift @ adjugate) % ncells
-        columns = (member, *inside.T)
-        return cast("Ints", np.ravel_multi_index(columns, (len(counts), *[ncells] * 3)))
-
-    own = names(sublattice.member, sublattice.shift)
+    own = _names(sublattice, sublattice.member, sublattice.shift)
+    cells = sublattice.shift[origin] + net.cell[edges]
+    ends = _names(sublattice, net.end[edges], cells)
     order = np.argsort(own)
-    ends = names(net.end[edges], sublattice.shift[origin] + net.cell[edges])
     return order[np.searchsorted(own[order], ends)], offsets, edges
 
 

@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +19,20 @@ import pandas as pd
 import pytest
 
 from spin_dp.cli import main
+from spin_dp.data_tools import collect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ase import Atoms
 
-GPAW = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
-N_KEPT, N_UNCONVERGED = 221, 16  # examples/gpaw/README.md and unconverged.extxyz
+    from spin_dp.data_tools import CollectReport
+
+ROOT = Path(__file__).resolve().parents[2]
+GPAW = ROOT / "examples" / "gpaw"
+VASP = ROOT.parent / "shared" / "data" / "vasp"
+NICKEL = GPAW / "NiO2_3.extxyz"
+N_FRAMES, N_UNCONVERGED = 221, 16  # examples/gpaw/README.md and unconverged.extxyz
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +63,24 @@ def images(kept: pd.DataFrame) -> Iterator[tuple[pd.Series, Atoms]]:
 
 
 def test_every_frame_is_in_the_manifest(manifest: pd.DataFrame) -> None:
-    counts = manifest["status"].value_counts()
-    assert counts.to_dict() == {"kept": N_KEPT, "quarantined": N_UNCONVERGED}
-    quarantined = manifest[manifest["status"] == "quarantined"]
-    assert set(quarantined["reason"]) == {"SCF not converged (converged=F)"}
-    assert set(quarantined["source"]) == {str(GPAW / "unconverged.extxyz")}
+    reasons = manifest["reason"].value_counts()
+    is_copy = manifest["reason"].str.startswith("duplicate of ")
+    assert reasons["SCF not converged (converged=F)"] == N_UNCONVERGED
+    assert (manifest["status"] == "kept").sum() + is_copy.sum() == N_FRAMES
+    assert len(manifest) == N_FRAMES + N_UNCONVERGED
+    unconverged = manifest[manifest["source"] == str(GPAW / "unconverged.extxyz")]
+    assert set(unconverged["status"]) == {"quarantined"}
     assert manifest["level"].nunique() == 1  # one Hamiltonian, README.md
 
 
-def test_keys_agree_with_the_states_recorded_in_the_frames(kept: pd.DataFrame) -> None:
+def test_patterns_agree_with_the_states_recorded_in_the_frames(
+    kept: pd.DataFrame,
+) -> None:
     """``final_state`` holds the rounded moments of the metal atoms in their order."""
     for row, atoms in images(kept):
         words = atoms.info["final_state"].split(";")[0].split(",")
         recorded = sorted(abs(int(word.lstrip("MnCoNi"))) for word in words)
-        named = row["key"].replace("]", ",").split(",")
-        found = [abs(int(word.split("[")[-1])) for word in named if word]
+        found = [abs(int(word)) for word in re.findall(r"[+-]?\d+", row["pattern"])]
         assert sorted(found) == recorded
 
 
@@ -98,7 +113,7 @@ def test_arrays_come_back_from_the_systems(collected: Path, kept: pd.DataFrame) 
         np.testing.assert_array_equal(spins[:, :2], 0.0)
         is_free = atoms.info["spin_constraint"] == "none"
         assert ("force_mag" in stored) is is_free
-        assert row["system"].endswith("-free" if is_free else "-held")
+        assert row["system"].endswith("-fm") is is_free
         if is_free:
             np.testing.assert_array_equal(stored["force_mag"], 0.0)
 
@@ -149,13 +164,15 @@ def test_tables_name_states_reasons_and_paths(
     sources = [str(GPAW / f"{name}.extxyz") for name in ("NiO2_3", "unconverged")]
     assert main(["collect", *sources, "-o", str(out)]) == 0
     printed, errors = capsys.readouterr()
-    assert "Ni[+1]" in printed
-    assert "SCF not converged" in printed
-    assert "kept 17 of 33 frames from 2 files" in printed
-    assert "manifest.csv" in printed
+    for text in ("Ni4+IS[1up]", "Ni4+LS[1]", "SCF not converged", "manifest.csv"):
+        assert text in printed
+    assert "kept 17 of 33 frames from 2 sources (2 read now)" in printed
+    assert "6 frames have sites whose state is in doubt" in printed  # held at 1 μB
     assert errors == ""
     assert not (out / "validation").exists()
     assert not list(out.rglob("force_mag.npy"))
+    assert main(["collect", *sources, "-o", str(out)]) == 0
+    assert "from 2 sources (0 read now)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -163,8 +180,14 @@ def test_tables_name_states_reasons_and_paths(
     [
         (["missing.extxyz"], "no such file or folder"),
         ([str(GPAW / "unconverged.extxyz")], "converged=F.*16 of 16 frames"),
-        ([str(GPAW / "NiO2_3.extxyz"), "--type-map", "Ni,C"], "unknown element"),
-        ([str(GPAW / "NiO2_3.extxyz"), "--validation", "2"], "below 1"),
+        ([str(NICKEL), "--type-map", "Ni,C"], "unknown element"),
+        ([str(NICKEL), "--validation", "2"], "below 1"),
+        ([str(NICKEL), "--max-force", "-1"], "must be positive"),
+        ([str(NICKEL), "--workers", "0"], "at least one worker"),
+        (
+            [str(NICKEL), "--labels", "nominal", "--stationary-moments"],
+            "belong to .*DFT",
+        ),
     ],
 )
 def test_errors_are_one_sentence_and_an_exit_code(
@@ -178,4 +201,200 @@ def test_errors_are_one_sentence_and_an_exit_code(
     assert re.search(message, errors)
     assert errors.startswith("spin-dp: ")
     assert errors.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    left = [path.name for path in tmp_path.rglob("*") if path.suffix != ".npz"]
+    assert set(left) <= {"out", ".frames", "lock"}
+
+
+# --- processes, clusters, kills
+
+
+def folder_state(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def result(folder: Path) -> dict[str, bytes]:
+    """Return everything under a final name, without the frames read."""
+    state = folder_state(folder)
+    return {k: v for k, v in state.items() if not k.startswith(".frames/")}
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[Path]:
+    """Return shipped frames, and real runs where there are some."""
+    runs = [VASP / name for name in ("fe3pt-config1", "fese-config18")]
+    return [GPAW, *(path for path in runs if path.is_dir())]
+
+
+@pytest.fixture(scope="module")
+def reference(
+    sources: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> CollectReport:
+    """Return the result of one process that nothing disturbs."""
+    return collect(sources, tmp_path_factory.mktemp("reference") / "out")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Return a folder of more files than one process is worth."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    lines = NICKEL.read_text().splitlines(keepends=True)
+    for step in range(17):
+        (runs / f"{step:02d}.xyz").write_text("".join(lines[5 * step : 5 * step + 5]))
+    return runs
+
+
+def test_two_processes_give_the_result_of_one(many: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    one = collect([many], tmp_path / "one")
+    two = collect(
+        [many], tmp_path / "two", workers=2, progress=lambda p, i, n: seen.append(i)
+    )
+    assert two.n_read_now == one.n_read_now == 17
+    assert seen == list(range(1, 18))
+    assert folder_state(tmp_path / "one") == folder_state(tmp_path / "two")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Yield the address of a Dask scheduler with one worker process."""
+    import distributed
+
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    ) as running:
+        yield running.scheduler_address
+
+
+def test_cluster_gives_the_result_of_one_process(
+    cluster: str, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers were started in another folder: relative paths must hold there."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["collect", many.name, "-o", "out", "--scheduler", cluster]
+    assert main(arguments) == 0
+    collect([many], tmp_path / "one")
+    assert folder_state(tmp_path / "out") == folder_state(tmp_path / "one")
+
+
+def test_absent_scheduler_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    client = distributed.Client
+    monkeypatch.setattr(
+        distributed, "Client", lambda address, timeout: client(address, timeout="0.2s")
+    )
+    out = tmp_path / "out"
+    arguments = ["collect", str(NICKEL), "-o", str(out), "--scheduler"]
+    assert main([*arguments, "tcp://127.0.0.1:9"]) == 1
+    expected = r"spin-dp: tcp://127\.0\.0\.1:9: no Dask scheduler answers there; .*\n"
+    assert re.fullmatch(expected, capsys.readouterr().err)
+    assert not out.exists()
+
+
+def start(sources: list[Path], out: Path, *more: str) -> subprocess.Popen[str]:
+    code = "from spin_dp.cli import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", code, "collect", *map(str, sources)]
+    return subprocess.Popen(
+        [*command, "-o", str(out), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+    """Kill a collection at a moment that must come before it ends."""
+    with process:
+        while not ready():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def n_shards(out: Path) -> int:
+    return len(list((out / ".frames").glob("*.npz")))
+
+
+def has_shards(out: Path, count: int) -> bool:
+    return n_shards(out) >= count
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    printed, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    return printed
+
+
+def test_killed_collections_go_on(
+    sources: list[Path], reference: CollectReport, tmp_path: Path
+) -> None:
+    """Killed while it reads, with one and two processes, and while it writes."""
+    out, part = tmp_path / "out", tmp_path / ".out.part"
+    for workers, count in (("1", 3), ("2", 8)):
+        process = start(sources, out, "--workers", workers)
+        kill_when(process, partial(has_shards, out, count))
+        assert {path.name for path in out.iterdir()} == {".frames"}
+    kill_when(start(sources, out), (part / "training").exists)
+    assert {path.name for path in out.iterdir()} == {".frames"}
+    assert n_shards(out) == reference.n_sources
+    assert "(0 read now)" in finish(start(sources, out))
+    assert folder_state(out) == folder_state(reference.out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_killed_update_leaves_the_earlier_result(
+    sources: list[Path], reference: CollectReport, tmp_path: Path
+) -> None:
+    out, part = tmp_path / "out", tmp_path / ".out.part"
+    collect([NICKEL], out)
+    before = result(out)
+    kill_when(start(sources, out), partial(has_shards, out, 5))
+    assert result(out) == before
+    kill_when(start(sources, out), (part / "manifest.csv").exists)
+    assert result(out) in (before, result(reference.out))
+    finish(start(sources, out))
+    assert result(out) == result(reference.out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_second_collection_into_a_folder_is_refused(
+    sources: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    process = start(sources, out)
+
+    def refused() -> bool:
+        if n_shards(out) > 0:
+            assert main(["collect", str(NICKEL), "-o", str(out)]) == 1
+            return True
+        return False
+
+    kill_when(process, refused)
+    errors = capsys.readouterr().err
+    assert re.fullmatch(r"spin-dp: .*another process collects into this .*\n", errors)
+
+
+def test_interrupt_key_ends_all_processes(sources: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(sources, out, "--workers", "2")
+    with process:
+        while n_shards(out) < 2:
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in printed + errors
+    assert {path.name for path in out.iterdir()} == {".frames"}

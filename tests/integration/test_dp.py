@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from spin_dp.data_tools import Rules, collect
+from spin_dp.model_file import read_model_info
+from spin_dp.training_input import moments_info
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
@@ -89,10 +92,18 @@ def input_json(data: Path, folder: Path, steps: int, **model) -> Path:
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("train")
-    input_json(data, folder, 4)
+    input_json(data, folder, 4, info=moments_info(data / "training"))
     dp(folder, "train", "input.json")
     dp(folder, "freeze", "-o", "model.pth")
     return folder
+
+
+def test_model_remembers_the_moments_it_was_trained_on(data, trained):
+    info = read_model_info(trained / "model.pth")
+    assert info.moment_labels == "dft"
+    table = pd.read_csv(data / "states.csv").set_index("state")["mean"]
+    assert dict(info.state_moments) == pytest.approx(dict(table), abs=1e-4)
+    assert set(info.state_moments) == {"Mn3+HS", "Mn3+LS", "Mn3+NM"}
 
 
 def test_training_fills_in_the_neighbours(trained):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from spin_dp.cli import main
 from spin_dp.data_tools import Rules, collect, merge_systems
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.training_input import moments_info
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
 
@@ -93,3 +95,46 @@ def test_the_verb(
 ) -> None:
     assert main(["merge", str(data), "-o", str(tmp_path / "mixed")]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 4
+
+
+def test_merged_systems_say_what_they_are_made_of(data: Path, tmp_path: Path) -> None:
+    for folder in merge_systems(data, tmp_path / "mixed"):
+        note = json.loads((folder / "spin_dp.json").read_text())
+        assert note["labels"] == "dft"
+        assert len(note["levels"]) == 1
+    assert moments_info(tmp_path / "mixed") == moments_info(data)
+
+
+def test_a_data_set_keeps_its_split(tmp_path: Path) -> None:
+    sources = [EXAMPLES / "LiMnO2_4.extxyz", EXAMPLES / "LiCoO2_4.extxyz"]
+    collect(sources, tmp_path / "data", rules=Rules(validation=0.3))
+    merged = merge_systems(tmp_path / "data", tmp_path / "mixed")
+    for split in ("training", "validation"):
+        systems = [path for path in merged if path.parent.name == split]
+        before = (tmp_path / "data" / split).rglob("energy.npy")
+        energies = np.concatenate([np.load(file) for file in before])
+        after = [np.load(path / "set.000" / "energy.npy") for path in systems]
+        np.testing.assert_array_equal(np.sort(np.concatenate(after)), np.sort(energies))
+
+
+def test_levels_that_conflict_are_merged_apart(vasp_data: Path, tmp_path: Path) -> None:
+    """NMC111 with Li and with Li_sv potentials; spinel and its host go together."""
+    names = ("nmc111-li-nupdown81-k1.0", "nmc111-lisv-k0.6", "limn8o16-ep0")
+    sources = [vasp_data / name / "OUTCAR.gz" for name in (*names, "mn8o16-host")]
+    report = collect(sources, tmp_path / "data")
+    assert len(set(report.level_groups.values())) == 3
+    merged = merge_systems(tmp_path / "data" / "training", tmp_path / "mixed")
+    assert sorted(path.name.partition("-")[0] for path in merged) == (
+        ["108", "108", "24", "25"]
+    )
+    assert len({path.parent for path in merged}) == 3
+    notes = [json.loads((path / "spin_dp.json").read_text()) for path in merged]
+    assert all(len(note["levels"]) == 1 for note in notes)
+
+
+def test_nominal_and_dft_moments_do_not_merge(tmp_path: Path) -> None:
+    source = [EXAMPLES / "LiMnO2_4.extxyz"]
+    collect(source, tmp_path / "both" / "a")
+    collect(source, tmp_path / "both" / "b", rules=Rules(labels="nominal"))
+    with pytest.raises(DataError, match="with the same --labels"):
+        merge_systems(tmp_path / "both", tmp_path / "mixed")

@@ -25,7 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR:DeprecationWarning
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
 
 # Published structures: space group, cell (Å, degrees), sites.
-CRYSTALS = {
+CRYSTALS: dict[
+    str, tuple[int, tuple[float, ...], dict[str, list[tuple[float, ...]]]]
+] = {
     "LiNiO2": (
         166,
         (2.88, 2.88, 14.19, 90, 90, 120),
@@ -148,7 +150,7 @@ class Judge:
 
     def orbit(self, pattern) -> bytes:
         images = np.asarray(pattern, dtype=np.int8)[self.spread][self.images]
-        return min(row.tobytes() for row in (*images, *-images))
+        return min(bytes(row) for row in (*images, *-images))
 
 
 def match(wanted, places, lattice):
@@ -276,7 +278,7 @@ def test_repeated_cell_has_the_same_tag(name):
     [("LiNiO2", [1, 3, 3]), ("NiO", [3, 4]), ("Fe", [1, 6]), ("Li2NiO2", [1, 2, 2, 2])],
 )
 def test_waves_of_half_period_form_the_stars_of_the_brillouin_zone(name, stars):
-    """R-3m: T, L, F; Fm-3m: X (first kind), L (second kind); Im-3m: H, N; Immm: X, R S T.
+    """R-3m: T, L, F; Fm-3m: X (first kind), L (second kind); Im-3m: H, N; Immm: X, RST.
 
     C. J. Bradley and A. P. Cracknell, The Mathematical Theory of Symmetry in Solids
     (1972), tables 3.1 and 3.6.
@@ -359,6 +361,20 @@ def test_order_counts_elements():
     ferrimagnetic = tag(atoms, [1, 1, -1, -1])
     assert ferrimagnetic == tag(atoms, [-1, -1, 1, 1]) != ""
     assert ferrimagnetic != tag(atoms, [1, -1, 1, -1])
+
+
+def test_disordered_metals_are_named_by_their_shares():
+    rng = np.random.default_rng(11)
+    atoms = supercell(primitive("NiO"), (3, 3, 2))
+    nickel = rng.permutation(metal_sites(atoms))
+    atoms.symbols[nickel[:6]] = "Li"
+    pattern = np.array([1] * 8 + [-1] * 4)
+    expected = tag(atoms, pattern)
+    for _ in range(5):
+        moved, signs = disturbed(atoms, rng.permutation(pattern), rng)
+        assert tag(moved, signs) == expected
+    assert tag(atoms * (1, 1, 2), np.tile(pattern, 2)) == expected
+    assert tag(atoms, [1] * 7 + [-1] * 5) != expected
 
 
 @pytest.mark.parametrize("pattern", [[1, 1], [-1, -1], [0, 0], [0, 1]])

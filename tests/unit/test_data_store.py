@@ -229,10 +229,31 @@ def test_links_and_other_ways_to_a_file_are_one_source(
         assert store.has(find_sources([path])[0], OPTIONS)
 
 
-def test_source_with_a_vanished_file_is_refused(source: Source) -> None:
-    source.path.unlink()
-    with pytest.raises(DataError, match=r"a\.extxyz: No such file"):
-        signature(source, OPTIONS)
+def test_link_that_leads_nowhere_is_one_rejected_frame(
+    tmp_path: Path, store: FrameStore, source: Source
+) -> None:
+    source.path.rename(tmp_path / "target")
+    source.path.symlink_to(tmp_path / "gone")
+    assert [read_into(store, [source], OPTIONS) for _ in range(2)] == [1, 0]
+    (shard,) = store.shards()
+    (rejected,) = shard.summaries()
+    assert isinstance(rejected, Rejected)
+    assert rejected.step == 0
+    assert "No such file" in rejected.reason
+    (tmp_path / "target").rename(tmp_path / "gone")
+    assert read_into(store, [source], OPTIONS) == 1
+    assert len(shard.frames()) == 17
+
+
+def test_file_that_may_be_read_at_last_is_read(
+    store: FrameStore, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changed permissions change neither size nor time of a file."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        read_into(store, [source], OPTIONS)
+        assert store.has(source, OPTIONS)
+    assert not store.has(source, OPTIONS)
 
 
 def cut(content: bytes) -> bytes:

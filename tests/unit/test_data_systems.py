@@ -93,3 +93,17 @@ def test_order_of_elements_and_formula() -> None:
     )
     assert formula(["O", "Ti", "O", "Ba", "O"]) == "BaTiO3"
     assert formula(["Fe"]) == "Fe"
+
+
+def test_frame_as_pymatgen_structure() -> None:
+    one = frame(1)
+    structure = one.to_structure()
+    assert [site.specie.symbol for site in structure] == list(one.symbols)
+    np.testing.assert_allclose(structure.cart_coords, one.positions)
+    np.testing.assert_allclose(structure.site_properties["forces"], one.forces)
+    assert structure.properties["energy"] == one.energy
+    moments = [
+        float(np.linalg.norm(m.moment)) if hasattr(m, "moment") else abs(m)
+        for m in structure.site_properties["magmom"]
+    ]
+    np.testing.assert_allclose(moments, np.linalg.norm(one.moments, axis=1))

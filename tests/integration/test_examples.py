@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The scripts in examples/ run as they stand."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spin_dp.model_file import read_model_info
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_has_a_page() -> None:
+    folders = [path.parent for path in EXAMPLES.glob("*/run.py")]
+    assert folders
+    for folder in folders:
+        assert (folder / "README.md").is_file()
+        assert f"({folder.name}/README.md)" in (EXAMPLES / "README.md").read_text()
+
+
+def test_from_a_vasp_folder_to_a_model(
+    vasp_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two compositions at levels that do not go together: one of them is trained."""
+    for name in ("feo-relax-spinflip", "limn8o16-ep0"):
+        (tmp_path / "campaign" / name).mkdir(parents=True)
+        for file in (vasp_data / name).iterdir():
+            (tmp_path / "campaign" / name / file.name).symlink_to(file)
+    example = load(EXAMPLES / "vasp_to_model" / "run.py")
+    out = tmp_path / "out"
+    model = example.main(out, tmp_path / "campaign", n_steps=2)
+    assert "29 of 29 frames kept" in capsys.readouterr().out
+    assert (out / "data" / "report.html").is_file()
+    info = read_model_info(model)
+    assert info.spin_elements == ["Mn", "Fe"]
+    assert info.moment_labels == "dft"
+    used = json.loads((out / "model" / "input.json").read_text())["training"]
+    (group,) = {Path(s).parts[-2] for s in used["training_data"]["systems"]}
+    assert group.startswith("VASP-PBE+U-520eV")

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, version
@@ -94,8 +97,6 @@ class DatasetWriter:
         pandas.DataFrame
             The manifest.
         """
-        import pandas as pd
-
         manifest = tables.manifest_table(
             [
                 tables.kept_row(fate)
@@ -106,9 +107,7 @@ class DatasetWriter:
         )
         manifest.to_csv(folder / MANIFEST, index=False)
         self._states.to_csv(folder / STATES, index=False)
-        sites = pd.DataFrame(list(self._site_rows()), columns=list(tables.SITE_COLUMNS))
-        no_time = {"method": "gzip", "mtime": 0}  # equal data give equal files
-        sites.to_csv(folder / SITES, index=False, compression=no_time)
+        self._write_sites(folder / SITES)
         levels = {
             e.frame.level.id: dict(e.frame.level.description) for e in self._kept()
         }
@@ -125,9 +124,16 @@ class DatasetWriter:
     def _kept(self) -> Iterator[Entry]:
         return (fate for fate in self._fates if isinstance(fate, Entry))
 
-    def _site_rows(self) -> Iterator[dict[str, object]]:
-        for entry in self._kept():
-            yield from tables.site_rows(entry)
+    def _write_sites(self, path: Path) -> None:
+        """Write the sites row by row: there are many more of them than frames."""
+        with (
+            gzip.GzipFile(path, "wb", mtime=0) as packed,  # equal data, equal files
+            io.TextIOWrapper(packed, encoding="utf-8", newline="") as stream,
+        ):
+            table = csv.DictWriter(stream, tables.SITE_COLUMNS, lineterminator="\n")
+            table.writeheader()
+            for entry in self._kept():
+                table.writerows(tables.site_rows(entry))
 
     def _writer(self, folder: Path, entry: Entry) -> SystemWriter:
         level = entry.frame.level

@@ -50,10 +50,10 @@ def find_flaws(frames: Sequence[Summary], max_force: float) -> dict[int, str]:
     -------
     dict
         Reason for each index of a flawed frame. A duplicate has the geometry, level,
-        energy (within 0.2 meV), sizes of the largest forces (within 2 meV/Å) and
-        moments (within 0.002 μB) of an earlier frame: the same calculation found twice,
-        or one that came to the same solution by another way. Solutions that agree less
-        closely are kept.
+        energy (within 0.01 meV), sizes of the largest forces (within 0.1 meV/Å) and
+        moments (within 0.0005 μB) of an earlier frame: the same calculation found
+        twice, or repeated with settings that change nothing. Different runs that came
+        to one solution by different ways agree less closely and are kept.
     """
     reasons: dict[int, str] = {}
     medians = _median_energies(frames)
@@ -117,7 +117,7 @@ def _is_copy(a: Summary, b: Summary) -> bool:
 def _same_moments(a: Sites, b: Sites) -> bool:
     """Compare moments up to reversal of all; only their sizes if atoms are reordered.
 
-    Orderings of the same moments may differ by less than 0.2 meV.
+    Orderings of the same moments may have nearly equal energies and forces.
     """
     if _close(a.positions, b.positions, _SAME_POSITION_ANGSTROM):
         return any(_close(a.moments, s * b.moments, _SAME_MOMENT_MUB) for s in (1, -1))

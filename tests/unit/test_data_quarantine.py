@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,7 +79,7 @@ def test_copies_are_found_in_any_order_of_atoms_and_sign(sign: float) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        pair(7.0, -7.0),  # antiferromagnetic: 0.1 meV apart, another state
+        pair(7.0, -7.0),  # antiferromagnetic: no energy apart, another state
         pair(7.0, 7.01),
         pair(7.0, 7.0, energy=-20.0004),
         pair(7.0, 7.0, level=named_level("other")),
@@ -98,16 +97,25 @@ def test_antiferromagnet_reordered_is_no_copy_of_the_ferromagnet() -> None:
     assert flaws([pair(7.0, 7.0), moved(pair(7.0, -7.0), 1)]) == {}
 
 
+def test_other_arrangement_of_the_same_moments_is_no_copy() -> None:
+    first, second = (
+        pair(*moments, symbols=("Gd",) * 4)
+        for moments in ((7, -7, 5, -5), (7, -7, -5, 5))
+    )
+    assert flaws([first, second]) == {}
+
+
 def test_copies_of_copies_name_the_first_one() -> None:
     frame, other = pair(7.0, 7.0), pair(7.0, 0.0)
     first, second = "duplicate of made, step 0", "duplicate of made, step 1"
     assert flaws([frame, other, frame, other, frame]) == {2: first, 3: second, 4: first}
 
 
-def test_moments_within_rounding_are_equal() -> None:
-    """An OUTCAR gives moments to 0.001 μB, energies to 1e-5 eV or better."""
-    near = pair(7.001, 6.999, energy=-20.0001)
+def test_copies_agree_to_the_digits_that_outputs_have() -> None:
+    near = pair(7.0004, 6.9997, energy=-20.000008)
     assert set(flaws([pair(7.0, 7.0), near])) == {1}
+    assert flaws([pair(7.0, 7.0), pair(7.001, 7.0)]) == {}
+    assert flaws([pair(7.0, 7.0), pair(7.0, 7.0, energy=-20.00002)]) == {}
 
 
 # --- absurd frames
@@ -210,26 +218,8 @@ def test_one_run_found_twice_counts_once(vasp_data: Path, tmp_path: Path) -> Non
         assert row["reason"] == f"duplicate of {first}, step {row['step']}"
 
 
-def test_equal_solutions_from_other_starts_are_copies(tmp_path: Path) -> None:
-    """Of pairs of starts that reached one solution of README.md, one frame is kept."""
+def test_equal_solutions_from_other_starts_are_kept(tmp_path: Path) -> None:
+    """README.md: different starts led to one solution, within 0.02 meV (median)."""
     names = ("CoO2_3", "LiMnO2_4", "LiNi05Mn05O2")
     report = collect([GPAW / f"{name}.extxyz" for name in names], tmp_path / "out")
-    table = pd.read_csv(report.manifest, keep_default_na=False)
-    images = {
-        path: ase.io.read(path, index=":", format="extxyz")
-        for path in table["source"].unique()
-    }
-    copies = table[table["reason"].str.startswith("duplicate")]
-    assert len(copies) > 0
-    for row in copies.to_dict("records"):
-        source, step = row["reason"].removeprefix("duplicate of ").split(", step ")
-        first = images[source][int(step) - 1]
-        second = images[row["source"]][row["step"] - 1]
-        for name in ("geometry_id", "spin_constraint", "final_state"):
-            assert first.info[name] == second.info[name]
-        assert first.info["initial_M"] != second.info["initial_M"]
-        energies = [a.calc.results["free_energy"] for a in (first, second)]
-        assert energies[0] == pytest.approx(energies[1], abs=2e-4)
-        original = table[(table["source"] == source) & (table["step"] == int(step))]
-        assert list(original["status"]) == ["kept"]
-    assert report.n_kept + len(copies) == 24 + 24 + 10  # README.md
+    assert (report.n_kept, report.n_quarantined) == (24 + 24 + 10, 0)

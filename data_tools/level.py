@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from spin_dp.data_tools.elements import is_element
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -102,16 +104,31 @@ def compatible_groups(levels: Iterable[Level]) -> dict[str, int]:
 
 def _elements(level: Level) -> set[str]:
     tables = [level.description.get(name) for name in PER_ELEMENT]
-    return {key for table in tables if isinstance(table, dict) for key in table}
+    return {
+        key
+        for table in tables
+        if isinstance(table, dict)
+        for key in table
+        if is_element(key)
+    }
 
 
 def _common(level: Level, elements: set[str]) -> dict[str, object]:
+    """Return a description without the entries of other elements."""
     return {
-        name: {key: entry for key, entry in value.items() if key in elements}
+        name: _of_elements(value, elements)
         if name in PER_ELEMENT and isinstance(value, dict)
         else value
         for name, value in level.description.items()
     }
+
+
+def _of_elements(table: Mapping[str, object], elements: set[str]) -> dict[str, object]:
+    """Return what a table says of elements, with what it says of all (type of U)."""
+    found = {key: entry for key, entry in table.items() if key in elements}
+    if found:
+        found |= {key: entry for key, entry in table.items() if not is_element(key)}
+    return found
 
 
 def _slug(text: str) -> str:

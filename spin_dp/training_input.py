@@ -27,8 +27,9 @@ class TrainingSettings:
     ----------
     steps, batch_size, seed
         Number of steps, dp's rule for frames a batch, seed of weights and batches.
-    start_lr, stop_lr
-        Learning rate, falling exponentially.
+    start_lr, stop_lr, warmup
+        Learning rate, which rises to the first value over as many steps and falls to
+        the second along a cosine.
     energy, force, magnetic_force, virial
         Loss prefactors at the start and at the end.
     cutoff, smooth_from
@@ -46,6 +47,7 @@ class TrainingSettings:
     seed: int = 1
     start_lr: float = 2e-2
     stop_lr: float = 1e-5
+    warmup: int = 200
     energy: tuple[float, float] = (1.0, 20.0)
     force: tuple[float, float] = (20.0, 2.0)
     magnetic_force: tuple[float, float] = (1.0, 1.0)
@@ -126,10 +128,10 @@ def write_input(
         "model": model,
         "loss": _loss(spin_elements, settings),
         "learning_rate": {
-            "type": "exp",
+            "type": "cosine",
             "start_lr": settings.start_lr,
             "stop_lr": settings.stop_lr,
-            "decay_steps": max(1, settings.steps // 200),
+            "warmup_steps": min(settings.warmup, settings.steps // 10),
         },
         "training": {
             **data,

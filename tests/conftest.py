@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What many tests share: small random-weight models, and data outside the repository."""
+"""What many tests share: small random-weight models, data outside the repository."""
 
 from __future__ import annotations
 

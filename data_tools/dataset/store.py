@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from spin_dp.data_tools.readers.source import ReadOptions, Source
 
 FOLDER = ".frames"
-_LAYOUT = 1  # raised when older shards must not be used
+_LAYOUT = 2  # raised when older shards must not be used
 _PER_ATOM = ("positions", "forces", "moments", "magnetic_forces")
 _PER_FRAME = ("cell", "virial")
 _PER_SITE = ("indices", "moments", "coordination", "positions")

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.geometry import fingerprint
-from spin_dp.data_tools.spin_states.sites import Sites, find_sites
+from spin_dp.data_tools.neighbours import find_pairs
+from spin_dp.data_tools.spin_states.sites import REACH_ANGSTROM, Sites, find_sites
 
 if TYPE_CHECKING:
     from spin_dp.data_tools.frame import Array, Frame
     from spin_dp.data_tools.level import Level
 
 N_FORCES = 8
-_REACH_ANGSTROM = 1.2
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Summary:
     largest_force
         Length of the largest force, eV/Å.
     shortest
-        Shortest distance between two atoms up to 1.2 Å; inf if all are longer.
+        Shortest distance between two atoms, Å; inf if all are longer than 4 Å.
     has_virial, has_magnetic_forces
         Whether the frame has these labels.
     """
@@ -73,6 +73,7 @@ class Summary:
 def summarise(frame: Frame) -> Summary:
     """Return the summary of a frame."""
     forces = np.sort(np.linalg.norm(frame.forces, axis=1))[::-1]
+    pairs = find_pairs(frame.cell, frame.positions, REACH_ANGSTROM)
     return Summary(
         source=frame.source,
         step=frame.step,
@@ -92,20 +93,12 @@ def summarise(frame: Frame) -> Summary:
             frame.positions,
             frame.moments,
             frame.total_moment,
+            pairs,
         ),
         fingerprint=fingerprint(frame),
         force_print=forces[:N_FORCES].copy(),
         largest_force=float(forces[0]),
-        shortest=_shortest(frame),
+        shortest=float(pairs.distances.min(initial=np.inf)),
         has_virial=frame.virial is not None,
         has_magnetic_forces=frame.magnetic_forces is not None,
     )
-
-
-def _shortest(frame: Frame) -> float:
-    from ase.neighborlist import primitive_neighbor_list
-
-    distances = primitive_neighbor_list(
-        "d", [True] * 3, frame.cell, frame.positions, _REACH_ANGSTROM
-    )
-    return float(distances.min(initial=np.inf))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 RESULT = "collect.json"
 """File by which the result of a collection is known."""
+log = logging.getLogger(__name__)
 NO_FRAMES = "no frames in the file"
 READERS = {
     reader.name: reader
@@ -91,7 +93,8 @@ def _add(found: dict[tuple[Path, str], Source], sources: Iterable[Source]) -> No
 def _search(folder: Path) -> list[Source]:
     sources: list[Source] = []
     seen: set[str] = set()  # links to folders are followed, once
-    for root, folders, names in os.walk(folder, followlinks=True):
+    walk = os.walk(folder, onerror=_skipped, followlinks=True)
+    for root, folders, names in walk:
         real = os.path.realpath(root)
         is_result = RESULT in names and Path(root) != folder
         if real in seen or is_result:
@@ -101,6 +104,10 @@ def _search(folder: Path) -> list[Source]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         sources += _in_folder(Path(root), [Path(root) / name for name in sorted(names)])
     return sources
+
+
+def _skipped(error: OSError) -> None:
+    log.warning("%s: passed over: %s", error.filename, error.strerror)
 
 
 def _in_folder(folder: Path, files: Sequence[Path]) -> list[Source]:

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.elements import carries_spin_state, type_order
+from spin_dp.data_tools.neighbours import find_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,9 +79,10 @@ def frame_fingerprint(
     elements = type_order(symbols)
     types = np.array([elements.index(symbol) for symbol in symbols])
     counts = np.bincount(types).astype(float)
-    first, second, distances = _neighbours(positions, cell)
-    ordered = types[first] <= types[second]  # A before B, once
-    first, second, distances = first[ordered], second[ordered], distances[ordered]
+    pairs = find_pairs(cell, positions, CUTOFF)
+    ordered = types[pairs.first] <= types[pairs.second]  # A before B, once
+    first, second = pairs.first[ordered], pairs.second[ordered]
+    distances = pairs.distances[ordered]
     weights = 0.5 * (1.0 + np.cos(np.pi * distances / CUTOFF))
     weights /= np.sqrt(counts[types[first]] * counts[types[second]])
     products = np.arcsinh((moments[first] * moments[second]).sum(axis=1))
@@ -108,23 +110,3 @@ def _smeared(values: Array, bins: Array) -> Array:
     width = bins[1] - bins[0]
     weights: Array = np.exp(-0.5 * ((values[:, None] - bins) / width) ** 2)
     return weights
-
-
-def _neighbours(
-    positions: Array, cell: Array
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
-    """Return both atoms and the distance of each pair within the cutoff, (n,)."""
-    # A hundred times faster than the neighbour list of ASE.
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
-    points = np.ascontiguousarray(positions, dtype=np.float64)
-    first, second, _, distances = find_points_in_spheres(
-        points,
-        points,
-        r=CUTOFF,
-        pbc=np.ones(3, dtype=np.int64),
-        lattice=np.ascontiguousarray(cell, dtype=np.float64),
-        tol=1.0e-8,
-    )
-    others = distances > 1.0e-8
-    return first[others], second[others], distances[others]

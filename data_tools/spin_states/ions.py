@@ -2,7 +2,8 @@
 """Charges of the ions around the magnetic sites, by which oxidation states balance.
 
 Every atom other than Ti to Cu counts with its usual oxidation state. Two chalcogen
-atoms bound to each other (peroxide, disulfide) count as -1 each.
+atoms bound to each other (peroxide, disulfide) count as -1 each, sulfur and its like as
++6 or +4 in oxoanions (sulfate, sulfite).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from spin_dp.data_tools.spin_states.nominal import has_nominal_states
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from spin_dp.data_tools.neighbours import Pairs
 
 _CATIONS = {
     **dict.fromkeys(("H", "Li", "Na", "K", "Rb", "Cs", "Ag"), 1),
@@ -34,6 +35,7 @@ _ANIONS = {
     "N": -3,
 }
 _CHALCOGENS = frozenset({"O", "S", "Se", "Te"})
+_OXOANION_CHARGE = {3: 4, 4: 6}  # sulfite and sulfate, by the number of oxygens
 _BOND_STRETCH = 1.2  # of the sum of covalent radii; O-O 1.58 Å, S-S 2.52 Å
 
 
@@ -42,19 +44,15 @@ def is_anion(symbol: str) -> bool:
     return symbol in _ANIONS
 
 
-def ion_charge(
-    symbols: Sequence[str],
-    cell: npt.NDArray[np.float64],
-    positions: npt.NDArray[np.float64],
-) -> float:
+def ion_charge(symbols: Sequence[str], pairs: Pairs) -> float:
     """Return the charge of all ions except Ti to Cu, e.
 
     Parameters
     ----------
     symbols
         Element of each atom, (nloc,).
-    cell, positions
-        (3, 3) and (nloc, 3), Å.
+    pairs
+        Pairs of atoms up to 3.3 Å or more.
 
     Returns
     -------
@@ -66,7 +64,7 @@ def ion_charge(
     charges = [_usual_charge(symbol) for symbol in others]
     if None in charges or not any(is_anion(symbol) for symbol in others):
         return nan
-    bound = _bound_chalcogens(symbols, cell, positions)
+    bound = _bonds_of_chalcogens(symbols, pairs)
     return float(sum(charge for charge in charges if charge is not None) + bound)
 
 
@@ -76,21 +74,19 @@ def _usual_charge(symbol: str) -> int | None:
     return _CATIONS.get(symbol, _ANIONS.get(symbol))
 
 
-def _bound_chalcogens(
-    symbols: Sequence[str],
-    cell: npt.NDArray[np.float64],
-    positions: npt.NDArray[np.float64],
-) -> int:
-    """Return how many chalcogen atoms are bound to one of their own element."""
+def _bonds_of_chalcogens(symbols: Sequence[str], pairs: Pairs) -> int:
+    """Return what bonds between chalcogens add to their usual charges of -2, e."""
     from ase.data import covalent_radii
-    from ase.neighborlist import primitive_neighbor_list
 
-    bound = 0
-    for element in _CHALCOGENS.intersection(symbols):
-        members = [i for i, symbol in enumerate(symbols) if symbol == element]
-        reach = 2.0 * _BOND_STRETCH * covalent_radii[atomic_number(element)]
-        first = primitive_neighbor_list(
-            "i", [True] * 3, cell, np.asarray(positions)[members], reach
-        )
-        bound += len(set(first.tolist()))
-    return bound
+    numbers = np.array([atomic_number(symbol) for symbol in symbols])
+    radii = covalent_radii[numbers]
+    is_chalcogen = np.isin(symbols, sorted(_CHALCOGENS))
+    first, second = pairs.first, pairs.second
+    is_bond = pairs.distances < _BOND_STRETCH * (radii[first] + radii[second])
+    is_bond &= is_chalcogen[first] & is_chalcogen[second]
+    is_same = numbers[first] == numbers[second]
+    added = len(np.unique(first[is_bond & is_same]))
+    is_oxide = is_bond & ~is_same & (numbers[second] == atomic_number("O"))
+    for n_oxygens in np.bincount(first[is_oxide], minlength=len(symbols)):
+        added += _OXOANION_CHARGE.get(min(int(n_oxygens), 4), -2) + 2
+    return added

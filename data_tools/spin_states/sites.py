@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.elements import carries_spin_state
+from spin_dp.data_tools.neighbours import Pairs, find_pairs
 from spin_dp.data_tools.spin_states.ions import ion_charge, is_anion
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_REACH_ANGSTROM = 4.0
+REACH_ANGSTROM = 4.0
+"""How far neighbours are looked for, Å."""
 _FEWEST, _MOST = 3, 8
 _INTERSTITIAL_SHARE = 0.3
 _INTERSTITIAL_MUB = 0.05  # of each atom
@@ -62,6 +64,7 @@ def find_sites(
     positions: npt.NDArray[np.float64],
     moments: npt.NDArray[np.float64],
     total_moment: float = nan,
+    pairs: Pairs | None = None,
 ) -> Sites:
     """Find the metal sites of a frame.
 
@@ -75,6 +78,8 @@ def find_sites(
         (nloc, 3), μB.
     total_moment
         Moment of the cell, μB.
+    pairs
+        Pairs of atoms up to :data:`REACH_ANGSTROM`, if they have been found.
 
     Returns
     -------
@@ -83,14 +88,16 @@ def find_sites(
     """
     metals = [i for i, symbol in enumerate(symbols) if carries_spin_state(symbol)]
     anions = [i for i, symbol in enumerate(symbols) if is_anion(symbol)]
+    if pairs is None:
+        pairs = find_pairs(cell, positions, REACH_ANGSTROM)
     return Sites(
         indices=np.array(metals, dtype=np.int32),
         elements=tuple(symbols[i] for i in metals),
         moments=np.asarray(moments, dtype=np.float64)[metals],
-        coordination=_coordination(cell, positions, metals, anions),
+        coordination=_coordination(pairs, metals, anions),
         cell=np.asarray(cell, dtype=np.float64),
         positions=np.asarray(positions, dtype=np.float64)[metals],
-        ion_charge=ion_charge(symbols, cell, positions),
+        ion_charge=ion_charge(symbols, pairs),
         total_moment=_of_these(total_moment, np.asarray(moments, dtype=np.float64)),
     )
 
@@ -108,10 +115,7 @@ def _of_these(total_moment: float, moments: npt.NDArray[np.float64]) -> float:
 
 
 def _coordination(
-    cell: npt.NDArray[np.float64],
-    positions: npt.NDArray[np.float64],
-    metals: Sequence[int],
-    anions: Sequence[int],
+    pairs: Pairs, metals: Sequence[int], anions: Sequence[int]
 ) -> npt.NDArray[np.int32]:
     """Count anions up to the widest relative gap between successive distances.
 
@@ -121,20 +125,14 @@ def _coordination(
     counts = np.zeros(len(metals), dtype=np.int32)
     if not metals or not anions:
         return counts
-    from ase.neighborlist import primitive_neighbor_list
-
-    chosen = [*metals, *anions]
-    first, second, distances = primitive_neighbor_list(
-        "ijd", [True] * 3, cell, np.asarray(positions)[chosen], _REACH_ANGSTROM
-    )
-    wanted = (first < len(metals)) & (second >= len(metals))
-    first, distances = first[wanted], distances[wanted]
-    for site in range(len(metals)):
-        shell = np.sort(distances[first == site])[: _MOST + 1]
+    wanted = np.isin(pairs.first, metals) & np.isin(pairs.second, anions)
+    first, distances = pairs.first[wanted], pairs.distances[wanted]
+    for site, metal in enumerate(metals):
+        shell = np.sort(distances[first == metal])[: _MOST + 1]
         if len(shell) <= _FEWEST:
             counts[site] = len(shell)
             continue
-        edges = np.append(shell, _REACH_ANGSTROM) if len(shell) <= _MOST else shell
+        edges = np.append(shell, REACH_ANGSTROM) if len(shell) <= _MOST else shell
         ratios = edges[_FEWEST:] / edges[_FEWEST - 1 : -1]
         counts[site] = _FEWEST + int(ratios.argmax())
     return counts

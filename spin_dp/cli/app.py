@@ -28,6 +28,8 @@ _THREADS = (
     "DP_INTER_OP_PARALLELISM_THREADS",
 )
 
+_INTERRUPTED = 130  # 128 and the number of SIGINT
+
 app = typer.Typer(
     name="spin-dp",
     help="Spin-aware Deep Potentials for transition-metal oxide cathodes.",
@@ -86,10 +88,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         app(args=arguments)  # leaves by SystemExit, also when all is well
     except SystemExit as leaving:
+        if leaving.code == _INTERRUPTED:
+            print("spin-dp: interrupted; the same command goes on", file=sys.stderr)
         return leaving.code if isinstance(leaving.code, int) else 0
     except SpinDPError as error:
         if "--debug" in arguments:
             raise
         print(f"spin-dp: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if "--debug" in arguments or error.filename is None:
+            raise
+        print(f"spin-dp: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     return 0

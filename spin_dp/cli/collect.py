@@ -199,11 +199,18 @@ def collect(
                 stationary_moments=stationary_moments,
             ),
             prune=prune,
-            workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+            workers=_cores() if workers is None else workers,
             scheduler=scheduler,
             progress=show,
         )
     _print_report(report)
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _print_report(report: CollectReport) -> None:
@@ -212,25 +219,25 @@ def _print_report(report: CollectReport) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(
-        title="frames by spin state",
-        caption="energies above the lowest frame of formula and level",
-    )
-    for column in ("formula", "level", "spin state"):
-        table.add_column(column, overflow="fold")
-    for column in ("train", "valid", "meV/atom"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in report.table.itertuples(index=False):
-        energies = {f"{row.lowest:.0f}", f"{row.highest:.0f}"}
-        table.add_row(
-            str(row.formula),
-            str(row.level),
-            escape(str(row.key)),
-            str(row.training),
-            str(row.validation),
-            " to ".join(sorted(energies, key=float)),
+    for level, rows in report.table.groupby("level", sort=False):
+        table = Table(
+            title=f"frames by spin state, {level}",
+            caption="energies above the lowest frame of the formula",
         )
-    console.print(table)
+        for column in ("formula", "spin state"):
+            table.add_column(column, overflow="fold")
+        for column in ("train", "valid", "meV/atom"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in rows.itertuples(index=False):
+            energies = {f"{row.lowest:.0f}", f"{row.highest:.0f}"}
+            table.add_row(
+                str(row.formula),
+                escape(str(row.key)),
+                str(row.training),
+                str(row.validation),
+                " to ".join(sorted(energies, key=float)),
+            )
+        console.print(table)
     if report.reasons:
         quarantine = Table("quarantined", "reason")
         quarantine.columns[0].justify = "right"

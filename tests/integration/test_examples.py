@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from spin_dp.model_file import read_model_info
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

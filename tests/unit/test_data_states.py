@@ -18,6 +18,7 @@ from ase.spacegroup import crystal
 from spin_dp.data_tools import Frame, read_extxyz, read_outcar
 from spin_dp.data_tools.dataset.decide import site_levels
 from spin_dp.data_tools.dataset.summary import summarise
+from spin_dp.data_tools.neighbours import find_pairs
 from spin_dp.data_tools.spin_states.classify import FrameState, SpinStates
 from spin_dp.data_tools.spin_states.clusters import find_clusters
 from spin_dp.data_tools.spin_states.ions import ion_charge
@@ -155,13 +156,21 @@ def test_usual_moments_are_those_of_pbe_u(name: str, moment: float) -> None:
 
 
 def charge_of(atoms: Atoms) -> float:
-    return ion_charge(
-        atoms.get_chemical_symbols(), atoms.cell.array, atoms.get_positions()
-    )
+    pairs = find_pairs(atoms.cell.array, atoms.get_positions(), 4.0)
+    return ion_charge(atoms.get_chemical_symbols(), pairs)
 
 
 def in_a_box(symbols: str, *positions: tuple[float, float, float]) -> Atoms:
     return Atoms(symbols, positions, cell=[9.0, 9.0, 9.0], pbc=True)
+
+
+@pytest.mark.parametrize(("n_oxygens", "charge"), [(2, -6), (3, -2), (4, -2)])
+def test_sulfur_in_oxoanions_is_a_cation(n_oxygens: int, charge: int) -> None:
+    """Sulfite is SO3 2-, sulfate SO4 2-; two oxygens are no oxoanion."""
+    corners = np.array([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]])
+    oxygens = 4.5 + 1.47 / np.sqrt(3.0) * corners[:n_oxygens]  # S-O 1.47 Å
+    atoms = in_a_box(f"SO{n_oxygens}", (4.5, 4.5, 4.5), *map(tuple, oxygens))
+    assert charge_of(atoms) == charge
 
 
 @pytest.mark.parametrize(
@@ -185,7 +194,7 @@ def test_charges_of_real_cells(vasp_data: Path) -> None:
     def charge(name: str) -> float:
         frame = next(iter(read_outcar(vasp_data / name / "OUTCAR.gz")))
         assert isinstance(frame, Frame)
-        return ion_charge(frame.symbols, frame.cell, frame.positions)
+        return ion_charge(frame.symbols, find_pairs(frame.cell, frame.positions, 4.0))
 
     assert charge("fes2-broken-step") == -32  # pyrite: S2(2-) dumbbells, 2.2 Å
     assert charge("batio3-nonmagnetic-relax") == 2 - 6

@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from spin_dp.data_tools.spin_states.cluster_pattern import (
+    Assigned,
+    FrameMoments,
+    Kind,
+    assign,
+    cluster_elements,
+    kinds_of,
+    mean_clusters,
+)
 from spin_dp.data_tools.spin_states.clusters import COARSE_MUB, find_clusters
 from spin_dp.data_tools.spin_states.key import key_text, label_rank, moment_label
 from spin_dp.data_tools.spin_states.naming import (
@@ -27,15 +36,6 @@ from spin_dp.data_tools.spin_states.naming import (
     update,
 )
 from spin_dp.data_tools.spin_states.nominal import NominalState, has_nominal_states
-from spin_dp.data_tools.spin_states.patterns import (
-    Assigned,
-    FrameMoments,
-    Kind,
-    assign,
-    cluster_elements,
-    kinds_of,
-    mean_clusters,
-)
 from spin_dp.data_tools.spin_states.runs import OrderingTags
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from spin_dp.data_tools.spin_states.patterns import FrameMoments
+    from spin_dp.data_tools.spin_states.cluster_pattern import FrameMoments
     from spin_dp.data_tools.spin_states.sites import Sites
 
 _LARGEST_STRAIN = 0.4

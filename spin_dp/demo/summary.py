@@ -99,7 +99,7 @@ def render(
         "![molecular dynamics](md.png)",
         f"## Spin states of {states['geometry'].iloc[0]}, a held-out geometry",
         "Usual moments at fixed positions, meV per formula unit above the lowest "
-        "state; DFT where it converged to a state of that key.",
+        "state; DFT where it converged to a state of that pattern of moments.",
         frame_table(states.drop(columns="geometry").head(12), digits=3),
         "## Time and machine",
         markdown_table(

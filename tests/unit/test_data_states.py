@@ -20,6 +20,7 @@ from spin_dp.data_tools.dataset.decide import site_levels
 from spin_dp.data_tools.dataset.summary import summarise
 from spin_dp.data_tools.neighbours import find_pairs
 from spin_dp.data_tools.spin_states.classify import FrameState, SpinStates
+from spin_dp.data_tools.spin_states.cluster_pattern import FrameMoments
 from spin_dp.data_tools.spin_states.clusters import find_clusters
 from spin_dp.data_tools.spin_states.ions import ion_charge
 from spin_dp.data_tools.spin_states.key import key_text, slug, sorted_labels
@@ -35,7 +36,6 @@ from spin_dp.data_tools.spin_states.nominal import (
     nominal_states,
     usual_moment,
 )
-from spin_dp.data_tools.spin_states.patterns import FrameMoments
 from spin_dp.data_tools.spin_states.sites import find_sites
 
 if TYPE_CHECKING:

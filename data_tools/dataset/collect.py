@@ -102,6 +102,7 @@ def collect(
     options: ReadOptions | None = None,
     rules: Rules | None = None,
     prune: bool = False,
+    rebuild: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress | None = None,
@@ -125,6 +126,9 @@ def collect(
         What is done with the frames.
     prune
         Forget sources whose files exist no more; without it their frames stay.
+    rebuild
+        Make an earlier result anew, with other arguments if they are: what was read
+        counts on, but geometries are numbered and validation is drawn afresh.
     workers, scheduler
         Number of reading processes, or address of a Dask scheduler whose workers see
         the same files.
@@ -151,7 +155,7 @@ def collect(
         **asdict(options),
         **asdict(rules),
     }
-    check_output(out, arguments)
+    check_output(out, arguments, rebuild=rebuild)
     found = [_in_full(source) for source in find_sources(sources)]
     _check_outside(found, out)
     with locked(out):
@@ -165,7 +169,8 @@ def collect(
             progress=progress,
         )
         shards = _shards(store, found, out, prune=prune)
-        return _build(out, shards, type_map, rules, arguments, n_read_now)
+        earlier = {} if rebuild else _earlier(out)
+        return _build(out, shards, type_map, rules, arguments, earlier, n_read_now)
 
 
 def _check(type_map: Sequence[str] | None, rules: Rules) -> None:
@@ -232,11 +237,12 @@ def _build(
     type_map: Sequence[str] | None,
     rules: Rules,
     arguments: Mapping[str, object],
+    earlier: Mapping[tuple[str, int], Earlier],
     n_read_now: int,
 ) -> CollectReport:
     """Decide about all frames in the store and write the data set anew."""
     items = [item for shard in shards for item in shard.summaries()]
-    decisions = decide(items, rules, _earlier(out))
+    decisions = decide(items, rules, earlier)
     entries = [fate for fate in decisions.fates if isinstance(fate, Entry)]
     rejected = [fate for fate in decisions.fates if isinstance(fate, Rejected)]
     if not entries:

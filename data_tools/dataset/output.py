@@ -36,7 +36,9 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100
 
 
-def check_output(out: Path, arguments: Mapping[str, object]) -> None:
+def check_output(
+    out: Path, arguments: Mapping[str, object], *, rebuild: bool = False
+) -> None:
     """Refuse an output folder that must not be overwritten.
 
     Parameters
@@ -46,6 +48,8 @@ def check_output(out: Path, arguments: Mapping[str, object]) -> None:
         interrupted.
     arguments
         Arguments of this run as they are recorded in ``collect.json``.
+    rebuild
+        Whether a result of other arguments may be replaced.
 
     Raises
     ------
@@ -72,11 +76,12 @@ def check_output(out: Path, arguments: Mapping[str, object]) -> None:
         )
     earlier = read_record(out)["arguments"]
     other = [name for name in arguments if earlier.get(name) != arguments[name]]
-    if other:
+    if other and not rebuild:
         raise ConfigError(
             f"{out}: made by collect with another {' and '.join(other)} "
             f"({earlier.get(other[0])!r}, now {arguments[other[0]]!r}); "
-            "remove it or give another folder with --output"
+            "give --rebuild to make it anew of the frames already read, or another "
+            "folder with --output"
         )
 
 

@@ -95,6 +95,15 @@ def collect(
             rich_help_panel=_READING,
         ),
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Make an earlier result anew with these options, of the frames "
+            "already read; the validation draw starts afresh.",
+            rich_help_panel=_READING,
+        ),
+    ] = False,
     type_map: Annotated[
         str | None,
         typer.Option(
@@ -199,6 +208,7 @@ def collect(
                 stationary_moments=stationary_moments,
             ),
             prune=prune,
+            rebuild=rebuild,
             workers=_cores() if workers is None else workers,
             scheduler=scheduler,
             progress=show,

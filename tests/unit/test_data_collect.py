@@ -715,3 +715,15 @@ def test_output_may_be_a_link(tmp_path: Path) -> None:
     assert reports[0].manifest == link / "manifest.csv"
     assert {path.name for path in tmp_path.iterdir()} == {"a.xyz", "link", "disk"}
     assert names_in(tmp_path / "disk") == ["real"]
+
+
+def test_rebuild_takes_other_rules_and_reads_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    collect([NICKEL], out, rules=Rules(validation=0.3, seed=3))
+    with pytest.raises(ConfigError, match=r"another seed .*give --rebuild"):
+        collect([NICKEL], out, rules=Rules(validation=0.3, seed=4))
+    report = collect([NICKEL], out, rules=Rules(validation=0.3, seed=4), rebuild=True)
+    assert report.n_read_now == 0
+    fresh = collect([NICKEL], tmp_path / "new", rules=Rules(validation=0.3, seed=4))
+    assert pd.read_csv(report.manifest).equals(pd.read_csv(fresh.manifest))
+    collect([NICKEL], out, rules=Rules(validation=0.3, seed=4))  # its rules are kept

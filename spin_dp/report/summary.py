@@ -111,7 +111,7 @@ def _state_warnings(data: Dataset, gaps: pd.DataFrame) -> list[str]:
             f"{geometries - several} of {geometries} geometries have one spin state "
             "only: they teach a model nothing about gaps."
         )
-    ambiguous = frames["naming"].isin(["ambiguous", "unbalanced"])
+    ambiguous = frames["naming"] == "ambiguous"
     if n := int(ambiguous.sum()):
         found.append(
             f"{_frames(n)} with sites whose state is ambiguous: e.g. "

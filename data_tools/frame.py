@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import nan
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -170,7 +170,28 @@ def flaw(frame: Frame) -> str | None:
     return None
 
 
-def reject(frame: Frame, reason: str) -> Rejected:
+class Identified(Protocol):
+    """What a frame and its summary both tell of themselves; see :class:`Frame`."""
+
+    @property
+    def source(self) -> str: ...  # noqa: D102
+    @property
+    def step(self) -> int: ...  # noqa: D102
+    @property
+    def formula(self) -> str: ...  # noqa: D102
+    @property
+    def natoms(self) -> int: ...  # noqa: D102
+    @property
+    def energy(self) -> float: ...  # noqa: D102
+    @property
+    def total_moment(self) -> float: ...  # noqa: D102
+    @property
+    def level(self) -> Level: ...  # noqa: D102
+    @property
+    def constrained(self) -> bool | None: ...  # noqa: D102
+
+
+def reject(frame: Identified, reason: str) -> Rejected:
     """Return the rejected form of a frame that was read in full."""
     return Rejected(
         source=frame.source,

@@ -266,7 +266,7 @@ def _build(
         validation=tuple(out / s for s in systems if s.startswith(VALIDATION)),
         reasons=tables.count_reasons(rejected),
         table=tables.key_table(table),
-        states=decisions.states.table(),
+        states=writer.states,
         level_groups=compatible_groups(entry.frame.level for entry in entries),
         n_doubtful=sum(e.state.naming in {"ambiguous", "unbalanced"} for e in entries),
     )

@@ -15,7 +15,7 @@ from spin_dp.data_tools.dataset.split import (
     number_geometries,
 )
 from spin_dp.data_tools.dataset.summary import Summary
-from spin_dp.data_tools.frame import Rejected
+from spin_dp.data_tools.frame import Rejected, reject
 from spin_dp.data_tools.spin_states.classify import FrameState, SpinStates
 from spin_dp.data_tools.spin_states.cluster_pattern import FrameMoments
 from spin_dp.data_tools.spin_states.key import slug
@@ -142,7 +142,7 @@ def decide(
         if isinstance(item, Rejected):
             fates.append(item)
         elif (reason := next(reasons)) is not None:
-            fates.append(_rejected(item, reason))
+            fates.append(reject(item, reason))
         else:
             fates.append(next(entries))
     return Decisions(fates, states)
@@ -235,17 +235,3 @@ def _system_name(frame: Summary, state: FrameState, magnetic_forces: str) -> str
         "" if frame.has_virial else "-novirial"
     )
     return f"{frame.formula}/{frame.level.id}/{slug(state.key)}{ending}"
-
-
-def _rejected(frame: Summary, reason: str) -> Rejected:
-    return Rejected(
-        source=frame.source,
-        step=frame.step,
-        reason=reason,
-        formula=frame.formula,
-        natoms=frame.natoms,
-        energy=frame.energy,
-        total_moment=frame.total_moment,
-        level=frame.level.id,
-        constrained=frame.constrained,
-    )

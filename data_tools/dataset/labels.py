@@ -9,9 +9,11 @@ a DFT calculation of that very structure.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from spin_dp.data_tools.spin_states.key import is_signless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,15 +40,12 @@ def nominal_moments(states: pd.DataFrame) -> dict[tuple[str, str], float]:
     dict
         Mean length; zero for states whose sites have no sign.
     """
-    return {
-        (row["site_level"], row["state"]): 0.0 if _is_signless(row) else row["mean"]
-        for row in states.to_dict("records")
-    }
-
-
-def _is_signless(row: Mapping[Any, Any]) -> bool:
-    is_nominal = row["oxidation"] != ""
-    return bool(row["unpaired"] == 0 if is_nominal else row["state"].endswith("~0"))
+    moments = {}
+    for row in states.to_dict("records"):
+        unpaired = row["unpaired"] if row["oxidation"] != "" else None
+        signless = is_signless(row["state"], unpaired)
+        moments[row["site_level"], row["state"]] = 0.0 if signless else row["mean"]
+    return moments
 
 
 def with_nominal_moments(

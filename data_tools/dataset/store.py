@@ -38,7 +38,7 @@ _LAYOUT = 2  # raised when older shards must not be used
 _PER_ATOM = ("positions", "forces", "moments", "magnetic_forces")
 _PER_FRAME = ("cell", "virial")
 _PER_SITE = ("indices", "moments", "coordination", "positions")
-_OF_SUMMARY = ("fingerprint", "largest_force", "shortest")
+_OF_SUMMARY = ("fingerprint", "shortest")
 _OF_HEAD = (
     *("source", "step", "energy", "energy_kind", "constrained"),
     *("total_moment", "geometry_id", "note"),
@@ -287,7 +287,6 @@ def _unpack_summaries(data: Any) -> list[Summary | Rejected]:  # noqa: ANN401
                 has_virial="virial" in head["has"],
                 has_magnetic_forces="magnetic_forces" in head["has"],
                 fingerprint=numbers["fingerprint"][frame],
-                largest_force=float(numbers["largest_force"][frame]),
                 shortest=float(numbers["shortest"][frame]),
             )
         )

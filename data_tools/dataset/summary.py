@@ -41,8 +41,6 @@ class Summary:
         Of the geometry, (29,), Å.
     force_print
         Lengths of the largest forces, descending, (8,) or fewer, eV/Å; equal in copies.
-    largest_force
-        Length of the largest force, eV/Å.
     shortest
         Shortest distance between two atoms, Å; inf if all are longer than 4 Å.
     has_virial, has_magnetic_forces
@@ -64,10 +62,14 @@ class Summary:
     sites: Sites
     fingerprint: Array
     force_print: Array
-    largest_force: float
     shortest: float
     has_virial: bool
     has_magnetic_forces: bool
+
+    @property
+    def largest_force(self) -> float:
+        """Length of the largest force, eV/Å."""
+        return float(self.force_print[0])
 
 
 def summarise(frame: Frame) -> Summary:
@@ -97,7 +99,6 @@ def summarise(frame: Frame) -> Summary:
         ),
         fingerprint=fingerprint(frame),
         force_print=forces[:N_FORCES].copy(),
-        largest_force=float(forces[0]),
         shortest=float(pairs.distances.min(initial=np.inf)),
         has_virial=frame.virial is not None,
         has_magnetic_forces=frame.magnetic_forces is not None,

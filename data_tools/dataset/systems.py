@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.data_tools.readers.deepmd_system import RECORD
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.frame import Array, Frame
 
-NOTE = "spin_dp.json"
+NOTE = RECORD
 
 
 def atom_order(

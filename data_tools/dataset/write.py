@@ -39,16 +39,21 @@ class DatasetWriter:
         What the user decided.
     type_map
         Elements in the order of their type numbers.
+
+    Attributes
+    ----------
+    states
+        The table of spin states.
     """
 
     def __init__(
         self, decisions: Decisions, rules: Rules, type_map: Sequence[str]
     ) -> None:
         self._fates = decisions.fates
-        self._states = decisions.states.table()
+        self.states = decisions.states.table()
         self._rules = rules
         self._type_map = type_map
-        self._moments = nominal_moments(self._states)
+        self._moments = nominal_moments(self.states)
         self._frames: dict[str, list[Summary]] = defaultdict(list)  # of each system
         for entry in self._kept():
             self._frames[entry.system].append(entry.frame)
@@ -106,7 +111,7 @@ class DatasetWriter:
             ]
         )
         manifest.to_csv(folder / MANIFEST, index=False)
-        self._states.to_csv(folder / STATES, index=False)
+        self.states.to_csv(folder / STATES, index=False)
         self._write_sites(folder / SITES)
         levels = {
             e.frame.level.id: dict(e.frame.level.description) for e in self._kept()

@@ -27,7 +27,12 @@ from spin_dp.data_tools.spin_states.cluster_pattern import (
     mean_clusters,
 )
 from spin_dp.data_tools.spin_states.clusters import COARSE_MUB, find_clusters
-from spin_dp.data_tools.spin_states.key import key_text, label_rank, moment_label
+from spin_dp.data_tools.spin_states.key import (
+    is_signless,
+    key_text,
+    label_rank,
+    moment_label,
+)
 from spin_dp.data_tools.spin_states.naming import (
     AMBIGUOUS_BELOW,
     Expected,
@@ -265,7 +270,7 @@ class SpinStates:
         signless = frozenset(
             label
             for label, state in self._labels[item.pattern].values()
-            if (state.unpaired == 0 if state else label.endswith("~0"))
+            if is_signless(label, state.unpaired if state else None)
         )
         signs = np.where([label in signless for label in labels], 0, item.signs)
         tag = self._tags.tag(item.frame, labels, signs)

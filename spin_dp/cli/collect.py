@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spin_dp.cli.display import progress_bar, state_table
+
 if TYPE_CHECKING:
     from spin_dp.data_tools import CollectReport
 
@@ -175,24 +177,17 @@ def collect(
     reason. What was read is kept: after an interruption, or when the campaign has
     grown, the same command goes on.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from spin_dp.data_tools import ReadOptions, Rules
     from spin_dp.data_tools import collect as run
 
     elements = None
     if type_map is not None:
         elements = [word.strip() for word in type_map.split(",") if word.strip()]
-    console = Console(stderr=True)
-    with Progress(
-        console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("looking for sources", total=None)
+    with progress_bar("looking for sources") as update:
 
         def show(path: Path, number: int, count: int) -> None:
             name = f"{path.parent.name}/{path.name}"
-            bar.update(task, total=count, completed=number, description=name)
+            update(total=count, completed=number, description=name)
 
         report = run(
             sources,
@@ -230,23 +225,12 @@ def _print_report(report: CollectReport) -> None:
 
     console = Console()
     for level, rows in report.table.groupby("level", sort=False):
-        table = Table(
+        table = state_table(
+            rows,
             title=f"frames by spin state, {level}",
             caption="energies above the lowest frame of the formula",
+            with_level=False,
         )
-        for column in ("formula", "spin state"):
-            table.add_column(column, overflow="fold")
-        for column in ("train", "valid", "meV/atom"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for row in rows.itertuples(index=False):
-            energies = {f"{row.lowest:.0f}", f"{row.highest:.0f}"}
-            table.add_row(
-                str(row.formula),
-                escape(str(row.key)),
-                str(row.training),
-                str(row.validation),
-                " to ".join(sorted(energies, key=float)),
-            )
         console.print(table)
     if report.reasons:
         quarantine = Table("quarantined", "reason")

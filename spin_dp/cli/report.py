@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spin_dp.cli.display import progress_bar, state_table
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -48,18 +50,13 @@ def report(
 ) -> None:
     """Write one page on a data set: states, gaps, bands, coverage, quarantine."""
     from rich.console import Console
-    from rich.progress import Progress
 
     from spin_dp.report import write_report
 
-    console = Console(stderr=True)
-    with Progress(
-        console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("reading", total=None)
+    with progress_bar("reading") as update:
 
         def show(what: str, number: int, count: int) -> None:
-            bar.update(task, description=what, completed=number, total=count)
+            update(description=what, completed=number, total=count)
 
         found = write_report(data, output, models or (), seed=seed, progress=show)
     _print_report(found, Console())
@@ -73,24 +70,12 @@ def _print_report(report: Report, console: Console) -> None:
     for name, value in report.summary:
         overview.add_row(name, value)
     console.print(overview)
-    table = Table(
+    table = state_table(
+        report.keys.head(_MOST_ROWS),
         title="frames by spin state",
         caption="energies above the lowest frame of formula and level",
+        with_level=True,
     )
-    for column in ("formula", "level", "spin state"):
-        table.add_column(column, overflow="fold")
-    for column in ("train", "valid", "meV/atom"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in report.keys.head(_MOST_ROWS).itertuples(index=False):
-        energies = {f"{row.lowest:.0f}", f"{row.highest:.0f}"}
-        table.add_row(
-            str(row.formula),
-            str(row.level),
-            escape(str(row.key)),
-            str(row.training),
-            str(row.validation),
-            " to ".join(sorted(energies, key=float)),
-        )
     console.print(table)
     if len(report.keys) > _MOST_ROWS:
         console.print(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spin_dp.cli.display import progress_bar
 from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,16 +64,9 @@ def select(
     ] = 0,
 ) -> None:
     """Choose training frames that cover a collected data set; copy validation."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from spin_dp.data_tools.selection.select import select_frames
 
-    console = Console(stderr=True)
-    with Progress(
-        console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("comparing frames", total=None)
+    with progress_bar("comparing frames") as update:
         report = select_frames(
             data,
             output,
@@ -80,7 +74,7 @@ def select(
             method=method,
             seed=seed,
             per_state_minimum=per_state_minimum,
-            progress=lambda done, count: bar.update(task, completed=done, total=count),
+            progress=lambda done, count: update(completed=done, total=count),
         )
     _print_report(report, method)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from spin_dp.demo.metrics import SAME_SOLUTION_EV
 from spin_dp.demo.plots import (
     MODEL_TITLES,
     MOMENT_COLOURS,
@@ -17,6 +16,7 @@ from spin_dp.demo.plots import (
     save,
     style,
 )
+from spin_dp.report.gaps import SAME_SOLUTION_EV
 
 if TYPE_CHECKING:
     from pathlib import Path

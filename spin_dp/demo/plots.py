@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from spin_dp.demo.metrics import MEV_PER_EV
 from spin_dp.files import replacing
+from spin_dp.report.gaps import MEV_PER_EV
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

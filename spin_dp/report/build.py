@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.data_tools.dataset.manifest import key_table
 from spin_dp.data_tools.dataset.output import REPORT
 from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
@@ -46,7 +47,7 @@ class Report:
         error that a model without moments cannot avoid, if there is one.
     keys
         Frames of each formula, level and spin-state key, see
-        :func:`spin_dp.report.summary.key_table`.
+        :func:`spin_dp.data_tools.dataset.manifest.key_table`.
     gaps
         Energies above the lowest state of the same geometry, see
         :func:`spin_dp.report.gaps.gap_table`.
@@ -128,7 +129,7 @@ def write_report(
         summary=tuple(summary.summary_rows(dataset, gaps)),
         warnings=tuple(summary.warnings(dataset, gaps)),
         verdicts=tuple(verdicts),
-        keys=summary.key_table(dataset.frames),
+        keys=key_table(dataset.frames),
         gaps=gap_table(gaps),
         coverage=summary.coverage_table(dataset.frames),
         quarantine=summary.quarantine_table(dataset.manifest),

@@ -196,30 +196,6 @@ def coverage_table(frames: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def key_table(frames: pd.DataFrame) -> pd.DataFrame:
-    """Count the frames of each state.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per formula, level and key, lowest state first: ``frames``,
-        ``training``, ``validation``, ``lowest`` and ``highest`` (meV/atom above the
-        lowest frame of formula and level).
-    """
-    flagged = frames.assign(is_training=frames["split"] == "training")
-    table = flagged.groupby(["formula", "level", "key"], sort=True).agg(
-        frames=("key", "size"),
-        training=("is_training", "sum"),
-        lowest=("above", "min"),
-        highest=("above", "max"),
-    )
-    table.insert(2, "validation", table["frames"] - table["training"])
-    table = table.reset_index()
-    return table.sort_values(["formula", "level", "lowest"], kind="stable").reset_index(
-        drop=True
-    )
-
-
 def quarantine_table(manifest: pd.DataFrame) -> pd.DataFrame:
     """Count the frames left out.
 

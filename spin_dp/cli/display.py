@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What several verbs show: a progress bar, and the table of spin states."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+    from rich.table import Table
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Callable[..., None]]:
+    """Show a progress bar where standard error is a terminal.
+
+    Parameters
+    ----------
+    description
+        What is done at first.
+
+    Yields
+    ------
+    callable
+        Takes ``description``, ``completed`` and ``total`` as keywords.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(
+        console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield partial(bar.update, bar.add_task(description, total=None))
+
+
+def state_table(
+    rows: pd.DataFrame, *, title: str, caption: str, with_level: bool
+) -> Table:
+    """Return the frames of each spin state as a table for the terminal.
+
+    Parameters
+    ----------
+    rows
+        Rows of :func:`spin_dp.data_tools.dataset.manifest.key_table`.
+    title, caption
+        Texts above and below.
+    with_level
+        Whether to show the level of theory.
+
+    Returns
+    -------
+    rich.table.Table
+        One row for each formula (and level) and spin-state key.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption)
+    for column in ("formula", *(["level"] if with_level else []), "spin state"):
+        table.add_column(column, overflow="fold")
+    for column in ("train", "valid", "meV/atom"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows.itertuples(index=False):
+        energies = {f"{row.lowest:.0f}", f"{row.highest:.0f}"}
+        table.add_row(
+            str(row.formula),
+            *([str(row.level)] if with_level else []),
+            escape(str(row.key)),
+            str(row.training),
+            str(row.validation),
+            " to ".join(sorted(energies, key=float)),
+        )
+    return table

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from spin_dp.data_tools.dataset import manifest as tables
 from spin_dp.data_tools.dataset.decide import Entry, Rules, decide
+from spin_dp.data_tools.dataset.opened import read_manifest
 from spin_dp.data_tools.dataset.output import (
     MANIFEST,
     check_output,
@@ -159,6 +160,7 @@ def collect(
     found = [_in_full(source) for source in find_sources(sources)]
     _check_outside(found, out)
     with locked(out):
+        earlier = {} if rebuild else _earlier(out)
         store = FrameStore(out / FOLDER)
         n_read_now = read_into(
             store,
@@ -169,7 +171,6 @@ def collect(
             progress=progress,
         )
         shards = _shards(store, found, out, prune=prune)
-        earlier = {} if rebuild else _earlier(out)
         return _build(out, shards, type_map, rules, arguments, earlier, n_read_now)
 
 
@@ -274,12 +275,9 @@ def _build(
 
 def _earlier(out: Path) -> dict[tuple[str, int], Earlier]:
     """Return geometry and split that the frames kept earlier have."""
-    path = out / MANIFEST
-    if not path.exists():
+    if not (out / MANIFEST).exists():
         return {}
-    import pandas as pd
-
-    table = pd.read_csv(path, keep_default_na=False)
+    table = read_manifest(out)
     kept = table[table["status"] == tables.KEPT]
     return {
         (row["source"], row["step"]): (row["geometry"], row["split"])

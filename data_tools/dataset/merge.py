@@ -3,9 +3,11 @@
 
 deepmd-kit draws a batch from one system. Systems that keep spin states apart make
 batches of one state each, often of one or two frames, and training sees one state
-at a time. Merged into ``mixed_type`` systems (one for each number of atoms and set of
-labels) the same frames fill batches across states and compositions. Levels of theory
-that conflict are merged apart, each group in a folder of its own.
+at a time. Merged into ``mixed_type`` systems the same frames fill batches across
+states, compositions and sizes of cells: cells of up to 8, up to 16, up to 32 ...
+atoms are filled up to the largest of their kind with places of type -1, which
+deepmd-kit takes for no atom. Frames with different sets of labels stay apart, and so
+do levels of theory that conflict, each group in a folder of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from spin_dp.data_tools.dataset.padding import NO_ATOM, size_class, void_positions
 from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
 from spin_dp.data_tools.dataset.systems import NOTE, read_note
 from spin_dp.data_tools.level import UNSPECIFIED, Level, compatible_groups
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from spin_dp.data_tools.frame import Array
 
-_Key: TypeAlias = tuple[str, int, int, tuple[str, ...]]  # split, level, atoms, labels
+_Key: TypeAlias = tuple[str, int, int, tuple[str, ...]]  # split, level, size, labels
+
+_PER_ATOM = frozenset({"coord", "force", "spin", "force_mag"})  # 3 numbers an atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +94,14 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
     members: dict[_Key, list[_System]] = defaultdict(list)
     for system in systems:
         group = groups[system.level.id]
-        members[system.split, group, system.n_atoms, system.labels].append(system)
+        size = size_class(system.n_atoms)
+        members[system.split, group, size, system.labels].append(system)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     names = []
-    for number, ((split, group, n_atoms, _), merged) in enumerate(
-        sorted(members.items())
-    ):
+    for number, ((split, group, _, _), merged) in enumerate(sorted(members.items())):
         level = _first_level(groups, group) if max(groups.values()) else ""
+        n_atoms = max(member.n_atoms for member in merged)
         names.append(Path(split, level, f"{n_atoms}-atoms-{number}"))
         _write(part / names[-1], merged, type_map)
     shutil.rmtree(out, ignore_errors=True)
@@ -140,15 +146,27 @@ def _first_level(groups: Mapping[str, int], group: int) -> str:
 def _write(folder: Path, members: Sequence[_System], type_map: str) -> None:
     data = folder / "set.000"
     data.mkdir(parents=True)
+    n_atoms = max(member.n_atoms for member in members)
     for label in members[0].labels:
-        parts = [np.load(m.folder / "set.000" / f"{label}.npy") for m in members]
+        parts = []
+        for member in members:
+            values = np.load(member.folder / "set.000" / f"{label}.npy")
+            missing = n_atoms - member.n_atoms
+            if missing and label in _PER_ATOM:
+                places = np.zeros((len(values), 3 * missing))
+                if label == "coord":
+                    places = _void_places(values, member, missing)
+                values = np.concatenate([values, places], axis=1)
+            parts.append(values)
         np.save(data / f"{label}.npy", np.concatenate(parts))
     types = []
     for member in members:
         n_frames = len(np.load(member.folder / "set.000" / "energy.npy"))
-        types.append(np.tile(_types(member.folder), (n_frames, 1)))
+        filled = np.full(n_atoms, NO_ATOM, dtype=np.int32)
+        filled[: member.n_atoms] = _types(member.folder)
+        types.append(np.tile(filled, (n_frames, 1)))
     np.save(data / "real_atom_types.npy", np.concatenate(types))
-    (folder / "type.raw").write_text("0\n" * members[0].n_atoms)
+    (folder / "type.raw").write_text("0\n" * n_atoms)
     (folder / "type_map.raw").write_text(type_map)
     note = {
         "labels": members[0].moments,
@@ -156,6 +174,13 @@ def _write(folder: Path, members: Sequence[_System], type_map: str) -> None:
         "moments": {k: v for member in members for k, v in member.of_states.items()},
     }
     (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+
+
+def _void_places(coord: Array, member: _System, count: int) -> Array:
+    """Return where the places for no atom lie, (nf, 3 count), Å."""
+    boxes = np.load(member.folder / "set.000" / "box.npy").reshape(-1, 3, 3)
+    frames = zip(coord.reshape(len(coord), -1, 3), boxes, strict=True)
+    return np.stack([void_positions(*frame, count).ravel() for frame in frames])
 
 
 def _is_merged(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.manifest import KEPT
+from spin_dp.data_tools.dataset.opened import open_collected
 from spin_dp.data_tools.dataset.output import MANIFEST, replaced_folder
 from spin_dp.data_tools.dataset.split import TRAINING
 from spin_dp.data_tools.dataset.stored import open_system
@@ -29,7 +29,6 @@ from spin_dp.data_tools.selection.features import frame_fingerprint
 from spin_dp.data_tools.selection.subset import (
     RECORD,
     check_subset_folder,
-    read_manifest,
     write_subset,
 )
 from spin_dp.errors import ConfigError, DataError, unknown
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from spin_dp.data_tools.dataset.opened import CollectedData
     from spin_dp.data_tools.frame import Array
 
 log = logging.getLogger(__name__)
@@ -141,8 +141,8 @@ def select_frames(
     """
     data, out = Path(data), Path(out)
     _check_numbers(method, seed, per_state_minimum)
-    manifest = read_manifest(data)
-    frames = _training_frames(manifest, data)
+    collected = open_collected(data)
+    frames = _training_frames(collected)
     count = _count(number, len(frames), data)
     arguments: dict[str, object] = {
         "data": str(data.absolute()),
@@ -157,7 +157,7 @@ def select_frames(
     )
     report = _report(out, frames, distances)
     with replaced_folder(out) as fresh:
-        write_subset(data, fresh, manifest, frames.index[frames["chosen"]])
+        write_subset(collected, fresh, frames.index[frames["chosen"]])
         _write_record(fresh, arguments, report)
     log.info("chose %d of %d training frames in %s", count, len(frames), out)
     return report
@@ -174,12 +174,14 @@ def _check_numbers(method: str, seed: int, per_state_minimum: int) -> None:
         )
 
 
-def _training_frames(manifest: pd.DataFrame, data: Path) -> pd.DataFrame:
+def _training_frames(data: CollectedData) -> pd.DataFrame:
     """Return state and place of the kept training frames."""
-    wanted = (manifest["status"] == KEPT) & (manifest["split"] == TRAINING)
-    frames = manifest.loc[wanted, [*_STATE, "system", "index"]].copy()
+    kept = data.kept
+    frames = kept.loc[kept["split"] == TRAINING, [*_STATE, "system", "index"]].copy()
     if frames.empty:
-        raise DataError(f"{data / MANIFEST}: expected training frames, found none")
+        raise DataError(
+            f"{data.folder / MANIFEST}: expected training frames, found none"
+        )
     return frames
 
 

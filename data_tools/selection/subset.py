@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A collected folder on disk: its manifest checked, its systems opened and copied."""
+"""Writing a part of a collected data set as a collected data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spin_dp.data_tools.dataset.manifest import KEPT
 from spin_dp.data_tools.dataset.output import MANIFEST, REPORT, SITES
 from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
 from spin_dp.data_tools.dataset.stored import StoredSystem, open_system
-from spin_dp.errors import ConfigError, DataError
+from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,63 +21,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from spin_dp.data_tools.dataset.opened import CollectedData
 
 UNSELECTED = "unselected"
 RECORD = "selection.json"
 _SET = "set.000"
-_COLUMNS = ("formula", "level", "key", "status", "split", "system", "index")
-
-
-def read_manifest(data: Path) -> pd.DataFrame:
-    """Read the manifest of a collected folder and compare it with the systems.
-
-    Parameters
-    ----------
-    data
-        Folder written by :func:`spin_dp.data_tools.collect`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The manifest, all columns as the text in the file, but ``index``.
-
-    Raises
-    ------
-    DataError
-        If there is no manifest, if a column is missing, or if its kept frames are not
-        just the frames of the systems.
-    """
-    import pandas as pd
-
-    path = data / MANIFEST
-    if not path.is_file():
-        raise DataError(
-            f"{data}: expected a folder written by spin-dp collect, found no {MANIFEST}"
-        )
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise DataError(f"{path}: cannot be read as a table: {error}") from error
-    for column in _COLUMNS:
-        if column not in table:
-            raise DataError(f"{path}: expected a column {column!r}, found none")
-    try:
-        table["index"] = table["index"].astype(int)
-    except ValueError as error:
-        raise DataError(f"{path}: expected whole numbers as index: {error}") from error
-    kept = table[table["status"] == KEPT]
-    for name, rows in kept.groupby("system"):
-        _check_frames(path, open_system(data / str(name)), rows["index"].to_list())
-    return table
-
-
-def _check_frames(path: Path, system: StoredSystem, indices: Sequence[int]) -> None:
-    if sorted(indices) != list(range(system.n_frames)):
-        raise DataError(
-            f"{path}: expected the frames 0 to {system.n_frames - 1} of "
-            f"{system.folder}, got {len(indices)} rows up to {max(indices)}; collect "
-            "the data again"
-        )
 
 
 def check_subset_folder(out: Path, data: Path, arguments: Mapping[str, object]) -> None:
@@ -129,9 +77,7 @@ def check_subset_folder(out: Path, data: Path, arguments: Mapping[str, object]) 
         )
 
 
-def write_subset(
-    data: Path, folder: Path, manifest: pd.DataFrame, chosen: pd.Index
-) -> None:
+def write_subset(data: CollectedData, folder: Path, chosen: pd.Index) -> None:
     """Write a collected folder with the chosen training frames only.
 
     Systems keep all labels and files; validation and the files of the folder are
@@ -141,27 +87,25 @@ def write_subset(
     Parameters
     ----------
     data
-        The collected folder.
+        The collected data set.
     folder
         An empty folder.
-    manifest
-        What :func:`read_manifest` gives.
     chosen
         Rows of the manifest: the training frames to be written.
     """
-    for path in data.iterdir():
+    for path in data.folder.iterdir():
         if path.is_file() and not _is_left_behind(path.name):
             shutil.copy2(path, folder / path.name)
-    if (data / VALIDATION).is_dir():
-        shutil.copytree(data / VALIDATION, folder / VALIDATION)
+    if (data.folder / VALIDATION).is_dir():
+        shutil.copytree(data.folder / VALIDATION, folder / VALIDATION)
+    manifest = data.manifest
     smaller = _without(manifest, chosen)
     for name, rows in manifest.loc[chosen].sort_values("index").groupby("system"):
-        system = open_system(data / str(name))
+        system = open_system(data.folder / str(name))
         _write_part(system, rows["index"].to_list(), folder / str(name))
         smaller.loc[rows.index, "index"] = range(len(rows))
     smaller.to_csv(folder / MANIFEST, index=False)
-    if (data / SITES).is_file():
-        _move_sites(data / SITES, folder / SITES, manifest, smaller)
+    _moved_sites(data, smaller).to_csv(folder / SITES, index=False)
 
 
 def _is_left_behind(name: str) -> bool:
@@ -179,21 +123,16 @@ def _without(manifest: pd.DataFrame, chosen: pd.Index) -> pd.DataFrame:
     return manifest
 
 
-def _move_sites(
-    path: Path, target: Path, manifest: pd.DataFrame, smaller: pd.DataFrame
-) -> None:
-    """Write the rows of the frames that are left, with their new indices."""
-    import pandas as pd
-
+def _moved_sites(data: CollectedData, smaller: pd.DataFrame) -> pd.DataFrame:
+    """Return the sites of the frames that are left, with their new indices."""
     place = ["system", "index"]
     kept = smaller["status"] == KEPT
-    moved = manifest.loc[kept, place].assign(moved=smaller.loc[kept, "index"])
-    sites = pd.read_csv(path, dtype=str, keep_default_na=False)
+    moved = data.manifest.loc[kept, place].assign(moved=smaller.loc[kept, "index"])
+    sites = data.sites()
     columns = list(sites)
-    sites["index"] = sites["index"].astype(int)
     sites = sites.merge(moved, on=place)
     sites["index"] = sites["moved"]
-    sites[columns].to_csv(target, index=False)
+    return sites[columns]
 
 
 def _write_part(system: StoredSystem, indices: Sequence[int], folder: Path) -> None:

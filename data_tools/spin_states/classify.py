@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Certainty = Literal["certain", "ambiguous", "unbalanced", "moments"]
+STATE_COLUMNS = (
+    *("element", "site_level", "state", "oxidation", "spin", "unpaired", "sites"),
+    *("mean", "std", "lowest", "highest"),
+)
 _ROUNDS = 3
 _NEUTRAL_E = 0.5
 
@@ -125,9 +129,8 @@ class SpinStates:
         Returns
         -------
         pandas.DataFrame
-            Columns ``element, site_level, state, oxidation, spin, unpaired, sites,
-            mean, std, lowest, highest``; moments in μB, ``unpaired`` is the number
-            nearest to the mean for states named by their moments.
+            The columns :data:`STATE_COLUMNS`; moments in μB, ``unpaired`` is the
+            number nearest to the mean for states named by their moments.
         """
         import pandas as pd
 
@@ -161,7 +164,7 @@ class SpinStates:
                     "highest": max(lengths),
                 }
             )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=list(STATE_COLUMNS))
 
     def _name(self, members: Sequence[Assigned]) -> Naming:
         """Name the clusters of frames that show one pattern."""

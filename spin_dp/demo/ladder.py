@@ -16,7 +16,7 @@ from spin_dp.demo.plots import (
     save,
     style,
 )
-from spin_dp.report.gaps import SAME_SOLUTION_EV
+from spin_dp.evaluation import SAME_SOLUTION_EV
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def choose_geometries(frames: pd.DataFrame, number: int) -> list[str]:
     Parameters
     ----------
     frames
-        Rows of :func:`spin_dp.demo.evaluate.evaluate`.
+        Rows of :func:`spin_dp.evaluation.evaluate`.
     number
         How many at most; those with most states are taken.
 
@@ -76,7 +76,7 @@ def levels(frames: pd.DataFrame, geometry: str, model: str) -> list[Level]:
     Parameters
     ----------
     frames
-        Rows of :func:`spin_dp.demo.evaluate.evaluate`.
+        Rows of :func:`spin_dp.evaluation.evaluate`.
     geometry
         Name of the geometry.
     model
@@ -110,7 +110,7 @@ def plot_spin_states(path: Path, frames: pd.DataFrame, models: tuple[str, ...]) 
     path
         The PNG to write.
     frames
-        Rows of :func:`spin_dp.demo.evaluate.evaluate` on held-out frames.
+        Rows of :func:`spin_dp.evaluation.evaluate` on held-out frames.
     models
         One or two model names; the first stands right of DFT, the second left.
 

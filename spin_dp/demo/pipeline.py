@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spin_dp.demo import evaluate as evaluation
+from spin_dp import evaluation
+from spin_dp.data_tools.dataset.opened import open_collected
 from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
 from spin_dp.demo.plots import plot_learning_curves, plot_md, plot_parity
@@ -235,7 +236,7 @@ class _Demo:
     def test(self, reporter: Reporter) -> None:
         """Evaluate both models and draw what they make of the held-out frames."""
         self.tables.mkdir(exist_ok=True)
-        manifest = pd.read_csv(self.data / "manifest.csv")
+        manifest = open_collected(self.data).manifest
         parts: dict[str, pd.DataFrame] = {}
         for split in ("training", "validation"):
             systems = evaluation.read_systems(self.data, split)
@@ -309,7 +310,7 @@ class _Demo:
         text = summary.render(
             settings=self.settings,
             scores={name: evaluation.score(held_out, name) for name in MODELS},
-            manifest=pd.read_csv(self.data / "manifest.csv"),
+            manifest=open_collected(self.data).manifest,
             per_formula=pd.read_csv(self.tables / "per_formula.csv"),
             per_state=pd.read_csv(self.tables / "per_state.csv"),
             states=pd.read_csv(self.tables / "states.csv"),

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
+from spin_dp.evaluation import MEV_PER_EV
 from spin_dp.files import replacing
-from spin_dp.report.gaps import MEV_PER_EV
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from spin_dp.demo.metrics import Scores
+    from spin_dp.evaluation import Scores
 
 DPI = 150
 
@@ -57,7 +57,7 @@ def plot_parity(
     path
         The PNG to write.
     training, held_out
-        Rows of :func:`spin_dp.demo.evaluate.evaluate`; training is drawn pale.
+        Rows of :func:`spin_dp.evaluation.evaluate`; training is drawn pale.
     scores
         Scores on the held-out frames by model name; one panel each.
 

@@ -6,16 +6,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from spin_dp.data_tools import moment_pattern
-from spin_dp.demo.evaluate import read_systems
+from spin_dp.data_tools.dataset.opened import open_collected
+from spin_dp.data_tools.dataset.split import VALIDATION
 from spin_dp.errors import DataError
+from spin_dp.evaluation import MEV_PER_EV, read_system
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from ase import Atoms
+
+    from spin_dp.data_tools.dataset.opened import CollectedData
 
 FAVOURITE = "Li2Mn2O4"
 """Composition taken where it has a held-out geometry: high and low spin, FM and AFM."""
@@ -46,7 +50,7 @@ def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
     from spin_dp.predictor import SpinDP
     from spin_dp.states import rank_states
 
-    geometry, rows = _choose(pd.read_csv(data / "manifest.csv"))
+    geometry, rows = _choose(open_collected(data))
     atoms = _structure(data, rows.iloc[0])
     states = rank_states(atoms, SpinDP(model))
     symbols = atoms.get_chemical_symbols()
@@ -54,7 +58,7 @@ def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
     units = float((states["energy"] / states["energy_per_fu"]).iloc[0])
     dft = rows.drop_duplicates("pattern")[["pattern", "key", "energy"]]  # lowest first
     lowest = rows["energy"].min()
-    dft["dft_above_lowest"] = (dft.pop("energy") - lowest) * 1000.0 / units
+    dft["dft_above_lowest"] = (dft.pop("energy") - lowest) * MEV_PER_EV / units
     table = states.merge(dft, on="pattern", how="left").fillna({"key": ""})
     table.insert(0, "geometry", geometry)
     columns = ["geometry", "rank", "order", "pattern", "key", "moments"]
@@ -62,12 +66,11 @@ def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
     return table[[*columns, "above_lowest", "dft_above_lowest"]].reset_index(drop=True)
 
 
-def _choose(manifest: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    kept = manifest["status"] == "kept"
-    held_out = manifest[kept & (manifest["split"] == "validation")]
+def _choose(data: CollectedData) -> tuple[str, pd.DataFrame]:
+    held_out = data.kept[data.kept["split"] == VALIDATION]
     if held_out.empty:
         raise DataError(
-            "manifest: expected held-out frames, found none. Collect with a "
+            f"{data.folder}: expected held-out frames, found none. Collect with a "
             "validation share above 0."
         )
     favourites = held_out[held_out["formula"] == FAVOURITE]
@@ -80,16 +83,13 @@ def _choose(manifest: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 def _structure(data: Path, row: pd.Series) -> Atoms:
     from ase import Atoms
 
-    index = int(row["index"])
-    for system in read_systems(data, "validation"):
-        if system.name == row["system"]:
-            return Atoms(
-                system.symbols,
-                positions=system.positions[index],
-                cell=system.cells[index],
-                pbc=True,
-            )
-    raise DataError(f"{data / str(row['system'])}: the manifest names it; not found.")
+    system, index = read_system(data, str(row["system"])), int(row["index"])
+    return Atoms(
+        system.symbols,
+        positions=system.positions[index],
+        cell=system.cells[index],
+        pbc=True,
+    )
 
 
 def _pattern(symbols: list[str], moments: np.ndarray) -> str:

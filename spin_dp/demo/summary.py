@@ -10,12 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spin_dp.evaluation import MEV_PER_EV
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from spin_dp.demo.metrics import Scores
+    from spin_dp.evaluation import Scores
 
 _NOTES = """\
 Energy errors are root mean squares over frames, force errors over components. The
@@ -58,7 +60,7 @@ def render(
     manifest
         The table ``spin-dp collect`` wrote.
     per_formula, per_state
-        Tables of :mod:`spin_dp.demo.evaluate` on the held-out frames.
+        Tables of :mod:`spin_dp.evaluation` on the held-out frames.
     states
         Table of :func:`spin_dp.demo.ranking.rank_held_out`.
     thermo
@@ -92,7 +94,7 @@ def render(
         "## By composition",
         frame_table(_percent(per_formula)),
         "## By spin state",
-        frame_table(per_state),
+        frame_table(_percent(per_state)),
         "![spin states](spin_states.png)",
         "## Labelled molecular dynamics",
         _md_text(thermo, temperature, md_atoms),
@@ -221,7 +223,7 @@ def machine() -> str:
 
 def _md_text(thermo: pd.DataFrame, temperature: float, atoms: int) -> str:
     half = thermo.iloc[len(thermo) // 2 :]
-    potential = half["potential_energy_eV"] * 1000.0 / atoms
+    potential = half["potential_energy_eV"] * MEV_PER_EV / atoms
     text = (
         f"LiNiO2, {atoms} atoms, low-spin Ni in rows up and down, NVT, "
         f"{thermo['time_ps'].iloc[-1]:g} ps. Second half: temperature "
@@ -239,8 +241,8 @@ def _md_text(thermo: pd.DataFrame, temperature: float, atoms: int) -> str:
     return text
 
 
-def _percent(per_formula: pd.DataFrame) -> pd.DataFrame:
-    table = per_formula.copy()
+def _percent(scores: pd.DataFrame) -> pd.DataFrame:
+    table = scores.copy()
     for column in [name for name in table if str(name).startswith("order_")]:
         table[column] = 100.0 * table[column]
     return table

@@ -252,8 +252,6 @@ def _other_cause(
     """Return what explains the residuals best, where the spin state does not."""
     best: tuple[str, float] | None = None
     for column, name in _OTHERS.items():
-        if column not in rows:
-            continue
         labels = _coarse(rows[column])
         if not 1 < labels.nunique() <= len(rows) // 2:
             continue

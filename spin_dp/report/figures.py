@@ -35,19 +35,9 @@ _BIN_MUB = 0.1
 
 
 def moment_panels(data: Dataset) -> list[tuple[str, str, pd.DataFrame]]:
-    """Return element, level and sites of the moment histograms, most sites first.
-
-    Moments of different levels are not mixed where the data set says to which site
-    level a site belongs.
-    """
-    sites = data.sites
-    if sites.empty:
-        return []
-    if "site_level" in sites:
-        groups = sites.groupby(["element", "site_level"], sort=True)
-        panels = [(str(e), str(level), rows) for (e, level), rows in groups]
-    else:
-        panels = [(str(e), "", rows) for e, rows in sites.groupby("element", sort=True)]
+    """Return element, site level and sites of the moment histograms, most first."""
+    groups = data.sites.groupby(["element", "site_level"], sort=True)
+    panels = [(str(element), str(level), rows) for (element, level), rows in groups]
     return sorted(panels, key=lambda panel: -len(panel[2]))
 
 
@@ -69,8 +59,7 @@ def draw_moments(data: Dataset) -> tuple[str, int]:
         for axis, (element, level, sites) in zip(axes, shown, strict=True):
             _draw_histogram(axis, sites)
             _draw_boundaries(axis, data.states, element, level)
-            title = f"{element}: {len(sites)} sites"
-            axis.set_title(f"{title}, {level}" if level else title)
+            axis.set_title(f"{element}: {len(sites)} sites, {level}")
             axis.set_ylabel("sites")
         axes[-1].set_xlabel("length of the moment (μB)")
         return to_svg(figure, "moments", "Histograms of moments"), len(panels) - len(
@@ -81,13 +70,13 @@ def draw_moments(data: Dataset) -> tuple[str, int]:
 def _draw_histogram(axis: Axes, sites: pd.DataFrame) -> None:
     top = max(float(sites["length"].max()), 1.0)
     edges = np.arange(0.0, top + 2 * _BIN_MUB, _BIN_MUB)
-    counts = sites["label"].value_counts()
+    counts = sites["state"].value_counts()
     named = list(counts.index[: len(COLOURS)])
-    means = sites.groupby("label")["length"].mean()
+    means = sites.groupby("state")["length"].mean()
     named.sort(key=lambda label: float(means[label]))
-    groups = [(label, sites.loc[sites["label"] == label, "length"]) for label in named]
+    groups = [(label, sites.loc[sites["state"] == label, "length"]) for label in named]
     colours = list(COLOURS[: len(groups)])
-    rest = sites.loc[~sites["label"].isin(named), "length"]
+    rest = sites.loc[~sites["state"].isin(named), "length"]
     if len(rest):
         groups.append((other_states(list(counts.index[len(COLOURS) :])), rest))
         colours.append(OTHER)
@@ -106,12 +95,8 @@ def _draw_histogram(axis: Axes, sites: pd.DataFrame) -> None:
 def _draw_boundaries(
     axis: Axes, states: pd.DataFrame, element: str, level: str
 ) -> None:
-    """Draw where clusters part, unless several site levels are in one panel."""
-    own = states[states["element"] == element]
-    if level:
-        own = own[own["site_level"] == level]
-    elif own["site_level"].nunique() > 1:
-        return
+    """Draw where the states of an element and site level part."""
+    own = states[(states["element"] == element) & (states["site_level"] == level)]
     right = axis.get_xlim()[1]
     for limit in _limits(own):
         if 0.0 < limit < right:
@@ -119,11 +104,7 @@ def _draw_boundaries(
 
 
 def _limits(states: pd.DataFrame) -> list[float]:
-    """Return where states part: given, or half way between their ranges."""
-    if {"lower", "upper"} <= set(states):
-        return sorted({*states["lower"].dropna(), *states["upper"].dropna()})
-    if not {"lowest", "highest"} <= set(states):
-        return []
+    """Return where states part: half way between their ranges."""
     ranges = states.sort_values("mean")
     pairs = zip(ranges["highest"].iloc[:-1], ranges["lowest"].iloc[1:], strict=True)
     return [0.5 * (end + start) for end, start in pairs if end < start]

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.evaluation import MEV_PER_EV, SAME_SOLUTION_EV
+
 if TYPE_CHECKING:
     import pandas as pd
-
-MEV_PER_EV = 1000.0
-SAME_SOLUTION_EV = 0.005
-"""Energies per cell at most this far apart are one solution, eV."""
 
 
 def state_gaps(frames: pd.DataFrame) -> pd.DataFrame:

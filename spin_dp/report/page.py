@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 40
 _MOST_LEVELS = 50
-_STATE_NUMBERS = ("sites", "mean", "std", "lowest", "highest", "lower", "upper")
+_STATE_COLUMNS = {
+    "element": "element",
+    "site_level": "level",
+    "state": "state",
+    "sites": "sites",
+    "mean": "mean |m|, μB",
+    "std": "spread, μB",
+    "lowest": "least, μB",
+    "highest": "largest, μB",
+}
 _PACKAGES = ("spin-dp", "deepmd-kit", "numpy", "matplotlib")
 
 
@@ -104,7 +113,6 @@ def render_page(report: Report, data: Dataset, gaps: pd.DataFrame) -> str:
         levels=sorted(frames["level"].unique()),
         moments=_picture(figures.draw_moments(data)),
         states=_state_table(data.states),
-        has_names=bool(len(data.states)),
         key_picture=_picture(figures.draw_keys(report.keys)),
         keys=_key_table(report.keys),
         gap_picture=_picture(figures.draw_gaps(gaps)) if len(gaps) else None,
@@ -202,22 +210,13 @@ def _one_level(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _state_table(states: pd.DataFrame) -> Table:
-    named = [c for c in ("element", "site_level", "state") if c in states]
-    numbers = [c for c in _STATE_NUMBERS if c in states]
-    titles = {
-        "site_level": "level",
-        "mean": "mean |m|, μB",
-        "std": "spread, μB",
-        "lowest": "least, μB",
-        "highest": "largest, μB",
-        "lower": "from, μB",
-        "upper": "to, μB",
-    }
-    columns = [*named, *numbers]
-    header = [titles.get(name, name) for name in columns]
-    if "sites" in states:
-        states = states.assign(sites=states["sites"].map("{:.0f}".format))
-    return _table(states[columns], header, words=set(range(len(named))), digits=2)
+    states = states.assign(sites=states["sites"].map("{:.0f}".format))
+    return _table(
+        states[list(_STATE_COLUMNS)],
+        tuple(_STATE_COLUMNS.values()),
+        words={0, 1, 2},
+        digits=2,
+    )
 
 
 def _finding_table(table: pd.DataFrame) -> Table:
@@ -278,7 +277,7 @@ def _record(data: Dataset) -> str:
     if isinstance(files, list) and len(files) > _MOST_ROWS:
         more = f"... and {len(files) - _MOST_ROWS} more"
         record["files"] = [*files[:_MOST_ROWS], more]
-    return json.dumps(record, indent=2, ensure_ascii=False) if record else ""
+    return json.dumps(record, indent=2, ensure_ascii=False)
 
 
 def _levels(data: Dataset) -> list[tuple[str, str]]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spin_dp.data_tools.dataset.stored import read_symbols
-from spin_dp.errors import DataError
-from spin_dp.report.gaps import MEV_PER_EV
-from spin_dp.report.systems import read_blocks
+from spin_dp.evaluation import MEV_PER_EV, Potential, read_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from spin_dp.report.dataset import Dataset
 
     Floats = NDArray[np.float64]
-
-_ATOMS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +94,8 @@ def model_residuals(
     data
         The data set.
     path
-        A model that ``deepmd.infer.DeepPot`` reads (.pth, .pt2, .pt, .pb); models
-        with spin get the moments.
+        A model file, see :class:`spin_dp.evaluation.predict.Potential`; models with
+        spin get the moments.
     progress
         Called with what is done, a number and the count.
 
@@ -111,30 +107,22 @@ def model_residuals(
     Raises
     ------
     DataError
-        If the model cannot be read or lacks an element of the data.
+        If the model cannot be read, lacks an element of the data or gives no number.
     """
-    potential, known = _load(path)
+    potential = Potential(path)
     frames = data.frames
     values = np.full(len(frames), np.nan)
     members = list(frames.groupby("system", sort=True))
     for number, (name, rows) in enumerate(members):
-        system = str(name)
         if progress is not None:
             progress(path.name, number, len(members))
-        _check_elements(path, data.folder / system, known)
-        energies = _predict(potential, known, data.folder, system)
+        energies = potential.predict(read_system(data.folder, str(name))).energies
         predicted = energies[rows["index"].to_numpy()]
         difference = predicted - rows["energy"].to_numpy(dtype=float)
         per_atom = MEV_PER_EV * difference / rows["natoms"].to_numpy()
         values[rows.index.to_numpy()] = per_atom
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"{path}: its energy is not a finite number for "
-            f"{int((~np.isfinite(values)).sum())} of {len(values)} frames; check how "
-            "it was trained."
-        )
     name = path.name if path.parent == Path() else f"{path.parent.name}/{path.name}"
-    return Residuals(name.lstrip("/"), bool(potential.has_spin), values)
+    return Residuals(name.lstrip("/"), potential.reads_moments, values)
 
 
 def _fit(
@@ -147,46 +135,3 @@ def _fit(
     codes = formulas.factorize()[0]
     means: Floats = np.bincount(codes, weights=energies) / np.bincount(codes)
     return np.asarray(means[codes])
-
-
-def _load(path: Path) -> tuple[Any, list[str]]:
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
-        )
-    from deepmd.infer import DeepPot
-
-    try:
-        potential = DeepPot(str(path), auto_batch_size=False)
-        return potential, list(potential.get_type_map())
-    except Exception as error:  # each back end of deepmd-kit fails in its own way
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{path}: expected a model that deepmd-kit reads ({reason}); write one "
-            "with `dp --pt freeze`."
-        ) from error
-
-
-def _check_elements(path: Path, system: Path, known: Sequence[str]) -> None:
-    missing = sorted(set(read_symbols(system)) - set(known))
-    if missing:
-        raise DataError(
-            f"{path}: the model knows {', '.join(known)}, but {system} holds "
-            f"{', '.join(missing)}; give a model trained with these elements, or leave "
-            "the model out."
-        )
-
-
-def _predict(potential: Any, known: list[str], folder: Path, system: str) -> Floats:  # noqa: ANN401
-    parts = []
-    for block in read_blocks(folder, system, _ATOMS_AT_ONCE):
-        nf = len(block.cells)
-        spin = {"spin": block.moments.reshape(nf, -1)} if potential.has_spin else {}
-        output = potential.eval(
-            block.positions.reshape(nf, -1),
-            block.cells.reshape(nf, -1),
-            [known.index(symbol) for symbol in block.symbols],
-            **spin,
-        )
-        parts.append(np.asarray(output[0], dtype=float).reshape(nf))
-    return np.concatenate(parts)

@@ -106,7 +106,7 @@ def test_models_are_diagnosed(data, blind_model, frozen_model, tmp_path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{tmp}/nothing"], "manifest.csv: no such file; give a folder that"),
+        (["{tmp}/nothing"], "found no manifest.csv; give another folder"),
         (["{data}", "-m", "{tmp}/none.pth"], "none.pth: no such model file"),
         (["{data}", "-m", "{tmp}/bad.pth"], "expected a model that deepmd-kit reads"),
         (["{data}", "-m", "{tmp}/bad.txt"], "expected a model that deepmd-kit reads"),

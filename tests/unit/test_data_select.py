@@ -19,6 +19,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from spin_dp.data_tools import Frame, write_system
+from spin_dp.data_tools.dataset.manifest import COLUMNS, SITE_COLUMNS
 from spin_dp.data_tools.level import named_level
 from spin_dp.data_tools.selection.choice import (
     farthest_points,
@@ -230,19 +231,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         system = f"{split}/{frame.formula}/made/{key}"
         row = {"source": source, "step": step, "formula": frame.formula, "key": key}
         row |= {"level": "made", "status": "kept", "reason": "", "system": system}
+        row |= {"natoms": frame.natoms, "energy": frame.energy}
         row |= {"index": len(members.setdefault(system, [])), "split": split}
         members[system].append(frame)
         rows.append(row)
     rows.insert(5, {**rows[0], "status": "quarantined", "system": "", "index": -1})
-    pd.DataFrame(rows).to_csv(root.parent / "manifest.csv", index=False)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table.to_csv(root.parent / "manifest.csv", index=False)
     for number, (system, frames) in enumerate(members.items()):
         write_system(root / system, frames, TYPE_MAP, stationary=number % 2 == 0)
         (root / system / "spin_dp.json").write_text(json.dumps({"system": system}))
     (root.parent / "manifest.csv").rename(root / "manifest.csv")
     sites = pd.DataFrame([row for row in rows if row["system"]])
-    sites = sites[["system", "index", "source", "step"]]
+    sites = sites[["system", "index", "source", "step"]].assign(moment=1.5)
+    sites = sites.reindex(columns=[*SITE_COLUMNS, "source", "step"])
     sites.to_csv(root / "sites.csv.gz", index=False)
-    for name in ("levels.json", "states.csv", "report.html", ".hidden"):
+    for name in (
+        *("collect.json", "levels.json", "states.csv"),
+        *("report.html", ".hidden"),
+    ):
         (root / name).write_text(name)
     return root
 
@@ -291,8 +298,8 @@ def test_everything_else_of_the_folder_is_there(data: Path, smaller: Path) -> No
         other = smaller / path.relative_to(data)
         assert path.is_dir() or other.read_bytes() == path.read_bytes()
     assert {path.name for path in smaller.iterdir()} == {
-        *("levels.json", "manifest.csv", "selection.json", "sites.csv.gz"),
-        *("states.csv", "training", "validation"),
+        *("collect.json", "levels.json", "manifest.csv", "selection.json"),
+        *("sites.csv.gz", "states.csv", "training", "validation"),
     }
     before = pd.read_csv(data / "manifest.csv", keep_default_na=False)
     after = pd.read_csv(smaller / "manifest.csv", keep_default_na=False)
@@ -307,7 +314,7 @@ def test_everything_else_of_the_folder_is_there(data: Path, smaller: Path) -> No
         sites = pd.read_csv(stream)
     place = ["source", "step"]
     expected = kept(smaller).sort_values(place)[["system", "index", *place]]
-    found = sites.sort_values(place)
+    found = sites.sort_values(place)[list(expected)]
     assert found.to_numpy().tolist() == expected.to_numpy().tolist()
 
 
@@ -456,11 +463,16 @@ def small_data(folder: Path) -> Path:
         level=named_level("made"),
     )
     write_system(folder / "training/s", [frame, frame], TYPE_MAP)
-    (folder / "manifest.csv").write_text(
-        "formula,level,key,status,split,system,index\n"
-        "NiO2,made,k,kept,training,training/s,0\n"
-        "NiO2,made,k,kept,training,training/s,1\n"
+    row = {"source": "a", "step": 1, "natoms": 3, "energy": -1.0, "formula": "NiO2"}
+    row |= {"level": "made", "key": "k", "status": "kept", "split": "training"}
+    place = ["split", "system", "index"]
+    table = pd.DataFrame(
+        [row | {"system": "training/s", "index": i} for i in range(2)],
+        columns=[*(name for name in COLUMNS if name not in place), *place],
     )
+    table.to_csv(folder / "manifest.csv", index=False)
+    for name in ("collect.json", "levels.json", "states.csv", "sites.csv.gz"):
+        (folder / name).touch()
     return folder
 
 
@@ -471,8 +483,11 @@ def small_data(folder: Path) -> Path:
         ("manifest.csv", "s,1\n", "s,0\n", "frames 0 to 1 of .* 2 rows up to 0"),
         ("manifest.csv", "training/s,", "training/t,", "t: expected a system"),
         ("manifest.csv", "s,1\n", "s,one\n", "expected whole numbers as index"),
-        ("manifest.csv", ",key", ",keys", "expected a column 'key'"),
-        ("manifest.csv", ",kept,", ",quarantined,", "expected training frames"),
+        ("manifest.csv", ",key", ",keys", "found no key; collect the data again"),
+        ("manifest.csv", ",-1.0,", ",low,", "expected numbers as energy"),
+        ("manifest.csv", ",-1.0,", ",,", "energy of a kept frame of a is not a finite"),
+        ("manifest.csv", ",kept,", ",unselected,", "none of the 2 frames was kept"),
+        ("manifest.csv", ",training,", ",validation,", "expected training frames"),
         ("training/s/type.raw", "4", "7", "expected a deepmd system with type.raw"),
     ],
 )

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spin_dp import evaluation
 from spin_dp.cli.app import main
-from spin_dp.demo import evaluate, ladder, plots, summary
+from spin_dp.demo import ladder, plots, summary
 from spin_dp.demo.pipeline import DemoSettings, run_demo
 from spin_dp.errors import ConfigError, DataError
 
@@ -45,20 +46,20 @@ def frames() -> pd.DataFrame:
 
 
 def test_scores(frames: pd.DataFrame) -> None:
-    aware = evaluate.score(frames, "spin_aware")
+    aware = evaluation.score(frames, "spin_aware")
     assert (aware.frames, aware.pairs, aware.ordered_pairs) == (5, 3, 3)
     assert aware.energy == pytest.approx(1000 * np.sqrt(4 * 0.01**2 / 5))
     assert aware.force == pytest.approx(100.0)
     assert aware.gap == pytest.approx(1000 * np.sqrt((2 * 0.06**2 + 0.04**2) / 3))
     assert aware.order == 1.0
-    assert evaluate.score(frames, "spin_blind").order == 0.0
+    assert evaluation.score(frames, "spin_blind").order == 0.0
 
 
 def test_tables_by_state_and_composition(frames: pd.DataFrame) -> None:
-    states = evaluate.per_state(frames, MODELS).set_index(["formula", "key"])
+    states = evaluation.per_state(frames, MODELS).set_index(["formula", "key"])
     assert states.loc[("CoO2", "Co[0]"), "frames"] == 2
     assert states.loc[("LiMnO2", "Mn[0]"), "energy_spin_blind"] == pytest.approx(250.0)
-    formulas = evaluate.per_formula(frames, MODELS).set_index("formula")
+    formulas = evaluation.per_formula(frames, MODELS).set_index("formula")
     assert list(formulas.index) == ["CoO2", "LiMnO2", "all"]
     assert formulas.loc["LiMnO2", "gap_spin_blind"] == pytest.approx(2000.0)
 
@@ -78,7 +79,7 @@ def is_png(path: Path) -> bool:
 
 
 def test_pictures_are_drawn(frames: pd.DataFrame, tmp_path: Path) -> None:
-    scores = {name: evaluate.score(frames, name) for name in MODELS}
+    scores = {name: evaluation.score(frames, name) for name in MODELS}
     assert is_png(plots.plot_parity(tmp_path / "a.png", frames, frames, scores))
     assert is_png(ladder.plot_spin_states(tmp_path / "b.png", frames, MODELS))
     steps = np.arange(1, 50)
@@ -114,7 +115,7 @@ def test_drawing_leaves_matplotlib_as_it_was(
 
 
 def test_summary_says_both_models_and_their_ratio(frames: pd.DataFrame) -> None:
-    scores = {name: evaluate.score(frames, name) for name in MODELS}
+    scores = {name: evaluation.score(frames, name) for name in MODELS}
     table = summary.score_table(scores)
     assert "| force RMSE, meV/Å | 100 | 400 | 0.25 |" in table
     assert "| right order, % of 3 pairs | 100 | 0 |  |" in table

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spin_dp.data_tools.dataset.manifest import COLUMNS, SITE_COLUMNS
+from spin_dp.data_tools.spin_states.classify import STATE_COLUMNS
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.report import write_report
 from spin_dp.report.dataset import read_dataset
@@ -22,6 +24,7 @@ from spin_dp.report.residuals import composition_residuals
 from spin_dp.report.summary import warnings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MOMENTS = {"HS": 3.7, "LS": 1.9}
@@ -66,51 +69,71 @@ def write_data(
                 "formula": formula,
                 "natoms": len(symbols),
                 "energy": energy[i],
+                "total_moment": round(float(spin[i, 1, 2]), 6),
                 "level": level,
                 "key": key,
-                "status": "kept",
-                "reason": "",
                 "system": system,
                 "index": i,
                 "geometry": f"{formula}-{i:04d}",
-                "split": "training",
+                "max_force": 1.5,
             }
             for i in range(geometries)
         ]
+    sites = [
+        {
+            "system": row["system"],
+            "index": row["index"],
+            "atom": 1,
+            "element": "Mn",
+            "site_level": f"Mn-{level}",
+            "moment": -row["total_moment"],
+            "state": row["key"].removesuffix("[1up]"),
+        }
+        for row in rows
+    ]
+    states = [
+        {
+            "element": "Mn",
+            "site_level": f"Mn-{level}",
+            "state": f"Mn3+{state}",
+            "sites": geometries,
+            "mean": moment,
+            "std": 0.05,
+            "lowest": moment - 0.1,
+            "highest": moment + 0.1,
+        }
+        for state, moment in MOMENTS.items()
+    ]
     rejected = {"status": "quarantined", "reason": "SCF not converged", "index": -1}
     rows.append({**rows[0], **rejected, "key": "", "system": "", "geometry": ""})
-    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    write_tables(folder, rows, sites, states)
     (folder / "levels.json").write_text(json.dumps({level: {"settings": "PBE <+U>"}}))
-    (folder / "collect.json").write_text(json.dumps({"arguments": {"seed": 0}}))
     return folder
+
+
+def write_tables(
+    folder: Path,
+    rows: Sequence[Mapping[Any, Any]],
+    sites: Sequence[Mapping[str, Any]] = (),
+    states: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write the tables of a data set whose systems are there."""
+    usual = {"status": "kept", "reason": "", "split": "training", "charge": 0.0}
+    usual |= {"constrained": "false", "energy_kind": "free_energy", "margin": 0.5}
+    usual |= {"naming": "certain", "step": 1}
+    table = pd.DataFrame([{**usual, **row} for row in rows], columns=list(COLUMNS))
+    table.to_csv(folder / "manifest.csv", index=False)
+    with gzip.open(folder / "sites.csv.gz", "wt") as file:
+        pd.DataFrame(list(sites), columns=list(SITE_COLUMNS)).to_csv(file, index=False)
+    table = pd.DataFrame(list(states), columns=list(STATE_COLUMNS))
+    table.to_csv(folder / "states.csv", index=False)
+    (folder / "levels.json").write_text("{}")
+    (folder / "collect.json").write_text(json.dumps({"arguments": {"seed": 0}}))
 
 
 def change_manifest(folder: Path, **columns: Any) -> None:
     table = pd.read_csv(folder / "manifest.csv")
     table.assign(**columns).to_csv(folder / "manifest.csv", index=False)
-
-
-def add_names(folder: Path) -> None:
-    """Add the optional files of a data set with named states."""
-    rows = pd.read_csv(folder / "manifest.csv").dropna(subset="system")
-    rows["state"] = rows["key"].str.replace("[1up]", "")
-    rows["moment"] = -rows["state"].map(lambda s: MOMENTS[s[-2:]])
-    sites = rows[["system", "index", "state", "moment"]].assign(atom=1, element="Mn")
-    with gzip.open(folder / "sites.csv.gz", "wt") as file:
-        sites.to_csv(file, index=False)
-    states = pd.DataFrame(
-        {
-            "element": "Mn",
-            "site_level": "Mn-PBE",
-            "state": ["Mn3+HS", "Mn3+LS"],
-            "sites": 6,
-            "mean": [3.7, 1.9],
-            "std": 0.05,
-            "lower": [2.8, 0.0],
-            "upper": [np.inf, 2.8],
-        }
-    )
-    states.to_csv(folder / "states.csv", index=False)
 
 
 @pytest.fixture
@@ -126,18 +149,15 @@ def test_frames_have_what_the_arrays_say(data: Path) -> None:
     assert first["shortest"] == pytest.approx(0.47 * 4.0)  # Mn to the second O
     assert first["max_force"] == 1.5
     assert first["mean_moment"] == pytest.approx(3.7, abs=0.2)
-    assert first["states"] == "Mn~4 ×1"
+    assert first["states"] == "Mn3+HS ×1"
     assert frames["above"].iloc[6] == pytest.approx(300.0)  # 1.2 eV for 4 atoms
 
 
-def test_names_of_sites_are_used_where_there_are_some(data: Path) -> None:
-    add_names(data)
+def test_states_are_those_of_the_sites(data: Path) -> None:
     found = read_dataset(data)
-    assert found.frames["states"].iloc[0] == "Mn3+HS ×1"
-    assert found.sites["length"].min() == 1.9  # a length, though signs were negative
+    assert found.sites["length"].min() > 0.0  # a length, though signs were negative
     page = write_report(data).path.read_text()
     assert "Mn3+HS (6)" in page
-    assert "The data set gives no nominal states" not in page
 
 
 def test_composition_fit_needs_independent_compositions(tmp_path: Path) -> None:
@@ -180,15 +200,9 @@ def test_energies_per_element_are_found(tmp_path: Path) -> None:
         rows.append((formula, len(symbols), energy, system, f"{formula}-0"))
     columns = ["formula", "natoms", "energy", "system", "geometry"]
     table = pd.DataFrame(rows, columns=columns).assign(
-        source="x",
-        level="PBE",
-        key="x",
-        status="kept",
-        reason="",
-        index=0,
-        split="training",
+        source="x", level="PBE", key="x", index=0
     )
-    table.to_csv(folder / "manifest.csv", index=False)
+    write_tables(folder, table.to_dict("records"))
     found = composition_residuals(read_dataset(folder))
     assert found.values == pytest.approx(np.zeros(4), abs=1e-8)
 
@@ -270,7 +284,6 @@ class _Checker(HTMLParser):
 
 
 def test_page_stands_alone(data: Path) -> None:
-    add_names(data)
     page = write_report(data).path.read_text()
     checker = _Checker()
     checker.feed(page)
@@ -317,36 +330,60 @@ def test_data_without_metals(tmp_path: Path) -> None:
     for file in data.rglob("type_map.raw"):
         file.write_text("Li\nAl\nO\n")
     change_manifest(data, key="no-metal", formula="LiAlO2")
+    for name, columns in (
+        ("sites.csv.gz", SITE_COLUMNS),
+        ("states.csv", STATE_COLUMNS),
+    ):
+        pd.DataFrame(columns=list(columns)).to_csv(data / name, index=False)
     report = write_report(data)
     assert report.gaps.empty
     assert "No geometry has two spin states" in report.path.read_text()
 
 
-def test_columns_and_files_to_come_are_not_needed(data: Path) -> None:
-    (data / "levels.json").unlink()
-    (data / "collect.json").unlink()
-    page = write_report(data).path.read_text()
-    assert "How it was collected" not in page
+@pytest.mark.parametrize(
+    "name",
+    ["manifest.csv", "collect.json", "levels.json", "states.csv", "sites.csv.gz"],
+)
+def test_a_folder_that_was_not_collected_is_one_clear_error(
+    data: Path, name: str
+) -> None:
+    (data / name).unlink()
+    message = f"data: expected a folder written by spin-dp collect, found no {name};"
+    with pytest.raises(DataError, match=re.escape(message)):
+        write_report(data)
+
+
+@pytest.mark.parametrize(
+    "column", ["naming", "charge", "pattern", "magnetic_forces", "max_force"]
+)
+def test_columns_of_an_earlier_version_are_not_enough(data: Path, column: str) -> None:
+    table = pd.read_csv(data / "manifest.csv").drop(columns=column)
+    table.to_csv(data / "manifest.csv", index=False)
+    with pytest.raises(DataError, match=rf"found no {column}; collect the data again"):
+        write_report(data)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: (d / "manifest.csv").unlink(), r"manifest\.csv: no such file"),
         (lambda d: (d / "manifest.csv").write_text(""), "not a readable table"),
         (
             lambda d: (d / "manifest.csv").write_text("source,energy\na,1\n"),
-            "formula, .* are missing",
+            "found no step, formula, .* max_force; collect",
         ),
         (
             lambda d: change_manifest(d, status="quarantined"),
             "none of the 13 frames was kept",
         ),
         (
-            lambda d: change_manifest(d, energy="x"),
+            lambda d: change_manifest(d, energy=np.inf),
             "energy of a kept frame of .* is not",
         ),
-        (lambda d: change_manifest(d, index=40), "names frame 40, but there are 6"),
+        (lambda d: change_manifest(d, energy="x"), "expected numbers as energy .*'x'"),
+        (
+            lambda d: change_manifest(d, index=40),
+            "expected the frames 0 to 5 of .*got 6 rows up to 40",
+        ),
         (
             lambda d: next(d.rglob("*HS*/set.000/spin.npy")).unlink(),
             r"expected spin\.npy, found none",
@@ -376,17 +413,17 @@ def test_columns_and_files_to_come_are_not_needed(data: Path) -> None:
         (lambda d: (d / "levels.json").write_text("{"), r"levels\.json: not a JSON"),
         (
             lambda d: (d / "states.csv").write_text("element,mean\nMn,3\n"),
-            r"states\.csv: expected .* state are missing",
+            r"states\.csv: expected the columns .*, found no site_level, state",
         ),
         (
             lambda d: (d / "sites.csv.gz").write_bytes(b"not gzip"),
             r"sites\.csv\.gz: not a readable table",
         ),
         (
-            lambda d: (d / "sites.csv.gz").write_bytes(
-                gzip.compress(b"system,index,element,moment\na,0,Mn,x\n")
-            ),
-            "an index or moment is not a number",
+            lambda d: pd.DataFrame(
+                [dict.fromkeys(SITE_COLUMNS, 0) | {"moment": "x"}]
+            ).to_csv(d / "sites.csv.gz", index=False),
+            r"sites\.csv\.gz: expected numbers as moment",
         ),
     ],
 )

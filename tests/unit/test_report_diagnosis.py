@@ -31,6 +31,13 @@ def make_frames(energies, keys, geometries, **columns) -> pd.DataFrame:
             "volume": np.linspace(9.0, 10.0, n)[
                 np.random.default_rng(9).permutation(n)
             ],
+            "constrained": "false",
+            "energy_kind": "free_energy",
+            "naming": "certain",
+            "charge": 0.0,
+            "total_moment": 4.0,
+            "max_force": 1.0,
+            "shortest": 1.9,
             **columns,
         }
     )

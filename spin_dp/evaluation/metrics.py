@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.errors import ShapeError
-from spin_dp.report.gaps import MEV_PER_EV, SAME_SOLUTION_EV
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+
+MEV_PER_EV = 1000.0
+
+SAME_SOLUTION_EV = 0.005
+"""Energies of one state and geometry at most this far apart are one solution, eV."""
 
 ORDER_THRESHOLD_EV = 0.020
 """Pairs closer than this have no order worth testing, eV."""

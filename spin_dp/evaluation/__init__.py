@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""How well models do on a collected data set.
+
+:func:`read_systems` gives frames with labels, :func:`evaluate` puts the predictions of
+models beside them, and :func:`score`, :func:`per_state` and :func:`per_formula` say how
+far apart they are.
+"""
+
+from spin_dp.evaluation.metrics import (
+    MEV_PER_EV,
+    ORDER_THRESHOLD_EV,
+    SAME_SOLUTION_EV,
+    Scores,
+    energy_rmse,
+    force_rmse,
+    frame_force_rmse,
+    gap_rmse,
+    ordering_accuracy,
+    state_pairs,
+)
+from spin_dp.evaluation.predict import Potential, Predicted
+from spin_dp.evaluation.systems import LabelledSystem, read_system, read_systems
+from spin_dp.evaluation.tables import evaluate, per_formula, per_state, score
+
+__all__ = [
+    "MEV_PER_EV",
+    "ORDER_THRESHOLD_EV",
+    "SAME_SOLUTION_EV",
+    "LabelledSystem",
+    "Potential",
+    "Predicted",
+    "Scores",
+    "energy_rmse",
+    "evaluate",
+    "force_rmse",
+    "frame_force_rmse",
+    "gap_rmse",
+    "ordering_accuracy",
+    "per_formula",
+    "per_state",
+    "read_system",
+    "read_systems",
+    "score",
+    "state_pairs",
+]

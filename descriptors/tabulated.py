@@ -171,7 +171,8 @@ class TabulatedSpinDescriptor(torch.nn.Module):
         dressing: torch.Tensor,
     ) -> torch.Tensor:
         nf, nloc, nnei, channels = dressing.shape
-        info = torch.tensor(self.ranges, dtype=self.dtype)
+        # One by one: TorchScript makes a tensor of a list by way of float32.
+        info = torch.cat([torch.full([1], x, dtype=self.dtype) for x in self.ranges])
         result: list[torch.Tensor] = torch.ops.deepmd.tabulate_fusion_se_atten(
             table,
             info,

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 # Small tensors: one thread a process is fastest, and runs side by side do not fight.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench accuracy clean
 
 demo: $(STAMP)
 	$(BIN)/spin-dp demo -o demo
@@ -23,8 +23,12 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
 
+# Three to four hours on two cores; goes on where it was stopped.
+accuracy: $(STAMP)
+	$(BIN)/python -m benchmarks.accuracy run -o accuracy
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo
+	rm -rf $(VENV) build dist *.egg-info demo accuracy
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

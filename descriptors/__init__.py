@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Descriptors: coordinates and moments in, invariant features out. Torch only."""
 
+from spin_dp.descriptors.angular import quadrupole
 from spin_dp.descriptors.edges import compact_neighbours, edge_vectors
 from spin_dp.descriptors.embedding import EmbeddingNet, PairNet
 from spin_dp.descriptors.radial import radial_weight, smooth_switch
@@ -15,6 +16,7 @@ __all__ = [
     "TabulatedSpinDescriptor",
     "compact_neighbours",
     "edge_vectors",
+    "quadrupole",
     "radial_weight",
     "smooth_switch",
 ]

@@ -63,8 +63,7 @@ class PairNet(torch.nn.Module):
 
     Reads the type embeddings of both atoms and the even spin invariants of the pair.
     The first layer is linear in the three inputs, so the parts of the two types are
-    computed once a type, not once a pair. Two heads: one for the rows of the
-    environment matrix, one for the spin rows.
+    computed once a type, not once a pair. One head for each kind of rows.
 
     Parameters
     ----------
@@ -74,8 +73,8 @@ class PairNet(torch.nn.Module):
         Number of spin invariants of a pair.
     neuron
         Widths of the hidden tanh layers.
-    n_channels, n_spin_channels
-        Number of channels of the two heads.
+    channels
+        Number of channels of each head.
     dtype
         Type of weights and input.
     generator
@@ -87,8 +86,7 @@ class PairNet(torch.nn.Module):
         tebd_dim: int,
         n_invariants: int,
         neuron: list[int],
-        n_channels: int,
-        n_spin_channels: int,
+        channels: list[int],
         dtype: torch.dtype,
         generator: torch.Generator,
     ) -> None:
@@ -98,12 +96,14 @@ class PairNet(torch.nn.Module):
         self.hidden = torch.nn.ModuleList(
             _linear(a, b, dtype, generator) for a, b in pairwise(neuron)
         )
-        self.head = _linear(neuron[-1], n_channels, dtype, generator)
-        self.spin_head = _linear(neuron[-1], n_spin_channels, dtype, generator)
+        self.heads = torch.nn.ModuleList(
+            _linear(neuron[-1], width, dtype, generator) for width in channels
+        )
         with torch.no_grad():
-            # A dressing of zero is the bare radial net: start near it.
-            self.head.bias.zero_()
-            self.spin_head.bias.zero_()
+            for head in self.heads:
+                # A dressing of zero is the bare radial net: start near it.
+                assert isinstance(head, torch.nn.Linear)
+                head.bias.zero_()
 
     def forward(
         self,
@@ -111,8 +111,8 @@ class PairNet(torch.nn.Module):
         type_i: torch.Tensor,
         type_ij: torch.Tensor,
         invariants: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return g of each pair for both kinds of rows.
+    ) -> list[torch.Tensor]:
+        """Return g of each pair for each kind of rows.
 
         Parameters
         ----------
@@ -127,9 +127,8 @@ class PairNet(torch.nn.Module):
 
         Returns
         -------
-        tuple
-            Dressings (nf, nloc, nnei, n_channels) and (nf, nloc, nnei,
-            n_spin_channels), dimensionless.
+        list
+            For each head (nf, nloc, nnei, channels), dimensionless.
         """
         weight = self.first.weight
         d = self.tebd_dim
@@ -144,4 +143,7 @@ class PairNet(torch.nn.Module):
         x = torch.tanh(typed + invariants @ weight[:, 2 * d :].t())
         for layer in self.hidden:
             x = torch.tanh(layer(x))
-        return self.head(x), self.spin_head(x)
+        dressings: list[torch.Tensor] = []
+        for head in self.heads:
+            dressings.append(head(x))  # noqa: PERF401 (TorchScript)
+        return dressings

@@ -2,18 +2,22 @@
 """The spin-dressed environment matrix in product form, ``spin_se_e2_a``.
 
 With s(r) the radial weight, R_ij = s_ij (1, x/r, y/r, z/r) the environment-matrix row
-of neighbour j, and m_i the scaled moment of atom i:
+of neighbour j, Y_ij its five real spherical harmonics of rank 2, and m_i the scaled
+moment of atom i:
 
     phi_ij = (m_i², m_j², m_i·m_j)                        even spin invariants
     G_ij   = G(s_ij) (1 + g(e_ti, e_tj, phi_ij))          spin-dressed embedding
     T_i    = Σ_j G_ij ⊗ R_ij / N                          (M, 4)
     V_i    = Σ_j G'_ij ⊗ s_ij m_j / N + w(t_i) ⊗ m_i      (M', 3), a spin vector
-    D_i    = [T T_<ᵗ, V V_<ᵗ, m_i², e_ti]
+    Q_i    = Σ_j G"_ij ⊗ s_ij Y_ij / N                    (M", 5), a quadrupole
+    D_i    = [T T_<ᵗ, V V_<ᵗ, Q Q_<ᵗ, m_i², e_ti]
 
-Rows of T rotate with space, rows of V with the moments; only contractions within
-each are taken. So D is exactly invariant under rotation of space alone, rotation of
-the moments alone (no spin-orbit coupling) and reversal of all moments. With all
-moments zero it is the attention-free DPA-1 descriptor in strip form.
+Rows of T and Q rotate with space, rows of V with the moments; only contractions
+within each are taken. So D is exactly invariant under rotation of space alone,
+rotation of the moments alone (no spin-orbit coupling) and reversal of all moments.
+The quadrupole sees what the vectors cannot where neighbours lie opposite each other,
+as in an octahedron: Jahn-Teller stretches and rhombohedral shear. Without it and with
+all moments zero this is the attention-free DPA-1 descriptor in strip form.
 
 References
 ----------
@@ -24,11 +28,13 @@ Zhang et al., npj Comput. Mater. 10, 94 (2024) (DPA-1, type embedding).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
+from spin_dp.descriptors.angular import quadrupole
 from spin_dp.descriptors.embedding import EmbeddingNet, PairNet
 from spin_dp.descriptors.radial import radial_weight
 from spin_dp.errors import ConfigError
@@ -67,6 +73,14 @@ class SpinDescriptorConfig:
     spin_axis_neuron: int = field(
         default=8, metadata={"help": "Rows of V that V is contracted with."}
     )
+    quad_neuron: tuple[int, ...] = field(
+        default=(8, 16),
+        metadata={"help": "Widths of the radial embedding net of the quadrupoles."},
+    )
+    quad_axis_neuron: int = field(
+        default=4,
+        metadata={"help": "Rows of Q that Q is contracted with; 0: no quadrupoles."},
+    )
     pair_neuron: tuple[int, ...] = field(
         default=(16,),
         metadata={"help": "Hidden widths of the pair net that dresses the rows."},
@@ -94,21 +108,22 @@ class SpinDescriptorConfig:
                 f"descriptor: precision must be float64 or float32; got "
                 f"{self.precision!r}."
             )
-        for name in ("neuron", "spin_neuron", "pair_neuron"):
+        for name in ("neuron", "spin_neuron", "quad_neuron", "pair_neuron"):
             widths = getattr(self, name)
             if not widths or any(width < 1 for width in widths):
                 raise ConfigError(
                     f"descriptor: {name} must be a list of positive widths; got "
                     f"{list(widths)}."
                 )
-        for name, widths in (
-            ("axis_neuron", self.neuron),
-            ("spin_axis_neuron", self.spin_neuron),
+        for name, fewest, widths in (
+            ("axis_neuron", 1, self.neuron),
+            ("spin_axis_neuron", 1, self.spin_neuron),
+            ("quad_axis_neuron", 0, self.quad_neuron),
         ):
-            if not 1 <= getattr(self, name) <= widths[-1]:
+            if not fewest <= getattr(self, name) <= widths[-1]:
                 raise ConfigError(
-                    f"descriptor: {name} must lie in 1..{widths[-1]} (the last width "
-                    f"of its net); got {getattr(self, name)}."
+                    f"descriptor: {name} must lie in {fewest}..{widths[-1]} (the last "
+                    f"width of its net); got {getattr(self, name)}."
                 )
 
     @property
@@ -121,7 +136,8 @@ class SpinDescriptorConfig:
         """Number of features of an atom."""
         real = self.neuron[-1] * self.axis_neuron
         spin = self.spin_neuron[-1] * self.spin_axis_neuron
-        return real + spin + 1 + self.tebd_dim
+        quad = self.quad_neuron[-1] * self.quad_axis_neuron
+        return real + spin + quad + 1 + self.tebd_dim
 
 
 class SpinDescriptor(torch.nn.Module):
@@ -146,6 +162,7 @@ class SpinDescriptor(torch.nn.Module):
         self.rcut_smth = config.rcut_smth
         self.axis = config.axis_neuron
         self.spin_axis = config.spin_axis_neuron
+        self.quad_axis = config.quad_axis_neuron
         self.n_channels = config.neuron[-1]
         self.n_spin_channels = config.spin_neuron[-1]
         self.dtype = config.dtype
@@ -158,12 +175,16 @@ class SpinDescriptor(torch.nn.Module):
         dtype = config.dtype
         self.radial = EmbeddingNet(list(config.neuron), dtype, generator)
         self.spin_radial = EmbeddingNet(list(config.spin_neuron), dtype, generator)
+        channels = [self.n_channels, self.n_spin_channels]
+        self.quad_radial: EmbeddingNet | None = None
+        if self.quad_axis > 0:
+            self.quad_radial = EmbeddingNet(list(config.quad_neuron), dtype, generator)
+            channels.append(config.quad_neuron[-1])
         self.pair = PairNet(
             config.tebd_dim,
             N_INVARIANTS,
             list(config.pair_neuron),
-            self.n_channels,
-            self.n_spin_channels,
+            channels,
             dtype,
             generator,
         )
@@ -211,8 +232,16 @@ class SpinDescriptor(torch.nn.Module):
                 if moment > 0.0 and bool(self.moment_gain[number] != 0.0):
                     self.moment_gain[number] = 1.0 / moment
 
-    def rows(self, edges: torch.Tensor) -> torch.Tensor:
-        """Return the scaled environment matrix.
+    def typical_moments(self) -> torch.Tensor:
+        """Return the root mean square moment of each type, (nt,), μB.
+
+        Zero for types without spin; 1 μB for those without moments in the data.
+        """
+        gain = self.moment_gain
+        return torch.where(gain > 0.0, 1.0 / gain.clamp(min=1e-300), gain)
+
+    def rows(self, edges: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scaled environment matrix and its extension by quadrupoles.
 
         Parameters
         ----------
@@ -221,12 +250,20 @@ class SpinDescriptor(torch.nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            R, (nf, nloc, nnei, 4), dimensionless.
+        tuple
+            R (nf, nloc, nnei, 4) and s Y (nf, nloc, nnei, 5), dimensionless, in the
+            precision of the nets; the second with no columns where it is not used.
         """
         distance = edges.square().sum(-1, keepdim=True).sqrt()
         weight = radial_weight(distance, self.rcut_smth, self.rcut)
-        return torch.cat([weight, weight * edges / distance], dim=-1) * self.row_scale
+        direction = edges / distance
+        rows = torch.cat([weight, weight * direction], dim=-1) * self.row_scale
+        quadrupoles = direction[..., :0]
+        if self.quad_axis > 0:
+            # A unit vector's components have mean square 1/3, these 1/5: brought to 1.
+            scaled = weight * (self.row_scale[0] * math.sqrt(5.0))
+            quadrupoles = scaled * quadrupole(direction)
+        return rows.to(self.dtype), quadrupoles.to(self.dtype)
 
     def scaled_moments(
         self, moments: torch.Tensor, types: torch.Tensor
@@ -253,7 +290,7 @@ class SpinDescriptor(torch.nn.Module):
         type_ij: torch.Tensor,
         moments_i: torch.Tensor,
         moments_ij: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> list[torch.Tensor]:
         """Return g of each pair from types and scaled moments.
 
         Parameters
@@ -265,25 +302,27 @@ class SpinDescriptor(torch.nn.Module):
 
         Returns
         -------
-        tuple
-            g for the channels of T, (nf, nloc, nnei, M), and of V, (..., M').
+        list
+            g for the channels of T, (nf, nloc, nnei, M), of V, (..., M'), and of Q,
+            (..., M"), if there are quadrupoles.
         """
         own_sq = moments_i.square().sum(-1, keepdim=True).unsqueeze(2)
         other_sq = moments_ij.square().sum(-1, keepdim=True)
         product = (moments_i.unsqueeze(2) * moments_ij).sum(-1, keepdim=True)
         invariants = torch.cat([own_sq.expand_as(other_sq), other_sq, product], dim=-1)
-        dressing: tuple[torch.Tensor, torch.Tensor] = self.pair(
+        dressings: list[torch.Tensor] = self.pair(
             self.tebd, type_i, type_ij, invariants
         )
-        return dressing
+        return dressings
 
     def contract(
         self,
         real_rows: torch.Tensor,
         spin_rows: torch.Tensor,
+        quad_rows: torch.Tensor,
         type_i: torch.Tensor,
         moments_i: torch.Tensor,
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Contract summed rows to invariants.
 
         Parameters
@@ -292,6 +331,8 @@ class SpinDescriptor(torch.nn.Module):
             Σ_j G_ij ⊗ R_ij, (nf, nloc, M, 4).
         spin_rows
             Σ_j G'_ij ⊗ s_ij m_j, (nf, nloc, M', 3).
+        quad_rows
+            Σ_j G"_ij ⊗ s_ij Y_ij, (nf, nloc, M", 5); not read without quadrupoles.
         type_i
             Types, (nf, nloc).
         moments_i
@@ -299,8 +340,8 @@ class SpinDescriptor(torch.nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            D, (nf, nloc, dim_out).
+        tuple
+            D (nf, nloc, dim_out) and V (nf, nloc, M', 3).
         """
         norm = self.n_neighbours.to(self.dtype)
         real = real_rows / norm
@@ -308,15 +349,14 @@ class SpinDescriptor(torch.nn.Module):
         spin = spin_rows / norm + own.unsqueeze(-1) * moments_i.unsqueeze(-2)
         real_sq = real @ real[:, :, : self.axis].transpose(-1, -2)
         spin_sq = spin @ spin[:, :, : self.spin_axis].transpose(-1, -2)
-        return torch.cat(
-            [
-                real_sq.flatten(-2),
-                spin_sq.flatten(-2),
-                moments_i.square().sum(-1, keepdim=True),
-                torch.nn.functional.embedding(type_i, self.tebd),
-            ],
-            dim=-1,
-        )
+        parts = [real_sq.flatten(-2), spin_sq.flatten(-2)]
+        if self.quad_axis > 0:
+            quad = quad_rows / norm
+            quad_sq = quad @ quad[:, :, : self.quad_axis].transpose(-1, -2)
+            parts.append(quad_sq.flatten(-2))
+        parts.append(moments_i.square().sum(-1, keepdim=True))
+        parts.append(torch.nn.functional.embedding(type_i, self.tebd))
+        return torch.cat(parts, dim=-1), spin
 
     def forward(
         self,
@@ -325,8 +365,8 @@ class SpinDescriptor(torch.nn.Module):
         type_ij: torch.Tensor,
         moments_i: torch.Tensor,
         moments_ij: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return the features of each atom.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features and the spin vectors of each atom.
 
         Parameters
         ----------
@@ -339,19 +379,25 @@ class SpinDescriptor(torch.nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            D, (nf, nloc, dim_out).
+        tuple
+            D (nf, nloc, dim_out) and V (nf, nloc, M', 3).
         """
-        rows = self.rows(edges).to(self.dtype)
+        rows, quadrupoles = self.rows(edges)
         own = self.scaled_moments(moments_i, type_i)
         other = self.scaled_moments(moments_ij, type_ij)
         weight = rows[:, :, :, :1]
-        dressing, spin_dressing = self.dressing(type_i, type_ij, own, other)
-        real = self.radial(weight) * (1.0 + dressing)
-        spin = self.spin_radial(weight) * (1.0 + spin_dressing)
+        dressings = self.dressing(type_i, type_ij, own, other)
+        real = self.radial(weight) * (1.0 + dressings[0])
+        spin = self.spin_radial(weight) * (1.0 + dressings[1])
+        quad_rows = quadrupoles
+        quad_net = self.quad_radial
+        if quad_net is not None:
+            quad = quad_net(weight) * (1.0 + dressings[2])
+            quad_rows = quad.transpose(-1, -2) @ quadrupoles
         return self.contract(
             real.transpose(-1, -2) @ rows,
             spin.transpose(-1, -2) @ (weight * other),
+            quad_rows,
             type_i,
             own,
         )

@@ -3,7 +3,8 @@
 
 The contraction Σ_j (G(s_j) + G(s_j) g_j) ⊗ R_j is deepmd-kit's own operator
 ``tabulate_fusion_se_atten``: a quintic Hermite table of G, the pair dressing g as
-its second factor. The spin rows take the same operator with s m_j for R.
+its second factor. The spin rows take the same operator with s m_j for R, the five
+columns of the quadrupoles two calls of it.
 
 References
 ----------
@@ -90,6 +91,7 @@ class TabulatedSpinDescriptor(torch.nn.Module):
     if TYPE_CHECKING:  # buffers; TorchScript cannot read these as annotations
         table: torch.Tensor
         spin_table: torch.Tensor
+        quad_table: torch.Tensor
 
     def __init__(
         self,
@@ -120,6 +122,10 @@ class TabulatedSpinDescriptor(torch.nn.Module):
         spin_table = quintic_table(nets.spin_radial, knots)
         self.register_buffer("table", table.to(self.dtype).contiguous())
         self.register_buffer("spin_table", spin_table.to(self.dtype).contiguous())
+        quad_table = torch.zeros(0)
+        if nets.quad_radial is not None:
+            quad_table = quintic_table(nets.quad_radial, knots)
+        self.register_buffer("quad_table", quad_table.to(self.dtype).contiguous())
         # The operator reads its ranges on the host, whatever the device.
         self.ranges: list[float] = [
             0.0,
@@ -130,6 +136,10 @@ class TabulatedSpinDescriptor(torch.nn.Module):
             -1.0,
         ]
 
+    def typical_moments(self) -> torch.Tensor:
+        """Return the root mean square moment of each type, (nt,), μB."""
+        return self.net.typical_moments()
+
     def forward(
         self,
         edges: torch.Tensor,
@@ -137,31 +147,26 @@ class TabulatedSpinDescriptor(torch.nn.Module):
         type_ij: torch.Tensor,
         moments_i: torch.Tensor,
         moments_ij: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return the features of each atom; arguments as :class:`SpinDescriptor`."""
-        nf, nloc = type_i.shape
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return D and V of each atom; arguments as :class:`SpinDescriptor`."""
         net = self.net
-        rows = net.rows(edges).to(self.dtype)
+        rows, quadrupoles = net.rows(edges)
         own = net.scaled_moments(moments_i, type_i)
         other = net.scaled_moments(moments_ij, type_ij)
         weight = rows[:, :, :, :1]
-        dressing, spin_dressing = net.dressing(type_i, type_ij, own, other)
-        real = self._sum(self.table, weight, rows, dressing).view(
-            nf, nloc, 4, self.n_channels
-        )
+        dressings = net.dressing(type_i, type_ij, own, other)
         fourth = torch.zeros_like(weight)
-        spin = self._sum(
-            self.spin_table,
-            weight,
-            torch.cat([weight * other, fourth], dim=-1),
-            spin_dressing,
-        ).view(nf, nloc, 4, self.n_spin_channels)
-        return net.contract(
-            real.transpose(-1, -2),
-            spin[:, :, :3].transpose(-1, -2),
-            type_i,
-            own,
-        )
+        spin_columns = torch.cat([weight * other, fourth], dim=-1)
+        real = self._sum(self.table, weight, rows, dressings[0])
+        spin = self._sum(self.spin_table, weight, spin_columns, dressings[1])
+        quad = quadrupoles
+        if net.quad_axis > 0:
+            fifth = torch.cat([quadrupoles[..., 4:], fourth, fourth, fourth], dim=-1)
+            dressing = dressings[2]
+            first = self._sum(self.quad_table, weight, quadrupoles[..., :4], dressing)
+            second = self._sum(self.quad_table, weight, fifth, dressing)
+            quad = torch.cat([first, second[..., :1]], dim=-1)
+        return net.contract(real, spin[..., :3], quad, type_i, own)
 
     def _sum(
         self,
@@ -182,4 +187,4 @@ class TabulatedSpinDescriptor(torch.nn.Module):
             channels,
             False,
         )
-        return result[0]
+        return result[0].view(nf, nloc, 4, channels).transpose(-1, -2)

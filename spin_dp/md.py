@@ -42,6 +42,7 @@ def run_md(
     moments: str | ArrayLike | None = None,
     settings: MDSettings | None = None,
     supercell: tuple[int, int, int] = (1, 1, 1),
+    complete: bool = True,
     ranks: int = 1,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -66,6 +67,10 @@ def run_md(
         Ensemble, temperature, lengths and output.
     supercell
         Repetitions along the cell vectors.
+    complete
+        Whether elements that the model reads but the labels give no moment (oxygen,
+        where only the metals are labelled) get those that the model predicts, if it
+        can; see :meth:`spin_dp.SpinDP.complete_moments`.
     ranks
         Number of MPI processes.
     dry_run
@@ -101,6 +106,8 @@ def run_md(
     paths = [models] if isinstance(models, str | Path) else list(models)
     infos = _read_models([Path(path) for path in paths])
     labels = _labels(moments, atoms, infos[0])
+    if complete and infos[0].predicts_moments:
+        labels = _completed(atoms, labels, infos[0])
     repeated, labels = _repeat(atoms, labels, supercell)
     job = MDJob(
         symbols=repeated.get_chemical_symbols(),
@@ -159,6 +166,22 @@ def _labels(moments: str | ArrayLike | None, atoms: Atoms, model: ModelInfo) -> 
         model.path,
     )
     return np.where(is_read[:, None], labels, 0.0)
+
+
+def _completed(atoms: Atoms, labels: Array, model: ModelInfo) -> Array:
+    """Return the labels with predicted moments of elements that have none."""
+    from spin_dp.predictor import SpinDP
+
+    filled = SpinDP(model.path).complete_moments(atoms, labels)
+    new = ~labels.any(axis=1) & filled.any(axis=1)
+    if new.any():
+        symbols = np.array(atoms.get_chemical_symbols())
+        log.info(
+            "moments of %s predicted (up to %.2f μB)",
+            ", ".join(sorted(set(symbols[new]))),
+            np.linalg.norm(filled[new], axis=1).max(),
+        )
+    return filled
 
 
 def _repeat(

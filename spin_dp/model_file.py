@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_PREDICTS = "predicts_moments"
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """Self-description of a frozen model.
@@ -32,6 +35,8 @@ class ModelInfo:
         Moments that it was trained on, ``dft`` or ``nominal``; empty if not recorded.
     state_moments
         Mean moment of each spin state in its training data, μB.
+    predicts_moments
+        Whether it predicts converged moments from a guess.
     """
 
     path: Path
@@ -41,6 +46,7 @@ class ModelInfo:
     has_spin: bool
     moment_labels: str = ""
     state_moments: Mapping[str, float] = field(default_factory=dict)
+    predicts_moments: bool = False
 
     @property
     def spin_elements(self) -> list[str]:
@@ -99,7 +105,10 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
     else:
         use_spin = [has_spin] * len(type_map)
     labels, moments = _recorded_moments(model)
-    return model, ModelInfo(path, type_map, use_spin, cutoff, has_spin, labels, moments)
+    predicts = bool(model.predicts_moments()) if hasattr(model, _PREDICTS) else False
+    return model, ModelInfo(
+        path, type_map, use_spin, cutoff, has_spin, labels, moments, predicts
+    )
 
 
 def _recorded_moments(model: Any) -> tuple[str, dict[str, float]]:  # noqa: ANN401

@@ -14,22 +14,25 @@ from deepmd.utils.argcheck import (
     descrpt_args_plugin,
     descrpt_variant_type_args,
     fitting_variant_type_args,
+    loss_args_plugin,
+    loss_ener_spin,
     model_args_plugin,
 )
 
 from spin_dp.descriptors.spin_se_e2_a import SpinDescriptorConfig
 from spin_dp.model.energy import SpinEnergyModel
+from spin_dp.model.loss import SpinLoss
 
-__all__ = ["SpinEnergyModel"]
+__all__ = ["SpinEnergyModel", "SpinLoss"]
 
-_INPUT_TYPES = {
-    "sel": [int, str, list],
-    "neuron": list,
-    "spin_neuron": list,
-    "pair_neuron": list,
-    "seed": [int, None],
+_INPUT_TYPES = {"sel": [int, str, list], "seed": [int, None]}
+_PLAIN_TYPES = {
+    "float": float,
+    "int": int,
+    "str": str,
+    "bool": bool,
+    "tuple[int, ...]": list,
 }
-_PLAIN_TYPES = {"float": float, "int": int, "str": str, "bool": bool}
 
 
 @descrpt_args_plugin.register(  # type: ignore[untyped-decorator]
@@ -84,6 +87,29 @@ def _model_args() -> Argument:
                 doc="The fitting net: ener.",
             ),
             Argument(
+                "moment_net",
+                dict,
+                [
+                    Argument(
+                        "neuron",
+                        list,
+                        optional=True,
+                        default=[32],
+                        doc="Widths of its hidden layers.",
+                    ),
+                    Argument(
+                        "seed",
+                        [int, None],
+                        optional=True,
+                        default=None,
+                        doc="Seed of the initial weights.",
+                    ),
+                ],
+                optional=True,
+                doc="Predicts converged moments from a guess; trained by loss spin_dp "
+                "on data with initial_spin. Left out: the model predicts none.",
+            ),
+            Argument(
                 "info",
                 dict,
                 optional=True,
@@ -93,3 +119,19 @@ def _model_args() -> Argument:
         ],
         doc="Spin-aware Deep Potential: moments as input, no virtual atoms.",
     )
+
+
+@loss_args_plugin.register("spin_dp")  # type: ignore[untyped-decorator]
+def _loss_args() -> list[Argument]:
+    """Return the settings of the loss for deepmd-kit's input check."""
+    moments = [
+        Argument(
+            f"{when}_pref_m",
+            [float, int],
+            optional=True,
+            default=0.0,
+            doc=f"Prefactor of predicted moments at the {when} of the training, 1/μB².",
+        )
+        for when in ("start", "limit")
+    ]
+    return [*loss_ener_spin(), *moments]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from spin_dp.model_file import load_frozen, require_spin
 from spin_dp.structures import as_atoms, moment_vectors, structure_moments
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ase import Atoms
@@ -116,17 +117,85 @@ class SpinDP:
         atoms = as_atoms(structure)
         types = self._types(atoms)
         patterns, is_batch = _patterns(moments, atoms)
-        parts = [
-            self._run(atoms, types, chunk)
-            for chunk in np.array_split(
-                patterns, max(1, -(-patterns.size // (3 * _ATOMS_PER_BATCH)))
-            )
-            if len(chunk)
-        ]
+        parts = [self._run(atoms, types, chunk) for chunk in _chunks(patterns)]
         arrays = [np.concatenate(column) for column in zip(*parts, strict=True)]
         if not is_batch:
             arrays = [array[0] for array in arrays]
         return Prediction(*arrays)
+
+    def predict_moments(
+        self, structure: Atoms | Structure, guess: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Return converged moments from a guess of them.
+
+        Parameters
+        ----------
+        structure
+            ASE Atoms or pymatgen Structure with n atoms.
+        guess
+            Moments that name the spin state, such as the mean moment of each metal
+            site's and zero elsewhere, μB: shapes as in :meth:`evaluate`.
+
+        Returns
+        -------
+        ndarray
+            Moments, (n, 3) or (k, n, 3), μB. They turn with the guess; without any
+            moment in the guess there are none.
+
+        Raises
+        ------
+        ConfigError
+            If the model was trained without a moment net, or the structure has an
+            element that it does not know.
+        ShapeError, DataError
+            As in :meth:`evaluate`.
+        """
+        if not self.info.predicts_moments:
+            raise ConfigError(
+                f"{self.info.path}: predicts no moments; train with a moment_net in "
+                "the model section and loss spin_dp (`spin-dp init` writes both)."
+            )
+        atoms = as_atoms(structure)
+        types = self._types(atoms)
+        patterns, is_batch = _patterns(guess, atoms)
+        parts = [
+            self._call(self._model.predict_moments, atoms, types, chunk)
+            for chunk in _chunks(patterns)
+        ]
+        moments = np.concatenate([part.detach().cpu().numpy() for part in parts])
+        return np.asarray(moments if is_batch else moments[0], dtype=np.float64)
+
+    def complete_moments(
+        self, structure: Atoms | Structure, moments: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Return moments with those filled in that an element lacks altogether.
+
+        Labels usually give moments to the metals only. A model that reads those of
+        oxygen as well was trained on small moments there, not on none: each element
+        without any moment gets the predicted ones. Others stay as they are.
+
+        Parameters
+        ----------
+        structure
+            ASE Atoms or pymatgen Structure with n atoms.
+        moments
+            Labels, shapes as in :meth:`evaluate`.
+
+        Returns
+        -------
+        ndarray
+            Labels, (n, 3) or (k, n, 3), μB; those given where the model predicts none.
+        """
+        atoms = as_atoms(structure)
+        patterns, is_batch = _patterns(moments, atoms)
+        if self.info.predicts_moments:
+            predicted = self.predict_moments(atoms, patterns)
+            symbols = np.array(atoms.get_chemical_symbols())
+            for name in self.spin_elements:
+                sites = symbols == name
+                bare = ~patterns[:, sites].any(axis=(1, 2))
+                patterns[np.ix_(bare, sites)] = predicted[np.ix_(bare, sites)]
+        return patterns if is_batch else patterns[0]
 
     def _types(self, atoms: Atoms) -> NDArray[np.int64]:
         index = {name: number for number, name in enumerate(self.type_map)}
@@ -142,6 +211,29 @@ class SpinDP:
         types: NDArray[np.int64],
         patterns: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], ...]:
+        k, n = patterns.shape[:2]
+        result = self._call(self._model, atoms, types, patterns)
+
+        def array(name: str, *shape: int) -> NDArray[np.float64]:
+            value = result[name].detach().cpu().numpy().astype(np.float64)
+            return np.asarray(value.reshape(shape))
+
+        return (
+            array("energy", k),
+            array("force", k, n, 3),
+            array("force_mag", k, n, 3),
+            array("virial", k, 3, 3),
+            array("atom_energy", k, n),
+        )
+
+    def _call(
+        self,
+        function: Callable[..., Any],
+        atoms: Atoms,
+        types: NDArray[np.int64],
+        patterns: NDArray[np.float64],
+    ) -> Any:  # noqa: ANN401 (what TorchScript returns)
+        """Call a function of the model with a structure in many patterns."""
         import torch
 
         k, n = patterns.shape[:2]
@@ -158,7 +250,7 @@ class SpinDP:
             )
         box = tensor(atoms.cell.array.ravel(), k, 9) if periodic.all() else None
         try:
-            result = self._model(
+            return function(
                 tensor(atoms.positions, k, n, 3),
                 tensor(types, k, n),
                 tensor(patterns, k, n, 3),
@@ -170,17 +262,11 @@ class SpinDP:
                 f"{self.info.path}: failed on {n} atoms x {k} patterns: {last}"
             ) from error
 
-        def array(name: str, *shape: int) -> NDArray[np.float64]:
-            value = result[name].detach().cpu().numpy().astype(np.float64)
-            return np.asarray(value.reshape(shape))
 
-        return (
-            array("energy", k),
-            array("force", k, n, 3),
-            array("force_mag", k, n, 3),
-            array("virial", k, 3, 3),
-            array("atom_energy", k, n),
-        )
+def _chunks(patterns: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Split (k, n, 3) along k so that a chunk has about as many atoms as a batch."""
+    number = max(1, -(-patterns.size // (3 * _ATOMS_PER_BATCH)))
+    return [chunk for chunk in np.array_split(patterns, number) if len(chunk)]
 
 
 def _patterns(

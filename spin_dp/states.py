@@ -40,6 +40,7 @@ def rank_states(
     elements: Sequence[str] | None = None,
     *,
     levels: Mapping[str, Sequence[float]] | None = None,
+    converge: bool | None = None,
     max_patterns: int = 512,
 ) -> pd.DataFrame:
     """Rank spin states of a structure by their energy at fixed positions.
@@ -58,10 +59,14 @@ def rank_states(
         The model to ask.
     elements
         Elements whose moments are varied; by default all magnetic ones of the model
-        that the structure has. Others keep the structure's own moments, or zero.
+        that the structure has and whose levels are known. Others keep the structure's
+        own moments, or zero.
     levels
         Sizes of the moments to try for each element, μB; by default
         :data:`LOCAL_MOMENTS`.
+    converge
+        Whether each pattern is a guess from which the model predicts the converged
+        moments of all atoms first; by default if it can.
     max_patterns
         Largest number of patterns to evaluate.
 
@@ -71,8 +76,9 @@ def rank_states(
         One row a state, lowest first: ``rank``, ``order``, ``moments`` (of the varied
         sites), ``total_moment`` (μB), ``energy`` (eV), ``energy_per_fu`` (eV per
         formula unit), ``above_lowest`` (meV per formula unit), ``degeneracy``,
-        ``max_magnetic_force`` (eV/μB; small where the state is a valley) and
-        ``pattern`` (all moments, μB).
+        ``max_magnetic_force`` (eV/μB; small where the state is a valley), ``pattern``
+        (all moments that were tried, μB) and ``converged`` (those the energy belongs
+        to, μB; ``moments`` and ``total_moment`` are of these).
 
     Raises
     ------
@@ -81,23 +87,29 @@ def rank_states(
         levels are known for it.
     """
     atoms = as_atoms(structure)
-    names = _elements(atoms, model, elements)
+    names = _elements(atoms, model, elements, {*LOCAL_MOMENTS, *(levels or {})})
     tried = {name: _levels(name, levels) for name in names}
     patterns = _patterns(_readable_moments(atoms, model), atoms, tried, max_patterns)
-    found = model.evaluate(atoms, patterns)
+    moments = np.zeros((*patterns.shape, 3))
+    moments[..., 2] = patterns
+    if model.info.predicts_moments if converge is None else converge:
+        moments = model.predict_moments(atoms, moments)
+    found = model.evaluate(atoms, moments)
+    converged = moments[..., 2]
     sites = [i for i, s in enumerate(atoms.get_chemical_symbols()) if s in tried]
     units = formula_units(atoms)
     rows: list[dict[str, Any]] = [
         {
             "order": order_name(pattern[sites]),
-            "moments": " ".join(f"{m:+.2f}" for m in pattern[sites]),
-            "total_moment": float(pattern.sum()),
+            "moments": " ".join(f"{m:+.2f}" for m in reached[sites]),
+            "total_moment": float(reached.sum()),
             "energy": float(energy),
             "max_magnetic_force": float(np.linalg.norm(force, axis=-1).max()),
             "pattern": pattern,
+            "converged": reached,
         }
-        for pattern, energy, force in zip(
-            patterns, found.energy, found.magnetic_forces, strict=True
+        for pattern, reached, energy, force in zip(
+            patterns, converged, found.energy, found.magnetic_forces, strict=True
         )
     ]
     merged = _merge_degenerate(sorted(rows, key=lambda row: row["energy"]))
@@ -118,6 +130,7 @@ def rank_states(
             "degeneracy",
             "max_magnetic_force",
             "pattern",
+            "converged",
         ]
     ]
 
@@ -144,17 +157,20 @@ def order_name(moments: NDArray[np.float64]) -> str:
     return "AFM" if abs(big.sum()) < 1e-6 * np.abs(big).sum() else "FiM"
 
 
-def _elements(atoms: Atoms, model: SpinDP, elements: Sequence[str] | None) -> list[str]:
+def _elements(
+    atoms: Atoms, model: SpinDP, elements: Sequence[str] | None, known: set[str]
+) -> list[str]:
     present = set(atoms.get_chemical_symbols())
     formula = atoms.get_chemical_formula()
     if elements is None:
-        names = [name for name in model.spin_elements if name in present]
-        if not names:
+        magnetic = [name for name in model.spin_elements if name in present]
+        if not magnetic:
             raise ConfigError(
                 f"the structure {formula} has none of the model's magnetic elements "
                 f"{', '.join(model.spin_elements)}; there is only one spin state."
             )
-        return names
+        # Of oxygen no states are known: its moments follow those of the metals.
+        return [name for name in magnetic if name in known] or magnetic
     for name in elements:
         if name not in present:
             raise unknown(f"element of the structure {formula}", name, present)

@@ -48,13 +48,16 @@ def model_params(**descriptor: Any) -> dict[str, Any]:
     }
 
 
-def build_model(**descriptor: Any) -> SpinEnergyModel:
+def build_model(
+    section: dict[str, Any] | None = None, **descriptor: Any
+) -> SpinEnergyModel:
     """Return a model with random weights and plausible input scales."""
     from spin_dp.model.energy import SpinEnergyModel
 
-    model = SpinEnergyModel.get_model(model_params(**descriptor))
+    params = model_params(**descriptor) | (section or {})
+    model = SpinEnergyModel.get_model(params)
     model.atomic_model.descriptor.core.set_statistics(
-        radial=0.15, angular=0.08, n_neighbours=40.0, moments=[0.0, 3.0, 2.5, 1.2, 0.0]
+        radial=0.15, angular=0.08, n_neighbours=40.0, moments=[0.0, 3.0, 2.5, 1.2, 0.2]
     )
     bias = np.array([-1.9, -8.0, -6.5, -5.2, -4.4]).reshape(1, 5, 1)
     model.set_out_bias(model.get_out_bias().new_tensor(bias))
@@ -83,6 +86,23 @@ def frozen_model(
     import torch
 
     path = tmp_path_factory.mktemp("frozen") / "model.pth"
+    script: Any = torch.jit.script
+    torch.jit.save(script(model), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def predicting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a frozen model that reads oxygen's moments and predicts all."""
+    import torch
+
+    model = build_model(
+        {
+            "moment_net": {"neuron": [8], "seed": 3},
+            "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+        }
+    )
+    path = tmp_path_factory.mktemp("predicting") / "model.pth"
     script: Any = torch.jit.script
     torch.jit.save(script(model), path)
     return path

@@ -3,7 +3,8 @@
 
 Nominal labels give every metal site the mean moment of its spin state, along the
 direction of its own, and all other atoms none. They are what MD can start from without
-a DFT calculation of that very structure.
+a DFT calculation of that very structure. Beside DFT moments they are written as
+``initial_spin``, from which a model can learn to predict the converged ones.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from spin_dp.data_tools.dataset.summary import Summary
-    from spin_dp.data_tools.frame import Frame
+    from spin_dp.data_tools.frame import Array, Frame
     from spin_dp.data_tools.spin_states.classify import FrameState
 
 Labels = Literal["dft", "nominal"]
@@ -48,14 +49,14 @@ def nominal_moments(states: pd.DataFrame) -> dict[tuple[str, str], float]:
     return moments
 
 
-def with_nominal_moments(
+def nominal_vectors(
     frame: Frame,
     summary: Summary,
     state: FrameState,
     site_levels: Mapping[str, str],
     moments: Mapping[tuple[str, str], float],
-) -> Frame:
-    """Return the frame with nominal moments; magnetic forces, if any, are dropped.
+) -> Array:
+    """Return the nominal moment of each atom.
 
     Parameters
     ----------
@@ -68,8 +69,9 @@ def with_nominal_moments(
 
     Returns
     -------
-    Frame
-        Without magnetic forces: those belong to the DFT moments.
+    ndarray
+        Along the DFT moment of each metal site, zero for all other atoms, (nloc, 3),
+        μB.
     """
     sites = summary.sites
     lengths = np.linalg.norm(sites.moments, axis=1)
@@ -82,4 +84,22 @@ def with_nominal_moments(
     scale = np.divide(nominal, lengths, out=np.zeros_like(nominal), where=lengths > 0.0)
     vectors = np.zeros_like(frame.moments)
     vectors[sites.indices] = sites.moments * scale[:, None]
+    return vectors
+
+
+def with_nominal_moments(frame: Frame, vectors: Array) -> Frame:
+    """Return the frame with nominal moments.
+
+    Parameters
+    ----------
+    frame
+        The frame.
+    vectors
+        What :func:`nominal_vectors` gives, (nloc, 3), μB.
+
+    Returns
+    -------
+    Frame
+        Without magnetic forces: those belong to the DFT moments.
+    """
     return replace(frame, moments=vectors, magnetic_forces=None)

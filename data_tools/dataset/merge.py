@@ -23,6 +23,7 @@ import numpy as np
 
 from spin_dp.data_tools.dataset.padding import NO_ATOM, size_class, void_positions
 from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
+from spin_dp.data_tools.dataset.stored import PER_ATOM
 from spin_dp.data_tools.dataset.systems import NOTE, read_note
 from spin_dp.data_tools.level import UNSPECIFIED, Level, compatible_groups
 from spin_dp.errors import ConfigError, DataError
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from spin_dp.data_tools.frame import Array
 
 _Key: TypeAlias = tuple[str, int, int, tuple[str, ...]]  # split, level, size, labels
-
-_PER_ATOM = frozenset({"coord", "force", "spin", "force_mag"})  # 3 numbers an atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +71,8 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
     Raises
     ------
     DataError
-        If there is no system below ``root``, their type maps differ, or some have
-        nominal moments and others those of DFT.
+        If there is no system below ``root``, one is merged already, their type maps
+        differ, or some have nominal moments and others those of DFT.
     ConfigError
         If ``out`` holds anything but the result of an earlier merge.
     """
@@ -111,6 +110,11 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
 
 def _system(folder: Path, root: Path) -> _System:
     first = folder.relative_to(root).parts[:1]
+    if any(folder.glob("set.*/real_atom_types.npy")):
+        raise DataError(
+            f"{folder}: is merged already (mixed_type); merge the systems that it was "
+            "made of, the result of collect."
+        )
     note = read_note(folder)
     label = str(note.get("level_label", UNSPECIFIED))
     description = note.get("level_description", {})
@@ -152,7 +156,7 @@ def _write(folder: Path, members: Sequence[_System], type_map: str) -> None:
         for member in members:
             values = np.load(member.folder / "set.000" / f"{label}.npy")
             missing = n_atoms - member.n_atoms
-            if missing and label in _PER_ATOM:
+            if missing and label in PER_ATOM:
                 places = np.zeros((len(values), 3 * missing))
                 if label == "coord":
                     places = _void_places(values, member, missing)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from spin_dp.data_tools.frame import Array
 
 _SET = "set.000"
-_PER_ATOM = ("coord", "force", "spin", "force_mag")
+PER_ATOM = frozenset({"coord", "force", "spin", "force_mag", "initial_spin"})
+"""Labels with three numbers an atom."""
+
 _LABELS = ("box", "coord", "energy", "force", "spin")
 
 
@@ -89,7 +91,7 @@ def open_system(folder: Path) -> StoredSystem:
                 f"{folder / _SET / name}.npy: expected {len(labels['energy'])} frames "
                 f"as in energy.npy, got {len(array)}"
             )
-        if name in _PER_ATOM and array.shape[1:] != (3 * len(symbols),):
+        if name in PER_ATOM and array.shape[1:] != (3 * len(symbols),):
             raise DataError(
                 f"{folder / _SET / name}.npy: expected {3 * len(symbols)} numbers a "
                 f"frame for {len(symbols)} atoms, got shape {array.shape}"

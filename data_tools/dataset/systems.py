@@ -3,7 +3,8 @@
 
 A system is a folder with ``type.raw``, ``type_map.raw`` and ``set.000/*.npy`` in
 float64: ``coord``, ``force``, ``spin`` (nf, 3 nloc), ``box``, ``virial`` (nf, 9),
-``energy`` (nf,). Units are Å, eV, μB; ``force_mag`` is -dE/dm in eV/μB. Besides,
+``energy`` (nf,). Units are Å, eV, μB; ``force_mag`` is -dE/dm in eV/μB and
+``initial_spin`` a guess of the moments from which to predict them. Besides,
 ``spin_dp.json`` says what the frames have in common.
 """
 
@@ -76,8 +77,16 @@ class SystemWriter:
         if note:
             (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n")
 
-    def add(self, frame: Frame) -> None:
-        """Add a frame of the same composition; it is on disk after :meth:`flush`."""
+    def add(self, frame: Frame, initial_moments: Array | None = None) -> None:
+        """Add a frame of the same composition; it is on disk after :meth:`flush`.
+
+        Parameters
+        ----------
+        frame
+            The frame.
+        initial_moments
+            Guess of its moments, (nloc, 3), μB: for all frames of a system or none.
+        """
         order = atom_order(frame.symbols, self._type_map)
         types = self._folder / "type.raw"
         if not types.exists():
@@ -93,6 +102,8 @@ class SystemWriter:
             rows["virial"].append(frame.virial.ravel())
         if self._has_magnetic_forces and frame.magnetic_forces is not None:
             rows["force_mag"].append(frame.magnetic_forces[order].ravel())
+        if initial_moments is not None:
+            rows["initial_spin"].append(initial_moments[order].ravel())
 
     def flush(self) -> None:
         """Append the frames added since to the files."""

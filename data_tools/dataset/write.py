@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 
 from spin_dp.data_tools.dataset import manifest as tables
 from spin_dp.data_tools.dataset.decide import Decisions, Entry, Rules
-from spin_dp.data_tools.dataset.labels import nominal_moments, with_nominal_moments
+from spin_dp.data_tools.dataset.labels import (
+    nominal_moments,
+    nominal_vectors,
+    with_nominal_moments,
+)
 from spin_dp.data_tools.dataset.output import LEVELS, MANIFEST, RECORD, SITES, STATES
 from spin_dp.data_tools.dataset.systems import SystemWriter, stationary_frame
 from spin_dp.data_tools.frame import Frame
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.dataset.store import Shard
     from spin_dp.data_tools.dataset.summary import Summary
+    from spin_dp.data_tools.frame import Array
 
 
 class DatasetWriter:
@@ -78,7 +83,7 @@ class DatasetWriter:
                     continue
                 if fate.system not in writers:
                     writers[fate.system] = self._writer(folder, fate)
-                writers[fate.system].add(self._labelled(item, fate))
+                writers[fate.system].add(*self._labelled(item, fate))
                 touched.add(fate.system)
             for system in touched:
                 writers[system].flush()
@@ -172,16 +177,16 @@ class DatasetWriter:
             )
         }
 
-    def _labelled(self, frame: Frame, entry: Entry) -> Frame:
+    def _labelled(self, frame: Frame, entry: Entry) -> tuple[Frame, Array | None]:
+        """Return the frame as it is written, and a guess of its DFT moments."""
+        nominal = nominal_vectors(
+            frame, entry.frame, entry.state, entry.site_levels, self._moments
+        )
         if self._rules.labels == "nominal":
-            return with_nominal_moments(
-                frame,
-                entry.frame,
-                entry.state,
-                entry.site_levels,
-                self._moments,
-            )
-        return stationary_frame(frame) if entry.magnetic_forces == "zero" else frame
+            return with_nominal_moments(frame, nominal), None
+        if entry.magnetic_forces == "zero":
+            frame = stationary_frame(frame)
+        return frame, nominal
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -17,7 +17,7 @@ import typer
 from spin_dp.data_tools import Rules, collect, merge_systems
 from spin_dp.report import write_report
 from spin_dp.training import train
-from spin_dp.training_input import TrainingSettings, write_input
+from spin_dp.training.dp_input import TrainingSettings, write_input
 
 FRAMES = Path(__file__).resolve().parents[1] / "gpaw"
 MAGNETIC_MUB = 0.5

@@ -12,11 +12,14 @@ import typer
 
 from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
+from spin_dp.cli.init import init
 from spin_dp.cli.md import md
 from spin_dp.cli.merge import merge
 from spin_dp.cli.report import report
 from spin_dp.cli.select import select
 from spin_dp.cli.states import states
+from spin_dp.cli.test import measure
+from spin_dp.cli.train import train
 from spin_dp.errors import SpinDPError
 
 if TYPE_CHECKING:
@@ -62,11 +65,14 @@ def _root(
 
 app.command("collect")(collect)
 app.command("demo")(demo)
+app.command("init")(init)
 app.command("md")(md)
 app.command("merge")(merge)
 app.command("report")(report)
 app.command("select")(select)
 app.command("states")(states)
+app.command("test")(measure)
+app.command("train")(train)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What several verbs show: a progress bar, and the table of spin states."""
+"""What several verbs show: a progress bar, tables of spin states and of errors."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from math import isnan
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,3 +77,58 @@ def state_table(
             " to ".join(sorted(energies, key=float)),
         )
     return table
+
+
+def score_table(rows: pd.DataFrame, *, title: str) -> Table:
+    """Return the errors of a model by spin state as a table for the terminal.
+
+    Parameters
+    ----------
+    rows
+        Rows of one step of :func:`spin_dp.evaluation.validation.read_states_curve`.
+    title
+        Text above.
+
+    Returns
+    -------
+    rich.table.Table
+        One row for each formula and spin-state key, all frames together at the end.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=title,
+        caption="RMS errors; gap: energy difference of two spin states of a geometry;\n"
+        "order: share of such pairs in the right order; moment: of metals, predicted",
+    )
+    for column in ("formula", "spin state"):
+        table.add_column(column, overflow="fold")
+    quantities = ["frames", "meV/atom", "meV/Å", "gap, meV", "order, %"]
+    has_moments = rows["moment_muB"].notna().any()
+    if has_moments:
+        quantities.append("moment, μB")
+    for column in quantities:
+        table.add_column(column, justify="right", no_wrap=True)
+    is_total = rows["key"] == "all"
+    for part in (rows[~is_total], rows[is_total]):
+        table.add_section()
+        for row in part.to_dict(orient="records"):
+            errors = (
+                _number(row["energy_meV_per_atom"], 1),
+                _number(row["force_meV_per_A"], 0),
+                _number(row["gap_meV"], 0),
+                _number(100.0 * row["order"], 0),
+                *([_number(row["moment_muB"], 3)] if has_moments else []),
+            )
+            table.add_row(
+                str(row["formula"]),
+                escape(str(row["key"])),
+                str(row["frames"]),
+                *errors,
+            )
+    return table
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if isnan(value) else f"{value:.{digits}f}"

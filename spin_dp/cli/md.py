@@ -69,6 +69,13 @@ def md(
         int, typer.Option(metavar="N", help="Steps between restart files.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the initial velocities.")] = 1,
+    complete: Annotated[
+        bool,
+        typer.Option(
+            help="Fill in the moments of elements that the labels leave out and the "
+            "model reads, as it predicts them."
+        ),
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the input deck and stop.")
     ] = False,
@@ -117,6 +124,7 @@ def md(
             moments=moments,
             settings=settings,
             supercell=supercell,
+            complete=complete,
             ranks=ranks,
             dry_run=dry_run,
             progress=show,

@@ -22,7 +22,7 @@ from spin_dp.demo.structure import label_of, layered_linio2, striped_moments
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import write_text
 from spin_dp.training import read_learning_curve, train_together
-from spin_dp.training_input import TrainingSettings, write_input
+from spin_dp.training.dp_input import TrainingSettings, write_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from spin_dp.demo.stages import Reporter
 
-SPIN_ELEMENTS = ("Mn", "Co", "Ni")
+SPIN_ELEMENTS = ("Mn", "Co", "Ni", "O")
 MODELS = ("spin_aware", "spin_blind")
 
 

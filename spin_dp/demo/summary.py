@@ -94,6 +94,8 @@ def render(
         "## By composition",
         frame_table(_percent(per_formula)),
         "## By spin state",
+        "Last column: RMS error of the moments of metals that the model predicts from "
+        "the mean moments of the states, μB.",
         frame_table(_percent(per_state)),
         "![spin states](spin_states.png)",
         "## Labelled molecular dynamics",
@@ -242,9 +244,12 @@ def _md_text(thermo: pd.DataFrame, temperature: float, atoms: int) -> str:
 
 
 def _percent(scores: pd.DataFrame) -> pd.DataFrame:
-    table = scores.copy()
+    """Return shares in percent, moments in full, no columns that hold nothing."""
+    table = scores.dropna(axis="columns", how="all").copy()
     for column in [name for name in table if str(name).startswith("order_")]:
         table[column] = 100.0 * table[column]
+    for column in [name for name in table if str(name).startswith("moment_")]:
+        table[column] = [_cell(value, 3) for value in table[column]]
     return table
 
 

@@ -50,6 +50,8 @@ class Scores:
         RMS error of the energy difference of pairs, meV per cell; NaN without pairs.
     order
         Share of pairs in the right order, 0..1; NaN without pairs to order.
+    moment
+        RMS error of predicted moments of metals, μB; NaN where none are predicted.
     """
 
     frames: int
@@ -59,6 +61,7 @@ class Scores:
     force: float
     gap: float
     order: float
+    moment: float = float("nan")
 
 
 def energy_rmse(predicted: Floats, reference: Floats, n_atoms: Integers) -> float:
@@ -121,6 +124,47 @@ def force_rmse(per_frame: Floats, n_atoms: Integers) -> float:
     if per_frame.size == 0:
         return float("nan")
     return MEV_PER_EV * float(np.sqrt(np.average(per_frame**2, weights=n_atoms)))
+
+
+def frame_moment_rmse(
+    predicted: Floats | None, reference: Floats, sites: Sequence[int]
+) -> Floats:
+    """Return the root mean square error of predicted moments of each frame.
+
+    Parameters
+    ----------
+    predicted, reference
+        Moments, (nf, natoms, 3), μB; None where none are predicted.
+    sites
+        Atoms that count.
+
+    Returns
+    -------
+    ndarray
+        Root mean square length of the error over the sites, (nf,), μB; NaN without
+        prediction or sites.
+    """
+    if predicted is None or not sites:
+        return np.full(len(reference), np.nan)
+    squares: Floats = np.square((predicted - reference)[:, sites]).sum(-1).mean(-1)
+    return np.sqrt(squares)
+
+
+def moment_rmse(per_frame: Floats) -> float:
+    """Return the root mean square over frames of the error of predicted moments.
+
+    Parameters
+    ----------
+    per_frame
+        Root mean square length of the error over the metals of each frame, (nf,), μB;
+        NaN where there is no prediction.
+
+    Returns
+    -------
+    float
+        Over the frames with a prediction, μB; NaN without any.
+    """
+    return _rms(per_frame[np.isfinite(per_frame)])
 
 
 def state_pairs(

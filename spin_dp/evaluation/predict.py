@@ -34,11 +34,15 @@ class Predicted:
     magnetic_forces
         -dE/dm, (nf, natoms, 3) eV/μB, zero on elements without moments; None of a
         model that reads no moments.
+    moments
+        Predicted from the guess of the system, (nf, natoms, 3) μB; None of a model that
+        predicts none, or without a guess.
     """
 
     energies: Floats
     forces: Floats
     magnetic_forces: Floats | None
+    moments: Floats | None = None
 
 
 class Potential:
@@ -75,6 +79,10 @@ class Potential:
                 "write one with `dp --pt freeze`."
             ) from error
         self.reads_moments = bool(self._potential.has_spin)
+        wrapper = getattr(self._potential.deep_eval, "dp", None)
+        self._module = None if wrapper is None else wrapper.model["Default"]
+        asked = getattr(self._module, "predicts_moments", None)
+        self.predicts_moments = bool(asked()) if asked is not None else False
 
     def predict(self, system: LabelledSystem) -> Predicted:
         """Return energies and their derivatives for all frames of a system.
@@ -110,7 +118,35 @@ class Potential:
                 f"{self.path}: its energy is not a finite number for {wrong} of "
                 f"{n_frames} frames of {system.name}; check how it was trained."
             )
-        return Predicted(energies, forces, columns[2] if self.reads_moments else None)
+        return Predicted(
+            energies,
+            forces,
+            columns[2] if self.reads_moments else None,
+            self._moments(system, types),
+        )
+
+    def _moments(self, system: LabelledSystem, types: list[int]) -> Floats | None:
+        if system.initial_moments is None or not self.predicts_moments:
+            return None
+        import torch
+
+        assert self._module is not None
+        device = next(self._module.parameters()).device
+        n_frames, n_atoms = system.positions.shape[:2]
+        size = max(1, _ATOMS_AT_ONCE // n_atoms)
+
+        def tensor(array: Floats, start: int) -> torch.Tensor:
+            return torch.tensor(np.array(array[start : start + size]), device=device)
+
+        parts = []
+        for start in range(0, n_frames, size):
+            positions = tensor(system.positions, start)
+            kinds = torch.tensor(types, device=device).expand(len(positions), -1)
+            guess = tensor(system.initial_moments, start)
+            cells = tensor(system.cells, start).view(-1, 9)
+            moments = self._module.predict_moments(positions, kinds, guess, cells)
+            parts.append(moments.detach().cpu().numpy())
+        return np.concatenate(parts)
 
     def _types(self, system: LabelledSystem) -> list[int]:
         missing = sorted(set(system.symbols) - set(self.type_map))

@@ -26,6 +26,7 @@ _VECTORS = {
     "forces": "force",
     "moments": "spin",
     "magnetic_forces": "force_mag",
+    "initial_moments": "initial_spin",
 }
 
 
@@ -44,6 +45,9 @@ class LabelledSystem:
         (nf, natoms, 3) μB.
     magnetic_forces
         -dE/dm, (nf, natoms, 3) eV/μB; None where the system has none.
+    initial_moments
+        Guess of the moments from their spin states, (nf, natoms, 3) μB; None where the
+        system has none.
     """
 
     name: str
@@ -54,6 +58,7 @@ class LabelledSystem:
     forces: Floats
     moments: Floats
     magnetic_forces: Floats | None = None
+    initial_moments: Floats | None = None
 
     @property
     def metals(self) -> list[int]:
@@ -143,7 +148,7 @@ def read_system(data: Path, name: str) -> LabelledSystem:
 
 def _loaded(system: LabelledSystem) -> LabelledSystem:
     """Return the system in memory: each mapped array keeps a file open."""
-    own = system.magnetic_forces
+    own, guess = system.magnetic_forces, system.initial_moments
     return replace(
         system,
         positions=np.array(system.positions),
@@ -151,4 +156,5 @@ def _loaded(system: LabelledSystem) -> LabelledSystem:
         forces=np.array(system.forces),
         moments=np.array(system.moments),
         magnetic_forces=None if own is None else np.array(own),
+        initial_moments=None if guess is None else np.array(guess),
     )

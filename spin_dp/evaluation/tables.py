@@ -54,8 +54,10 @@ def evaluate(
         the moments or their sum: such a state need not be a stationary one),
         ``natoms``, ``energy`` (eV), the rms label force ``force_rms`` (eV/Å), the
         elements with spin states ``metal`` and the mean length of their moments
-        ``moment`` (μB), and for each model ``energy_NAME`` (eV) and
-        ``force_error_NAME`` (rms over components, eV/Å).
+        ``moment`` (μB), and for each model ``energy_NAME`` (eV),
+        ``force_error_NAME`` (rms over components, eV/Å) and ``moment_error_NAME`` (rms
+        length of the error of predicted moments over metals, μB; NaN where the model
+        predicts none).
 
     Raises
     ------
@@ -81,6 +83,9 @@ def evaluate(
             columns[f"energy_{name}"] = predicted.energies
             columns[f"force_error_{name}"] = metrics.frame_force_rmse(
                 predicted.forces, system.forces
+            )
+            columns[f"moment_error_{name}"] = metrics.frame_moment_rmse(
+                predicted.moments, system.moments, system.metals
             )
         tables.append(pd.DataFrame(columns))
         if progress is not None:
@@ -125,7 +130,8 @@ def per_state(frames: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     pandas.DataFrame
         One row per (formula, key): ``frames``, ``pairs``, ``ordered_pairs`` and for
         each model ``energy_NAME`` (RMSE, meV/atom), ``force_NAME`` (RMSE, meV/Å),
-        ``gap_NAME`` (meV per cell) and ``order_NAME`` (share).
+        ``gap_NAME`` (meV per cell), ``order_NAME`` (share) and ``moment_NAME`` (RMS
+        error of predicted moments, μB).
     """
     pairs = _pairs(frames)
     places = np.arange(len(frames))
@@ -157,7 +163,8 @@ def per_formula(frames: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     pandas.DataFrame
         One row per formula and one ``all``: ``frames``, ``pairs``,
         ``ordered_pairs`` and for each model ``energy_NAME`` (meV/atom),
-        ``force_NAME`` (meV/Å), ``gap_NAME`` (meV per cell), ``order_NAME`` (share).
+        ``force_NAME`` (meV/Å), ``gap_NAME`` (meV per cell), ``order_NAME`` (share),
+        ``moment_NAME`` (μB).
     """
     groups = [(str(name), group) for name, group in frames.groupby("formula")]
     return pd.DataFrame(
@@ -169,7 +176,7 @@ def per_formula(frames: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 def _row(scores: Mapping[str, metrics.Scores]) -> dict[str, object]:
     counts = asdict(next(iter(scores.values())))
     row = {name: counts[name] for name in ("frames", "pairs", "ordered_pairs")}
-    for quantity in ("energy", "force", "gap", "order"):
+    for quantity in ("energy", "force", "gap", "order", "moment"):
         row |= {f"{quantity}_{m}": getattr(s, quantity) for m, s in scores.items()}
     return row
 
@@ -187,6 +194,7 @@ def _score(
     predicted = frames[f"energy_{model}"].to_numpy(dtype=float)
     n_atoms = frames["natoms"].to_numpy(dtype=np.int64)[places]
     errors = frames[f"force_error_{model}"].to_numpy(dtype=float)[places]
+    moments = frames[f"moment_error_{model}"].to_numpy(dtype=float)[places]
     order, ordered = metrics.ordering_accuracy(predicted, reference, pairs)
     return metrics.Scores(
         frames=len(places),
@@ -196,6 +204,7 @@ def _score(
         force=metrics.force_rmse(errors, n_atoms),
         gap=metrics.gap_rmse(predicted, reference, pairs),
         order=order,
+        moment=metrics.moment_rmse(moments),
     )
 
 

@@ -50,7 +50,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         safe_type = torch.where(
             is_atom, extended_atype, torch.zeros_like(extended_atype)
         )
-        features = self.descriptor(edges, nlist, safe_type, extended_spin)
+        features, _ = self.descriptor(edges, nlist, safe_type, extended_spin)
         atype = safe_type[:, :nloc]
         fitted = self.fitting_net(features, atype, fparam=fparam, aparam=aparam)
         result = self.apply_out_stat(fitted, atype)
@@ -58,6 +58,31 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         if self.atom_excl is not None:
             mask = mask * self.atom_excl(atype)
         return {"energy": result["energy"] * mask.unsqueeze(-1), "mask": mask}
+
+    def describe(
+        self,
+        edges: torch.Tensor,
+        nlist: torch.Tensor,
+        extended_atype: torch.Tensor,
+        extended_spin: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what moments are predicted from; arguments as :meth:`forward`.
+
+        Returns
+        -------
+        tuple
+            Features (nf, nloc, n), spin vectors (nf, nloc, n', 3) and the typical
+            moment of each atom's type, (nf, nloc), μB, zero where it has none.
+        """
+        nloc = nlist.shape[1]
+        is_atom = extended_atype >= 0
+        safe_type = torch.where(
+            is_atom, extended_atype, torch.zeros_like(extended_atype)
+        )
+        nlist = self.exclude_pairs(nlist, extended_atype)
+        features, vectors = self.descriptor(edges, nlist, safe_type, extended_spin)
+        unit = self.descriptor.typical_moments()[safe_type[:, :nloc]]
+        return features, vectors, unit * is_atom[:, :nloc].to(unit.dtype)
 
     def exclude_pairs(
         self, nlist: torch.Tensor, extended_atype: torch.Tensor

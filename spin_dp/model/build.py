@@ -6,11 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from deepmd.pt.model.task.base_fitting import BaseFitting
 from deepmd.utils.spin import Spin
 
 from spin_dp.errors import ConfigError, unknown
 from spin_dp.model.descriptor import DescrptSpinSeA
+from spin_dp.model.moment_net import MomentNet
 
 
 def model_parts(params: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def model_parts(params: dict[str, Any]) -> dict[str, Any]:
         ),
         "type_map": type_map,
         "spin": Spin(use_spin=use_spin),
+        "moment_net": _moment_net(params.get("moment_net"), descriptor),
         "atom_exclude_types": params.get("atom_exclude_types", []),
         "pair_exclude_types": params.get("pair_exclude_types", []),
         "data_stat_protect": params.get("data_stat_protect", 1e-2),
@@ -71,6 +74,25 @@ def _fitting_net(section: dict[str, Any], type_map: list[str], n_features: int) 
             "mixed_types": True,
             "dim_descrpt": n_features,
         }
+    )
+
+
+def _moment_net(
+    section: dict[str, Any] | None, descriptor: DescrptSpinSeA
+) -> MomentNet | None:
+    if section is None:
+        return None
+    neuron = section.get("neuron", [32])
+    if not all(isinstance(width, int) and width > 0 for width in neuron):
+        raise ConfigError(
+            f"moment_net: neuron must be a list of positive widths; got {neuron}."
+        )
+    return MomentNet(
+        descriptor.get_dim_out(),
+        descriptor.get_dim_spin(),
+        neuron,
+        getattr(torch, descriptor.config["precision"]),
+        section.get("seed"),
     )
 
 

@@ -11,6 +11,7 @@ from deepmd.pt.model.descriptor.base_descriptor import BaseDescriptor
 from deepmd.pt.utils import env
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 from deepmd.pt.utils.update_sel import UpdateSel
+from deepmd.utils.finetune import get_index_between_two_maps
 
 from spin_dp.descriptors import (
     SpinDescriptor,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _CONFIG_NAMES = frozenset(f.name for f in fields(SpinDescriptorConfig))
 _HOST_NAMES = frozenset({"type", "ntypes", "type_map", "use_spin"})
+_PER_TYPE = ("tebd", "on_site", "moment_gain")  # first axis: types
 
 
 def config_from_params(params: dict[str, Any]) -> SpinDescriptorConfig:
@@ -108,8 +110,8 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         nlist: torch.Tensor,
         extended_atype: torch.Tensor,
         extended_spin: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return the features of the local atoms.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features and the spin vectors of the local atoms.
 
         Parameters
         ----------
@@ -124,20 +126,25 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
 
         Returns
         -------
-        torch.Tensor
-            D, (nf, nloc, dim_out).
+        tuple
+            D (nf, nloc, dim_out) and V (nf, nloc, M', 3).
         """
         nf, nloc, nnei = nlist.shape
         index = nlist.clamp(min=0).view(nf, nloc * nnei)
         type_ij = torch.gather(extended_atype, 1, index).view(nf, nloc, nnei)
-        features: torch.Tensor = self.core(
+        described: tuple[torch.Tensor, torch.Tensor] = self.core(
             edges,
             extended_atype[:, :nloc],
             type_ij,
             extended_spin[:, :nloc],
             gather_neighbours(extended_spin, nlist),
         )
-        return features
+        return described
+
+    def typical_moments(self) -> torch.Tensor:
+        """Return the root mean square moment of each type, (nt,), μB; or zero."""
+        moments: torch.Tensor = self.core.typical_moments()  # type: ignore[operator]
+        return moments
 
     # ---- statistics and compression -------------------------------------------
 
@@ -185,7 +192,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
             cap_neighbors=False,
         )
         core: Any = self.core
-        rows = core.rows(edge_vectors(coord_ext, nlist, self.rcut))
+        rows, _ = core.rows(edge_vectors(coord_ext, nlist, self.rcut))
         spin = sample.get("spin")
         moments = None if spin is None else spin.view(coord.shape)
         statistics.add(rows / core.row_scale, nlist >= 0, atype, moments)
@@ -246,6 +253,10 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         """Return the number of features."""
         return self.dim_out
 
+    def get_dim_spin(self) -> int:
+        """Return the number of spin vectors of an atom."""
+        return int(self.config["spin_neuron"][-1])
+
     def get_dim_emb(self) -> int:
         """Return the number of channels of the radial net."""
         return int(self.config["neuron"][-1])
@@ -289,11 +300,48 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         type_map: list[str],
         model_with_new_type_stat: Any = None,
     ) -> None:
-        """Reorder or extend the types; new ones start from the given model."""
-        raise ConfigError(
-            "a spin_dp model cannot change its type_map yet: it was trained with "
-            f"{self.type_map}, asked for {type_map}; train with the full type_map."
-        )
+        """Reorder, drop or add types; the host asks for it when it fine-tunes.
+
+        Parameters
+        ----------
+        type_map
+            Elements of the model that is trained on.
+        model_with_new_type_stat
+            Descriptor of that model, with the statistics of its data. New types take
+            their rows from it; without it they start at random, without moments.
+
+        Raises
+        ------
+        ConfigError
+            If the descriptor is compressed, or the other one has other widths.
+        """
+        if not isinstance(self.core, SpinDescriptor):
+            raise ConfigError(
+                "a compressed model cannot change its type_map; fine-tune the original."
+            )
+        order, _ = get_index_between_two_maps(self.type_map, type_map)
+        fresh = model_with_new_type_stat
+        if fresh is None:
+            fresh = DescrptSpinSeA(
+                **self.config, type_map=type_map, use_spin=[False] * len(type_map)
+            )
+        for name in _PER_TYPE:
+            own = getattr(self.core, name)
+            added = getattr(fresh.core, name).to(own)
+            if own.shape[1:] != added.shape[1:]:
+                raise ConfigError(
+                    f"descriptor: the pretrained model has {name} of width "
+                    f"{own.shape[1]}, the new one of {added.shape[1]}; give both the "
+                    "same settings, or add --use-pretrain-script to `dp train`."
+                )
+            # Types of the old model count from the front, new ones from the back.
+            rows = torch.cat([own.detach(), added.detach()])[order]
+            if isinstance(own, torch.nn.Parameter):
+                rows = torch.nn.Parameter(rows, requires_grad=own.requires_grad)
+            setattr(self.core, name, rows)
+        flags = [*self.use_spin, *fresh.use_spin]
+        self.use_spin = [flags[place] for place in order]
+        self.type_map = list(type_map)
 
     def set_stat_mean_and_stddev(self, mean: Any, stddev: Any) -> None:
         """Set the input scales, as :meth:`get_stat_mean_and_stddev` gives them."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from deepmd.dpmodel import ModelOutputDef
 from deepmd.pt.model.model.dp_model import DPModelCommon
@@ -32,6 +33,7 @@ from spin_dp.model.derivatives import (
     forces_from_edges,
     virials_from_edges,
 )
+from spin_dp.model.moment_net import MomentNet
 
 _HostModel = make_model(SpinAtomicModel)
 
@@ -44,16 +46,29 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
     ----------
     spin
         Which types carry moments.
+    moment_net
+        Predicts converged moments; None: the model does not.
     *args, **kwargs
         Passed on to the host's model.
     """
 
-    model_type = "spin_dp"
+    # What the host calls an energy model: `dp change-bias --bias-value` asks for it.
+    model_type = "ener"
 
-    def __init__(self, *args: Any, spin: Spin, **kwargs: Any) -> None:
+    if TYPE_CHECKING:  # a buffer; TorchScript cannot read it as an annotation
+        use_spin: torch.Tensor
+
+    def __init__(
+        self,
+        *args: Any,
+        spin: Spin,
+        moment_net: MomentNet | None = None,
+        **kwargs: Any,
+    ) -> None:
         DPModelCommon.__init__(self)
         _HostModel.__init__(self, *args, **kwargs)
         self.spin = spin
+        self.moment_net = moment_net
         self.register_buffer(
             "use_spin", torch.tensor(spin.use_spin.tolist(), dtype=torch.bool)
         )
@@ -113,6 +128,30 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             (nf, nloc, 9); eV, eV/Å, eV/μB.
         """
         nf, nloc = atype.shape[:2]
+        coord_ext, atype_ext, mapping, nlist = self._with_ghosts(coord, atype, box)
+        index = mapping.unsqueeze(-1).expand(-1, -1, 3)
+        spin_ext = torch.gather(spin.view(nf, nloc, 3), 1, index)
+        lower = self.evaluate(
+            coord_ext, atype_ext, spin_ext, nlist, fparam, aparam, do_atomic_virial
+        )
+        result = {
+            "energy": lower["energy"],
+            "atom_energy": lower["atom_energy"],
+            "virial": lower["virial"],
+            "mask": lower["mask"],
+            "mask_mag": self._counted_moments(atype),
+            "force": fold_ghosts(lower["force"], mapping, nloc),
+            "force_mag": fold_ghosts(lower["force_mag"], mapping, nloc),
+        }
+        if do_atomic_virial:
+            result["atom_virial"] = fold_ghosts(lower["atom_virial"], mapping, nloc)
+        return result
+
+    def _with_ghosts(
+        self, coord: torch.Tensor, atype: torch.Tensor, box: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return positions and types with ghosts, their atoms, and neighbours."""
+        nf, nloc = atype.shape[:2]
         if box is not None:
             # The host asks for right-handed cells; -a, -b, -c span the same lattice.
             volume = torch.linalg.det(box.view(nf, 3, 3))
@@ -128,23 +167,66 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             box=box,
             cap_neighbors=False,
         )
-        index = mapping.unsqueeze(-1).expand(-1, -1, 3)
-        spin_ext = torch.gather(spin.view(nf, nloc, 3), 1, index)
-        lower = self.evaluate(
-            coord_ext, atype_ext, spin_ext, nlist, fparam, aparam, do_atomic_virial
-        )
-        result = {
-            "energy": lower["energy"],
-            "atom_energy": lower["atom_energy"],
-            "virial": lower["virial"],
-            "mask": lower["mask"],
-            "mask_mag": self._is_magnetic(atype),
-            "force": fold_ghosts(lower["force"], mapping, nloc),
-            "force_mag": fold_ghosts(lower["force_mag"], mapping, nloc),
-        }
-        if do_atomic_virial:
-            result["atom_virial"] = fold_ghosts(lower["atom_virial"], mapping, nloc)
-        return result
+        if bool((atype < 0).any()):
+            # Places for no atom lie on each other in the host's list and widen it.
+            nlist = compact_neighbours(coord_ext, nlist, self.get_rcut())
+        return coord_ext, atype_ext, mapping, nlist
+
+    @torch.jit.export
+    def predict_moments(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        box: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return converged moments from a guess of them.
+
+        The descriptor is not trained by it: gradients end at the moment net.
+
+        Parameters
+        ----------
+        coord
+            Positions, (nf, nloc, 3), Å.
+        atype
+            Types, (nf, nloc).
+        spin
+            Guess, such as the mean moment of each site's spin state, (nf, nloc, 3),
+            μB.
+        box
+            Cell vectors as rows, (nf, 9), Å, or None for a cluster.
+
+        Returns
+        -------
+        torch.Tensor
+            Moments, (nf, nloc, 3), μB; zero for types without spin.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no moment net.
+        """
+        net = self.moment_net
+        if net is None:
+            raise RuntimeError("this model has no moment net; it predicts no moments")
+        nf, nloc = atype.shape[:2]
+        guess = spin.view(nf, nloc, 3).to(torch.float64)
+        with torch.no_grad():
+            coord_ext, atype_ext, mapping, nlist = self._with_ghosts(coord, atype, box)
+            index = mapping.unsqueeze(-1).expand(-1, -1, 3)
+            features, vectors, unit = self.atomic_model.describe(
+                edge_vectors(coord_ext.to(torch.float64), nlist, self.get_rcut()),
+                nlist,
+                atype_ext,
+                torch.gather(guess, 1, index),
+            )
+        moments: torch.Tensor = net(features, vectors, guess, unit)
+        return moments
+
+    @torch.jit.export
+    def predicts_moments(self) -> bool:
+        """Return whether :meth:`predict_moments` works."""
+        return self.moment_net is not None
 
     @torch.jit.export
     def forward_lower(
@@ -282,6 +364,14 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         magnetic: torch.Tensor = self.use_spin[atype.clamp(min=0)] & (atype >= 0)
         return magnetic.unsqueeze(-1)
 
+    def _counted_moments(self, atype: torch.Tensor) -> torch.Tensor:
+        """Return where magnetic forces count in losses and tests, (nf, nloc, 1)."""
+        magnetic = self._is_magnetic(atype)
+        # The host takes means over these atoms, and a mean over none is NaN in a loss
+        # and a division by zero in `dp test`. Where no atom is magnetic all count:
+        # their magnetic forces are exactly zero, as is the label.
+        return magnetic | ((atype >= 0).unsqueeze(-1) & ~magnetic.any())
+
     def predict_atomic_outputs_for_stat(
         self,
         coord: torch.Tensor,
@@ -355,6 +445,31 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             result[public].squeeze(-2)
         return result
 
+    def change_type_map(
+        self, type_map: list[str], model_with_new_type_stat: Any = None
+    ) -> None:
+        """Reorder, drop or add types; see :meth:`DescrptSpinSeA.change_type_map`."""
+        super().change_type_map(type_map, model_with_new_type_stat)
+        flags = self.get_descriptor().use_spin
+        self.spin = Spin(use_spin=flags)
+        self.use_spin = self.use_spin.new_tensor(flags)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        own, stored = self.use_spin.tolist(), state_dict.get(prefix + "use_spin")
+        if stored is not None and len(stored) == len(own) and stored.tolist() != own:
+            names = np.array(self.get_type_map())
+            trained, asked = (
+                ", ".join(names[np.array(flags)]) for flags in (stored.tolist(), own)
+            )
+            raise ConfigError(
+                f"spin.use_spin: the model was trained with moments of {trained}, the "
+                f"input asks for those of {asked}. An element keeps what it was "
+                "trained with; only elements new in the type_map are free."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def enable_compression(
         self,
         table_extrapolate: float = 5,
@@ -379,12 +494,15 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             "type": "spin_dp",
             "atomic_model": self.atomic_model.serialize(),
             "spin": self.spin.serialize(),
+            "moment_net": None if self.moment_net is None else self.moment_net.dump(),
         }
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> SpinEnergyModel:
         """Rebuild what :meth:`serialize` wrote."""
+        net = data.get("moment_net")
         return cls(
             atomic_model_=SpinAtomicModel.deserialize(data["atomic_model"]),
             spin=Spin.deserialize(data["spin"]),
+            moment_net=None if net is None else MomentNet.restore(net),
         )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from spin_dp.report.drawing import (
+from spin_dp.drawing import (
     COLOURS,
     INK,
     MARKERS,

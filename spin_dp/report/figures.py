@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from spin_dp.report.drawing import (
+from spin_dp.drawing import (
     COLOURS,
     INK,
     OTHER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -398,9 +399,12 @@ def test_second_collection_into_a_folder_is_refused(
     assert re.fullmatch(r"spin-dp: .*another process collects into this .*\n", errors)
 
 
-def test_interrupt_key_ends_all_processes(sources: list[Path], tmp_path: Path) -> None:
+def test_interrupt_key_ends_all_processes(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start(sources, out, "--workers", "2")
+    # Many copies: it must not be done before the key arrives.
+    for number in range(30):
+        shutil.copytree(GPAW, tmp_path / "frames" / str(number))
+    process = start([tmp_path / "frames"], out, "--workers", "2")
     with process:
         while n_shards(out) < 2:
             assert process.poll() is None

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,24 +15,10 @@ import pytest
 
 from spin_dp.data_tools import Rules, collect
 from spin_dp.model_file import read_model_info
-from spin_dp.training_input import moments_info
+from spin_dp.training.dp_input import moments_info
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
-
-
-def dp(folder: Path, *arguments: str, expect: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "deepmd", "--pt", *arguments],
-        cwd=folder,
-        env={**os.environ, "NUM_WORKERS": "0", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == expect, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -44,55 +29,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def input_json(data: Path, folder: Path, steps: int, **model) -> Path:
-    content = {
-        "model": {
-            "type": "spin_dp",
-            "type_map": TYPE_MAP,
-            "descriptor": {
-                "type": "spin_se_e2_a",
-                "rcut": 4.0,
-                "rcut_smth": 1.0,
-                "sel": "auto",
-                "neuron": [4, 8],
-                "axis_neuron": 4,
-                "spin_neuron": [4],
-                "spin_axis_neuron": 4,
-                "seed": 1,
-            },
-            "fitting_net": {"neuron": [8, 8], "seed": 1},
-            "spin": {"use_spin": ["Mn", "Co", "Ni"]},
-            **model,
-        },
-        "learning_rate": {"type": "exp", "start_lr": 1e-3, "stop_lr": 1e-4},
-        "loss": {
-            "type": "ener_spin",
-            "start_pref_e": 1,
-            "limit_pref_e": 1,
-            "start_pref_fr": 1,
-            "limit_pref_fr": 1,
-            "start_pref_fm": 1,
-            "limit_pref_fm": 1,
-            "start_pref_v": 0.1,
-            "limit_pref_v": 0.1,
-        },
-        "training": {
-            "training_data": {"systems": str(data / "training"), "batch_size": 4},
-            "numb_steps": steps,
-            "disp_freq": 1,
-            "save_freq": 2,
-            "seed": 1,
-        },
-    }
-    path = folder / "input.json"
-    path.write_text(json.dumps(content))
-    return path
-
-
 @pytest.fixture(scope="module")
-def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    dp, tiny_input, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("train")
-    input_json(data, folder, 4, info=moments_info(data / "training"))
+    systems = data / "training"
+    tiny_input(folder, systems, 4, info=moments_info(systems))
     dp(folder, "train", "input.json")
     dp(folder, "freeze", "-o", "model.pth")
     return folder
@@ -126,8 +69,8 @@ def test_training_sets_the_input_scales(trained):
     assert state[prefix + "n_neighbours"] > 10.0
 
 
-def test_restart_goes_on(data, trained):
-    input_json(data, trained, 6)
+def test_restart_goes_on(dp, tiny_input, data, trained):
+    tiny_input(trained, data / "training", 6)
     dp(trained, "train", "input.json", "--restart", "model.ckpt-4.pt")
     steps = [
         int(line.split()[0])
@@ -138,10 +81,10 @@ def test_restart_goes_on(data, trained):
     assert (trained / "model.ckpt-6.pt").is_file()
 
 
-def test_init_model_starts_from_the_weights(data, trained, tmp_path):
+def test_init_model_starts_from_the_weights(dp, tiny_input, data, trained, tmp_path):
     import torch
 
-    input_json(data, tmp_path, 1)
+    tiny_input(tmp_path, data / "training", 1)
     content = json.loads((tmp_path / "input.json").read_text())
     content["learning_rate"] |= {"start_lr": 1e-12, "stop_lr": 1e-13}
     (tmp_path / "input.json").write_text(json.dumps(content))
@@ -176,7 +119,7 @@ def test_frozen_is_the_checkpoint(trained):
         np.testing.assert_allclose(frozen, checkpoint, rtol=1e-12, atol=1e-12)
 
 
-def test_dp_test_reports_all_errors(trained, data, tmp_path):
+def test_dp_test_reports_all_errors(dp, trained, data, tmp_path):
     text = dp(
         trained, "test", "-m", "model.pth", "-s", str(data), "-n", "0", "-d", "errors"
     )
@@ -188,7 +131,7 @@ def test_dp_test_reports_all_errors(trained, data, tmp_path):
     assert per_frame
 
 
-def test_compress_changes_nothing_that_matters(trained, data):
+def test_compress_changes_nothing_that_matters(dp, trained, data):
     from spin_dp import SpinDP
 
     dp(trained, "compress", "-i", "model.pth", "-o", "compressed.pth")
@@ -231,11 +174,12 @@ def test_import_is_light():
         ({"spin": {"use_spin": []}}, "needs the magnetic elements"),
     ],
 )
-def test_wrong_model_sections(data, tmp_path, model, message):
+def test_wrong_model_sections(tiny_input, tmp_path, model, message):
     from spin_dp.errors import ConfigError
     from spin_dp.model.energy import SpinEnergyModel
 
-    section = json.loads(input_json(data, tmp_path, 1, **model).read_text())["model"]
+    content = json.loads(tiny_input(tmp_path, "data", 1).read_text())
+    section = content["model"] | model
     section["descriptor"].setdefault("sel", 30)
     if section["descriptor"]["sel"] == "auto":
         section["descriptor"]["sel"] = 30

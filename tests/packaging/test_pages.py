@@ -101,7 +101,7 @@ def test_spin_dp_command_lines(root: Path) -> None:
             assert words[0] in known, (page, words)
             known[words[0]].make_context(words[0], words[1:])  # raises what it refuses
             seen.add(words[0])
-    assert {"collect", "merge", "md", "states"} <= seen
+    assert {"collect", "init", "train", "test", "merge", "md", "states"} <= seen
 
 
 def test_a_wrong_option_would_be_noticed() -> None:
@@ -209,18 +209,19 @@ def test_table_of_python_names(readme: str) -> None:
 def test_python_block(
     root: Path,
     fences: dict[str, list[str]],
-    frozen_model: Path,
+    predicting_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Runs as it stands, on a model with random weights."""
-    (tmp_path / "model.pth").symlink_to(frozen_model)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.pth").symlink_to(predicting_model)
     (tmp_path / "examples").symlink_to(root / "examples")
     monkeypatch.chdir(tmp_path)
     (block,) = fences["python"]
     names: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), names)
-    assert names["forces"].shape == (8, 3)
+    assert names["moments"].shape == names["forces"].shape == (8, 3)
     assert names["up"] != names["down"]
     assert names["energy"] == pytest.approx(names["down"], rel=1e-12)
     assert names["table"]["energy"].is_monotonic_increasing

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from spin_dp.descriptors import quadrupole
 from tests.physics.contract import ModelContract
 from tests.physics.contract_subject import Variant, random_frames, tensors
 
@@ -19,6 +20,8 @@ class TestSpinSeE2A(ModelContract):
         "axis_neuron": 4,
         "spin_neuron": [4, 8],
         "spin_axis_neuron": 4,
+        "quad_neuron": [4, 6],
+        "quad_axis_neuron": 3,
         "pair_neuron": [10],
         "tebd_dim": 4,
     }
@@ -34,11 +37,22 @@ class TestSpinSeE2A(ModelContract):
             }
         ),
         "deep": Variant({"pair_neuron": [10, 6]}),
+        "no_quadrupoles": Variant({"quad_axis_neuron": 0}),
     }
     spin_parameters = (
         "*.core.spin_radial.*",
         "*.core.on_site",
-        "*.core.pair.spin_head.*",
+        "*.core.pair.heads.1.*",
+    )
+
+
+def test_quadrupoles_are_the_second_legendre_polynomial():
+    """Independent: P2 of the cosine between two directions."""
+    vectors = torch.randn(2, 50, 3, dtype=torch.float64)
+    a, b = torch.nn.functional.normalize(vectors, dim=-1)
+    cosine = (a * b).sum(-1)
+    torch.testing.assert_close(
+        (quadrupole(a) * quadrupole(b)).sum(-1), 1.5 * cosine**2 - 0.5
     )
 
 
@@ -54,7 +68,7 @@ def test_zero_moments_are_stock_dpa1(make_model):
 
     from spin_dp.descriptors import edge_vectors
 
-    built = make_model(neuron=[6, 12], pair_neuron=[6])
+    built = make_model(neuron=[6, 12], pair_neuron=[6], quad_axis_neuron=0)
     core = built.atomic_model.descriptor.core
     stock = DescrptDPA1(
         rcut=5.0,
@@ -83,7 +97,7 @@ def test_zero_moments_are_stock_dpa1(make_model):
     tebd = core.tebd.detach()
     zero = torch.zeros(1, 25, 1, 3, dtype=torch.float64)
     i, j = torch.meshgrid(torch.arange(5), torch.arange(5), indexing="ij")
-    dressing, _ = core.pair(tebd, i.reshape(1, 25), j.reshape(1, 25, 1), zero)
+    dressing, *_ = core.pair(tebd, i.reshape(1, 25), j.reshape(1, 25, 1), zero)
     table = dressing.detach()[0, :, 0]
 
     positions, types, _, box = tensors(random_frames(1))
@@ -93,7 +107,7 @@ def test_zero_moments_are_stock_dpa1(make_model):
     )
     n_max = int((nlist >= 0).sum(-1).max())
     moments = torch.zeros_like(coord)
-    ours = built.atomic_model.descriptor(
+    ours, _ = built.atomic_model.descriptor(
         edge_vectors(coord, nlist, 5.0), nlist, atype, moments
     )
     expected = _stock_rows(stock, coord, atype, nlist, table)

@@ -14,7 +14,7 @@ from ase.neighborlist import neighbor_list
 from spin_dp.cli import main
 from spin_dp.data_tools import Rules, collect, merge_systems
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.training_input import moments_info
+from spin_dp.training.dp_input import moments_info
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
 
@@ -101,6 +101,13 @@ def test_strange_folders_are_left_alone(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds other things"):
         merge_systems(data, tmp_path)
     assert (tmp_path / "notes").is_dir()
+
+
+def test_merged_systems_do_not_merge_again(data: Path, tmp_path: Path) -> None:
+    merge_systems(data, tmp_path / "once")
+    with pytest.raises(DataError, match="is merged already"):
+        merge_systems(tmp_path / "once", tmp_path / "twice")
+    assert not (tmp_path / "twice").exists()
 
 
 def test_different_type_maps_do_not_merge(data: Path, tmp_path: Path) -> None:

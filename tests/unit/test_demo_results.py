@@ -42,6 +42,8 @@ def frames() -> pd.DataFrame:
     table["energy_spin_blind"] = [-17.8, -17.8, -17.8, -25.0, -25.0]
     table["force_error_spin_aware"] = 0.1
     table["force_error_spin_blind"] = 0.4
+    table["moment_error_spin_aware"] = 0.051
+    table["moment_error_spin_blind"] = float("nan")
     return table
 
 

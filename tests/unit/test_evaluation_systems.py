@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 from spin_dp.errors import DataError
@@ -250,6 +252,7 @@ def test_states_have_the_gaps_of_the_pairs_they_are_in() -> None:
             "energy": [0.0, 1.0, 3.0, 5.0],
             "energy_m": [0.0, 1.1, 2.0, 5.0],
             "force_error_m": 0.1,
+            "moment_error_m": [0.3, 0.1, math.nan, 0.4],
         },
         index=[7, 7, 8, 9],  # tables put together have no numbers of their own
     )
@@ -263,3 +266,34 @@ def test_states_have_the_gaps_of_the_pairs_they_are_in() -> None:
     assert table.loc[("A", "z"), "energy_m"] == pytest.approx(500.0)
     assert table.loc[("B", "x"), "pairs"] == 0
     assert table["gap_m"].isna().tolist() == [False, False, False, True]
+    assert table["moment_m"].tolist() == pytest.approx(
+        [0.3, 0.1, math.nan, 0.4], nan_ok=True
+    )
+
+
+def test_predicted_moments_are_those_of_the_model(
+    predicting_model: Path, frozen_model: Path
+) -> None:
+    """Errors count metals only, and are unknown without a guess or a moment net."""
+    bare = make_system()
+    system = replace(bare, initial_moments=1.1 * bare.moments)
+    manifest = manifest_of(system)
+    models = {"a": predicting_model, "b": frozen_model}
+    frames = evaluate(models, [system], manifest)
+    model = SpinDP(predicting_model)
+    metals = [i for i, symbol in enumerate(system.symbols) if symbol != "O"]
+    for index, error in enumerate(frames["moment_error_a"]):
+        atoms = Atoms(
+            system.symbols,
+            positions=system.positions[index],
+            cell=system.cells[index],
+            pbc=True,
+        )
+        assert system.initial_moments is not None
+        got = model.predict_moments(atoms, system.initial_moments[index])
+        wrong = (got - system.moments[index])[metals]
+        rms = np.sqrt(np.square(wrong).sum(-1).mean())
+        assert error == pytest.approx(rms, rel=1e-10)
+    assert frames["moment_error_b"].isna().all()
+    unguessed = evaluate({"a": predicting_model}, [bare], manifest)
+    assert unguessed["moment_error_a"].isna().all()

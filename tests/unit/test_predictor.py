@@ -247,3 +247,61 @@ def test_ranking_of_elements_that_carry_no_spin(potential, cell, elements, messa
 )
 def test_order_names(moments, name):
     assert order_name(np.array(moments, float)) == name
+
+
+def test_predicted_moments(predicting_model, potential, cell):
+    model = SpinDP(predicting_model)
+    assert model.info.predicts_moments
+    moments = model.predict_moments(cell, MOMENTS)
+    assert moments.shape == (8, 3)
+    assert not moments[:, :2].any()
+    oxygen = np.array(cell.get_chemical_symbols()) == "O"
+    assert moments[oxygen, 2].all()  # induced by the metals
+    many = model.predict_moments(cell, [MOMENTS, -MOMENTS])
+    np.testing.assert_allclose(many, [moments, -moments], atol=1e-12)
+    with pytest.raises(ConfigError, match="predicts no moments; train with a moment_"):
+        potential.predict_moments(cell, MOMENTS)
+
+
+def test_only_elements_without_any_moment_are_completed(predicting_model, cell):
+    model = SpinDP(predicting_model)
+    symbols = np.array(cell.get_chemical_symbols())
+    predicted = model.predict_moments(cell, MOMENTS)[:, 2]
+    filled = model.complete_moments(cell, MOMENTS)[:, 2]
+    np.testing.assert_array_equal(filled[symbols != "O"], MOMENTS[symbols != "O"])
+    np.testing.assert_array_equal(filled[symbols == "O"], predicted[symbols == "O"])
+    labelled = MOMENTS.copy()
+    labelled[np.flatnonzero(symbols == "O")[0]] = 0.1
+    np.testing.assert_array_equal(
+        model.complete_moments(cell, labelled)[:, 2], labelled
+    )
+    none = model.complete_moments(cell, np.zeros((2, 8)))
+    assert not none.any()
+
+
+def test_labels_stay_where_nothing_is_predicted(potential, cell):
+    np.testing.assert_array_equal(
+        potential.complete_moments(cell, MOMENTS)[:, 2], MOMENTS
+    )
+
+
+def test_states_are_ranked_at_the_moments_they_converge_to(predicting_model, cell):
+    model = SpinDP(predicting_model)
+    table = rank_states(cell, model, ["Ni"], levels={"Ni": [1.6]})
+    for row in table.to_dict("records"):
+        reached = model.predict_moments(cell, row["pattern"])
+        np.testing.assert_allclose(row["converged"], reached[:, 2], atol=1e-12)
+        energy = model.evaluate(cell, reached).energy
+        assert row["energy"] == pytest.approx(energy, rel=1e-12)
+        assert row["total_moment"] == pytest.approx(reached[:, 2].sum())
+    held = rank_states(cell, model, ["Ni"], levels={"Ni": [1.6]}, converge=False)
+    for row in held.to_dict("records"):
+        np.testing.assert_array_equal(row["converged"], row["pattern"])
+    assert not np.allclose(held["energy"], table["energy"])
+
+
+def test_oxygen_has_no_states_of_its_own(predicting_model, cell):
+    """It is read by the model, but no usual moments of it are known."""
+    table = rank_states(cell, SpinDP(predicting_model), max_patterns=40)
+    oxygen = np.array(cell.get_chemical_symbols()) == "O"
+    assert not any(pattern[oxygen].any() for pattern in table["pattern"])

@@ -16,7 +16,8 @@ import pytest
 
 from spin_dp import training
 from spin_dp.errors import BackendError, ConfigError, DataError
-from spin_dp.training_input import TrainingSettings, write_input
+from spin_dp.training import program, run
+from spin_dp.training.dp_input import TrainingSettings, write_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,8 @@ first = 0
 if "--restart" in rest:
     first = int(rest[rest.index("--restart") + 1].split("-")[1].split(".")[0])
 print("began at", first, flush=True)
+if "--finetune" in rest:
+    print("from", rest[rest.index("--finetune") + 1], flush=True)
 with open("lcurve.out", "a" if first else "w") as curve:
     curve.write("#  step  rmse_val  rmse_e_val  lr\\n")
     curve.write("# If there is no available reference data\\n")
@@ -67,8 +70,8 @@ def fake_dp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "dp.py"
     script.write_text(FAKE_DP)
     command = [sys.executable, str(script)]
-    monkeypatch.setattr(training, "_dp_command", lambda: command)
-    monkeypatch.setattr(training, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(program, "dp_command", lambda: command)
+    monkeypatch.setattr(run, "_POLL_SECONDS", 0.01)
 
 
 def make_input(folder: Path, data: Path, spin: list[str], steps: int = 5) -> Path:
@@ -94,6 +97,26 @@ def test_systems_weigh_by_their_frames(tmp_path: Path, data: Path) -> None:
     assert found == [data / "training/LiMnO2/HS", data / "training/LiMnO2/LS"]
 
 
+def test_moments_are_predicted_where_there_is_a_guess(
+    tmp_path: Path, data: Path
+) -> None:
+    """All systems must have one: the loss reads none for some of them."""
+    folders = [file.parent for file in (data / "training").rglob("coord.npy")]
+    for number, folder in enumerate(folders):
+        before = read(make_input(tmp_path / str(number), data, ["Mn"]))
+        assert "moment_net" not in before["model"]
+        assert before["loss"]["type"] == "ener_spin"
+        coord = np.load(folder / "coord.npy")
+        np.save(folder / "initial_spin.npy", np.zeros_like(coord))
+    aware = read(make_input(tmp_path / "a", data, ["Mn"]))
+    assert aware["model"]["moment_net"] == {"neuron": [32], "seed": 1}
+    assert aware["loss"]["type"] == "spin_dp"
+    assert aware["loss"]["start_pref_m"] == 1.0
+    blind = read(make_input(tmp_path / "b", data, []))
+    assert "moment_net" not in blind["model"]
+    assert blind["loss"]["type"] == "ener"
+
+
 def test_twins_differ_in_the_spin_only(tmp_path: Path, data: Path) -> None:
     aware = read(make_input(tmp_path / "a", data, ["Mn"]))
     blind = read(make_input(tmp_path / "b", data, []))
@@ -102,6 +125,7 @@ def test_twins_differ_in_the_spin_only(tmp_path: Path, data: Path) -> None:
     assert aware["model"]["fitting_net"] == blind["model"]["fitting_net"]
     mine, twin = aware["model"]["descriptor"], blind["model"]["descriptor"]
     only_spin = {"pair_neuron", "spin_neuron", "spin_axis_neuron"}
+    only_spin |= {"quad_neuron", "quad_axis_neuron"}
     assert set(mine) - set(twin) == only_spin
     assert set(twin) - set(mine) == {"attn_layer", "tebd_input_mode"}
     assert {k: v for k, v in mine.items() if k != "type" and k in twin} == {
@@ -172,6 +196,41 @@ def test_another_input_starts_over(tmp_path: Path, data: Path) -> None:
     training.train(make_input(tmp_path / "run", data, ["Mn"], steps=7))
     assert (tmp_path / "run" / "train.log").read_text() == "began at 0\n"
     assert (tmp_path / "run" / "model.ckpt-7.pt").exists()
+
+
+@pytest.mark.usefixtures("fake_dp")
+def test_going_on_with_another_input_is_asked_for(tmp_path: Path, data: Path) -> None:
+    path = make_input(tmp_path / "run", data, ["Mn"], steps=5)
+    training.check_resumable(path)  # nothing there yet
+    training.train(path)
+    training.check_resumable(path)
+    make_input(tmp_path / "run", data, ["Mn"], steps=7)
+    with pytest.raises(ConfigError, match=r"model\.ckpt-5\.pt .*--continue.*--fresh"):
+        training.check_resumable(path)
+    training.check_resumable(path, accept_changes=True)
+    training.train(path)
+    began = (path.parent / "train.log").read_text().splitlines()
+    assert began == ["began at 0", "began at 5"]
+
+
+@pytest.mark.usefixtures("fake_dp")
+def test_fine_tuning_starts_once(tmp_path: Path, data: Path) -> None:
+    """From the given model at first, from the own checkpoint after a stop."""
+    path = make_input(tmp_path / "run", data, ["Mn"])
+    path.write_text(path.read_text().replace('"seed"', '"comment": "crash", "seed"', 1))
+    source = tmp_path / "old.pt"
+    with pytest.raises(BackendError):
+        training.train(path, finetune=source)
+    training.check_resumable(path, finetune=source)
+    with pytest.raises(ConfigError, match="not started from this"):
+        training.check_resumable(path)
+    training.train(path, finetune=source)
+    log = (path.parent / "train.log").read_text().splitlines()
+    assert [line for line in log if line.startswith(("began", "from"))] == [
+        "began at 0",
+        f"from {source}",
+        "began at 3",
+    ]
 
 
 @pytest.mark.usefixtures("fake_dp")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
+
+REMARKS = "_spin_dp"
+"""Key of ``input.json`` that dp skips, as all that begin with an underscore."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,31 +30,43 @@ class TrainingSettings:
     ----------
     steps, batch_size, seed
         Number of steps, dp's rule for frames a batch, seed of weights and batches.
+    optimizer
+        Name of dp's optimizer. Adam needs twice the rate, trains worse and sometimes
+        not at all (docs/descriptor.md).
     start_lr, stop_lr, warmup
         Learning rate, which rises to the first value over as many steps and falls to
         the second along a cosine.
-    energy, force, magnetic_force, virial
-        Loss prefactors at the start and at the end.
+    energy, force, magnetic_force, virial, moment
+        Loss prefactors at the start and at the end; the last is that of predicted
+        moments.
     cutoff, smooth_from
         Neighbour radius and where the switch begins, Å.
     neuron, axis_neuron, type_embedding
         Embedding net, rows that are contracted, width of the type embedding.
-    pair_neuron, spin_neuron, spin_axis_neuron
-        Pair net and spin rows; only the spin-aware model has them.
+    pair_neuron, spin_neuron, spin_axis_neuron, quad_neuron, quad_axis_neuron
+        Pair net, spin rows and quadrupoles; only the spin-aware model has them.
+    moment_neuron
+        Widths of the net that predicts moments.
     fitting_neuron
         Widths of the fitting net.
+    precision
+        Of the nets, float64 or float32.
+    checkpoints
+        How many are saved over the training.
     """
 
-    steps: int = 4200
-    batch_size: str = "auto:32"
+    steps: int = 3000
+    batch_size: str = "auto:64"
     seed: int = 1
-    start_lr: float = 2e-2
+    optimizer: str = "HybridMuon"
+    start_lr: float = 1e-2
     stop_lr: float = 1e-5
     warmup: int = 200
     energy: tuple[float, float] = (1.0, 20.0)
     force: tuple[float, float] = (20.0, 2.0)
     magnetic_force: tuple[float, float] = (1.0, 1.0)
     virial: tuple[float, float] = (0.1, 0.1)
+    moment: tuple[float, float] = (1.0, 1.0)
     cutoff: float = 5.0
     smooth_from: float = 1.0
     neuron: tuple[int, ...] = (8, 16, 32)
@@ -60,8 +75,12 @@ class TrainingSettings:
     pair_neuron: tuple[int, ...] = (16,)
     spin_neuron: tuple[int, ...] = (8, 16)
     spin_axis_neuron: int = 8
+    quad_neuron: tuple[int, ...] = (8, 16)
+    quad_axis_neuron: int = 4
+    moment_neuron: tuple[int, ...] = (32,)
     fitting_neuron: tuple[int, ...] = (64, 64)
     precision: str = "float64"
+    checkpoints: int = 10
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -72,10 +91,12 @@ def write_input(
     path: Path,
     *,
     type_map: Sequence[str],
-    training: Path,
-    validation: Path | None,
+    training: Path | Sequence[Path],
+    validation: Path | Sequence[Path] | None,
     spin_elements: Sequence[str],
     settings: TrainingSettings | None = None,
+    remarks: Mapping[str, object] | None = None,
+    nets: Mapping[str, object] | None = None,
 ) -> Path:
     """Write the ``input.json`` of a spin-aware model or of its spin-blind twin.
 
@@ -90,11 +111,16 @@ def write_input(
     type_map
         Elements of the model, in order.
     training, validation
-        Folders with deepmd systems at any depth; no validation if None.
+        Folder with deepmd systems at any depth, or the systems; no validation if None.
     spin_elements
         Elements whose moments the model reads; none of them: the spin-blind twin.
     settings
         Sizes and schedule; the defaults if None.
+    remarks
+        What else shall be kept in the file, under :data:`REMARKS`; dp skips it.
+    nets
+        Sections ``descriptor``, ``fitting_net`` and ``moment_net`` instead of those of
+        the settings; None for a moment net that the model shall not have.
 
     Returns
     -------
@@ -121,12 +147,20 @@ def write_input(
     if validation is not None:
         data["validation_data"] = _systems(validation, path.parent, settings.batch_size)
         data["validation_data"]["numb_btch"] = 4
-    model = _model(type_map, spin_elements, settings)
+    model = _model(type_map, spin_elements, settings) | dict(nets or {})
     if spin_elements:
         model["info"] = moments_info(training)
+    if spin_elements and "moment_net" not in model and _have_initial_moments(training):
+        neuron = list(settings.moment_neuron)
+        model["moment_net"] = {"neuron": neuron, "seed": settings.seed}
+    if model.get("moment_net") is None:
+        model.pop("moment_net", None)
+    learns_moments = "moment_net" in model
     content = {
+        **({REMARKS: dict(remarks)} if remarks else {}),
         "model": model,
-        "loss": _loss(spin_elements, settings),
+        "loss": _loss(spin_elements, settings, learns_moments=learns_moments),
+        "optimizer": _optimizer(settings),
         "learning_rate": {
             "type": "cosine",
             "start_lr": settings.start_lr,
@@ -139,7 +173,7 @@ def write_input(
             "seed": settings.seed,
             "disp_file": "lcurve.out",
             "disp_freq": max(1, settings.steps // 100),
-            "save_freq": max(1, settings.steps // 10),
+            "save_freq": max(1, settings.steps // settings.checkpoints),
             "max_ckpt_keep": 3,
         },
     }
@@ -180,29 +214,52 @@ def _model(
         "pair_neuron": list(settings.pair_neuron),
         "spin_neuron": list(settings.spin_neuron),
         "spin_axis_neuron": settings.spin_axis_neuron,
+        "quad_neuron": list(settings.quad_neuron),
+        "quad_axis_neuron": settings.quad_axis_neuron,
     }
     return {"type": "spin_dp", **model, "spin": {"use_spin": list(spin_elements)}}
 
 
-def _loss(spin_elements: Sequence[str], settings: TrainingSettings) -> dict[str, Any]:
+def _loss(
+    spin_elements: Sequence[str], settings: TrainingSettings, *, learns_moments: bool
+) -> dict[str, Any]:
     prefactors = {"e": settings.energy, "v": settings.virial}
     if spin_elements:
         prefactors |= {"fr": settings.force, "fm": settings.magnetic_force}
     else:
         prefactors |= {"f": settings.force}
-    loss: dict[str, Any] = {"type": "ener_spin" if spin_elements else "ener"}
+    if learns_moments:
+        prefactors |= {"m": settings.moment}
+    kind = "ener_spin" if spin_elements else "ener"
+    loss: dict[str, Any] = {"type": "spin_dp" if learns_moments else kind}
     for name, (start, limit) in prefactors.items():
         loss |= {f"start_pref_{name}": start, f"limit_pref_{name}": limit}
     return loss
 
 
-def moments_info(data: Path) -> dict[str, Any]:
+def _optimizer(settings: TrainingSettings) -> dict[str, Any]:
+    if settings.optimizer != "HybridMuon":
+        return {"type": settings.optimizer}
+    # The other orthogonalisation compiles for half a minute and is no faster on a CPU.
+    return {"type": "HybridMuon", "enable_gram": False}
+
+
+def _have_initial_moments(data: Path | Sequence[Path]) -> bool:
+    """Return whether there is a guess of the moments in all systems."""
+    folders = _folders(data)
+    return bool(folders) and all(
+        any(folder.glob("set.*/initial_spin.npy")) for folder in folders
+    )
+
+
+def moments_info(data: Path | Sequence[Path]) -> dict[str, Any]:
     """Return what a model shall remember of the moments that it is trained on.
 
     Parameters
     ----------
     data
-        Folder with systems of ``spin-dp collect`` or ``merge`` at any depth.
+        Folder with systems of ``spin-dp collect`` or ``merge`` at any depth, or the
+        systems.
 
     Returns
     -------
@@ -210,7 +267,7 @@ def moments_info(data: Path) -> dict[str, Any]:
         For section ``info`` of the model: ``moment_labels`` (``dft`` or ``nominal``)
         and ``state_moments`` (mean moment of each spin state, μB).
     """
-    notes = [read_note(file.parent) for file in sorted(data.rglob("type.raw"))]
+    notes = [read_note(folder) for folder in _folders(data)]
     moments: dict[str, float] = {}
     for note in notes:
         found = note.get("moments", {})
@@ -222,8 +279,16 @@ def moments_info(data: Path) -> dict[str, Any]:
     }
 
 
-def _systems(data: Path, relative_to: Path, batch_size: str) -> dict[str, Any]:
-    folders = sorted(file.parent for file in data.rglob("type.raw"))
+def _folders(data: Path | Sequence[Path]) -> list[Path]:
+    if isinstance(data, Path):
+        return sorted(file.parent for file in data.rglob("type.raw"))
+    return list(data)
+
+
+def _systems(
+    data: Path | Sequence[Path], relative_to: Path, batch_size: str
+) -> dict[str, Any]:
+    folders = _folders(data)
     if not folders:
         raise DataError(
             f"{data}: expected deepmd systems (folders with type.raw), found none. "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The look of all figures, and their way into a page as inline SVG."""
+"""The look of figures, and their way into a page as inline SVG."""
 
 from __future__ import annotations
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 import subprocess
-import sys
 import time
-import zipfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from spin_dp.errors import BackendError
+from spin_dp.errors import BackendError, ConfigError
+from spin_dp.files import write_text
+from spin_dp.training import program
+from spin_dp.training.output import CURVE, curve_rows, newest_checkpoint, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +28,8 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """Called with the run's name, steps done, all steps and the newest errors."""
 
-LOG_TAIL = 12
-"""Lines of dp's log that an error shows."""
+INPUT = "input.json"
+MODEL = "model.pth"
 
 _POLL_SECONDS = 0.3
 _STARTED_FROM = "input.started.json"
@@ -42,6 +39,7 @@ _LOG = "train.log"
 def train(
     input_json: Path,
     *,
+    finetune: Path | None = None,
     resume: bool = True,
     threads: int = 1,
     progress: Progress | None = None,
@@ -52,6 +50,8 @@ def train(
     ----------
     input_json
         Input of dp.
+    finetune
+        Checkpoint to start from, with its energy bias fitted to the new data.
     resume, threads, progress
         As in :func:`train_together`; the run's name is that of the folder.
 
@@ -61,13 +61,19 @@ def train(
         The frozen model.
     """
     name = input_json.resolve().parent.name
-    runs = {name: input_json}
-    return train_together(runs, resume=resume, threads=threads, progress=progress)[name]
+    return train_together(
+        {name: input_json},
+        finetune=finetune,
+        resume=resume,
+        threads=threads,
+        progress=progress,
+    )[name]
 
 
 def train_together(
     inputs: Mapping[str, Path],
     *,
+    finetune: Path | None = None,
     resume: bool = True,
     threads: int = 1,
     progress: Progress | None = None,
@@ -78,6 +84,8 @@ def train_together(
     ----------
     inputs
         Input of dp for each run's name, each in a folder of its own.
+    finetune
+        Checkpoint that all of them start from.
     resume
         Continue an interrupted training of exactly this input from its newest
         checkpoint, and leave a finished one alone. Otherwise start over.
@@ -97,7 +105,7 @@ def train_together(
         If dp fails; the message ends with the last lines of its log. The other runs
         are stopped then, and can be resumed.
     """
-    runs = {name: _Run(path, threads) for name, path in inputs.items()}
+    runs = {name: _Run(path, threads, finetune) for name, path in inputs.items()}
     try:
         for run in runs.values():
             run.start(resume=resume)
@@ -114,9 +122,43 @@ def train_together(
         for run in runs.values():
             run.stop()
     return {
-        name: freeze(run.checkpoint(), run.folder / "model.pth", threads=threads)
+        name: freeze(run.checkpoint(), run.folder / MODEL, threads=threads)
         for name, run in runs.items()
     }
+
+
+def check_resumable(
+    input_json: Path, *, finetune: Path | None = None, accept_changes: bool = False
+) -> None:
+    """Refuse to go on where the input is not that of the checkpoints in the folder.
+
+    Parameters
+    ----------
+    input_json
+        Input of dp.
+    finetune
+        Checkpoint that the training starts from, if any.
+    accept_changes
+        Note this input as that of the checkpoints instead: dp then goes on from the
+        newest one with it.
+
+    Raises
+    ------
+    ConfigError
+        If the folder has checkpoints of another input.
+    """
+    run = _Run(input_json, 1, finetune)
+    newest = newest_checkpoint(run.folder)
+    if newest is None or run.is_known():
+        return
+    if accept_changes:
+        run.note_start()
+        return
+    raise ConfigError(
+        f"{run.folder}: {newest.name} was not started from this {run.input.name}"
+        f"{'' if finetune is None else f' and {finetune}'}; give --continue to go on "
+        "from it with the new input, or --fresh to remove it and start over."
+    )
 
 
 def freeze(checkpoint: Path, output: Path, *, threads: int = 1) -> Path:
@@ -139,38 +181,21 @@ def freeze(checkpoint: Path, output: Path, *, threads: int = 1) -> Path:
     if output.is_file() and output.stat().st_mtime >= checkpoint.stat().st_mtime:
         return output
     part = output.with_name(f"{output.stem}.part.pth")
-    _dp("freeze", "-c", str(checkpoint), "-o", str(part), threads=threads)
+    program.run_dp("freeze", "-c", str(checkpoint), "-o", str(part), threads=threads)
     part.replace(output)
     return output
-
-
-def read_learning_curve(path: Path) -> pd.DataFrame:
-    """Read dp's ``lcurve.out``, also while it is written and after a restart.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns as in the file's header, sorted by ``step``; of steps run twice the
-        later values. Empty with no columns where the file has no header yet.
-    """
-    names, rows = _curve_rows(path)
-    newest = {int(row[0]): row for row in rows}
-    table = pd.DataFrame([newest[step] for step in sorted(newest)], columns=names)
-    return table.astype({"step": int}) if names else table
 
 
 class _Run:
     """One ``dp --pt train`` process and its folder."""
 
-    def __init__(self, input_json: Path, threads: int) -> None:
+    def __init__(
+        self, input_json: Path, threads: int, finetune: Path | None = None
+    ) -> None:
         self.input = input_json.resolve()
         self.folder = self.input.parent
         self.threads = threads
+        self.finetune = None if finetune is None else finetune.resolve()
         content = json.loads(self.input.read_text())
         self.total = int(content["training"]["numb_steps"])
         self.process: subprocess.Popen[bytes] | None = None
@@ -179,30 +204,46 @@ class _Run:
         self.finished = False
 
     def start(self, *, resume: bool) -> None:
-        started = self.folder / _STARTED_FROM
-        same = started.is_file() and started.read_bytes() == self.input.read_bytes()
-        if not (resume and same):
+        if not (resume and self.is_known()):
             self._clear()
-            shutil.copyfile(self.input, started)
-        newest = _newest_checkpoint(self.folder)
+            self.note_start()
+        newest = newest_checkpoint(self.folder)
         if newest is not None:
-            self.begun_at = _step_of(newest)
+            self.begun_at = step_of(newest)
             if self.begun_at >= self.total:
                 self.finished = True
                 return
             log.info("%s: resuming at step %d", self.folder.name, self.begun_at)
-        self.known_rows = len(_curve_rows(self.folder / "lcurve.out")[1])
-        restart = ["--restart", newest.name] if newest is not None else []
-        command = [*_dp_command(), "train", self.input.name, *restart]
+        self.known_rows = len(curve_rows(self.folder / CURVE)[1])
+        if newest is not None:
+            origin = ["--restart", newest.name]
+        elif self.finetune is not None:
+            origin = ["--finetune", str(self.finetune)]
+        else:
+            origin = []
+        command = [*program.dp_command(), "train", self.input.name, *origin]
         with (self.folder / _LOG).open("ab") as stream:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=_environment(self.threads),
+                env=program.environment(self.threads),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
             )
+
+    def is_known(self) -> bool:
+        """Return whether what is in the folder was started from just this input."""
+        started = self.folder / _STARTED_FROM
+        return started.is_file() and started.read_text() == self._origin()
+
+    def note_start(self) -> None:
+        """Note what the training is started from."""
+        write_text(self.folder / _STARTED_FROM, self._origin())
+
+    def _origin(self) -> str:
+        text = self.input.read_text()
+        return text if self.finetune is None else f"{text}// from {self.finetune}\n"
 
     def poll(self) -> bool:
         """Return whether it still runs; raise if it failed."""
@@ -215,14 +256,14 @@ class _Run:
             text = (self.folder / _LOG).read_text(errors="replace")
             raise BackendError(
                 f"dp train in {self.folder} stopped with exit status {code}. The last "
-                f"lines of {_LOG}:\n{_tail(text)}"
+                f"lines of {_LOG}:\n{program.tail(text)}"
             )
         self.finished = True
         return False
 
     def newest(self) -> tuple[int, dict[str, float]]:
         """Return the step reached and the errors last written."""
-        names, rows = _curve_rows(self.folder / "lcurve.out")
+        names, rows = curve_rows(self.folder / CURVE)
         step = self.total if self.finished else self.begun_at
         # Rows from before a restart may be ahead of the checkpoint.
         fresh = rows if self.finished else rows[self.known_rows :]
@@ -241,7 +282,7 @@ class _Run:
                 self.process.wait()
 
     def checkpoint(self) -> Path:
-        found = _newest_checkpoint(self.folder)
+        found = newest_checkpoint(self.folder)
         if found is None:
             raise BackendError(
                 f"dp train in {self.folder} ended without a checkpoint; see {_LOG}."
@@ -249,75 +290,7 @@ class _Run:
         return found
 
     def _clear(self) -> None:
-        names = ("model*.pt", "model*.pth", "checkpoint", "lcurve.out", _LOG)
+        names = ("model*.pt", "model*.pth", "checkpoint", CURVE, _LOG)
         for pattern in names:
             for file in self.folder.glob(pattern):
                 file.unlink()
-
-
-def _dp(*arguments: str, threads: int) -> str:
-    done = subprocess.run(
-        [*_dp_command(), *arguments],
-        env=_environment(threads),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise BackendError(
-            f"dp {arguments[0]} stopped with exit status {done.returncode}. Its last "
-            f"lines:\n{_tail(done.stdout)}"
-        )
-    return done.stdout
-
-
-def _dp_command() -> list[str]:
-    return [sys.executable, "-m", "deepmd", "--pt"]
-
-
-def _environment(threads: int) -> dict[str, str]:
-    count = str(threads)
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": count,
-        "DP_INTRA_OP_PARALLELISM_THREADS": count,
-        "DP_INTER_OP_PARALLELISM_THREADS": count,
-        # dp starts its loader processes anew for every pass over a system; with many
-        # small systems that takes longer than the training itself.
-        "NUM_WORKERS": "0",
-        # glibc hands large blocks back to the system at once; tensors of some MB then
-        # cost page faults in every step, a fifth of the time.
-        "MALLOC_MMAP_THRESHOLD_": "1000000000",
-        "MALLOC_TRIM_THRESHOLD_": "2000000000",
-    }
-
-
-def _newest_checkpoint(folder: Path) -> Path | None:
-    found = [
-        file for file in folder.glob("model.ckpt-*.pt") if zipfile.is_zipfile(file)
-    ]
-    return max(found, key=_step_of, default=None)
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.stem.rpartition("-")[2])
-
-
-def _curve_rows(path: Path) -> tuple[list[str], list[list[float]]]:
-    names: list[str] = []
-    rows: list[list[float]] = []
-    if path.is_file():
-        for line in path.read_text().splitlines(keepends=True):
-            fields = line.split()
-            if fields[:2] == ["#", "step"]:
-                names = fields[1:]
-            elif names and fields[:1] != ["#"] and line.endswith("\n"):
-                # A line without its end is still being written.
-                rows.append([float(field) for field in fields])
-    return names, rows
-
-
-def _tail(text: str) -> str:
-    return "\n".join(text.rstrip().splitlines()[-LOG_TAIL:])

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Predicted moments turn with the guess and with nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from deepmd.pt.model.model import get_model
+
+from tests.physics.contract_subject import TYPE_MAP, random_frames, random_rotations
+from tests.physics.contract_subject import tensors as arrays_of
+from tests.physics.test_spin_se_e2_a import TestSpinSeE2A as Contract
+
+READ = np.array([name in ("Mn", "Co", "Ni", "O") for name in TYPE_MAP])
+
+
+def section(**changes):
+    return {
+        "type": "spin_dp",
+        "type_map": list(TYPE_MAP),
+        "descriptor": {**Contract.descriptor, "seed": 1},
+        "fitting_net": {"neuron": [16, 16], "seed": 2},
+        "moment_net": {"neuron": [12], "seed": 3},
+        "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def model():
+    built = get_model(section())
+    Contract._draw(built)
+    return built.eval()
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return random_frames(8)
+
+
+def predict(model, frames):
+    coord, atype, spin, box = arrays_of(frames)
+    return model.predict_moments(coord, atype, spin, box).detach().numpy()
+
+
+def test_they_turn_with_the_guess(model, frames):
+    before = predict(model, frames)
+    assert np.abs(before).max() > 0.1
+    for turn in (*random_rotations(2), -np.eye(3)):
+        turned = replace(frames, moments=frames.moments @ turn.T)
+        np.testing.assert_allclose(predict(model, turned), before @ turn.T, atol=1e-11)
+
+
+def test_they_do_not_turn_with_space(model, frames):
+    (turn,) = random_rotations(1)
+    moved = replace(
+        frames, positions=frames.positions @ turn.T, cell=frames.cell @ turn.T
+    )
+    before = predict(model, frames)
+    np.testing.assert_allclose(predict(model, moved), before, atol=1e-11)
+
+
+def test_no_guess_no_moment(model, frames):
+    assert not predict(model, replace(frames, moments=0 * frames.moments)).any()
+
+
+def test_only_types_with_spin_have_moments(model, frames):
+    moments = predict(model, frames)
+    assert not moments[~READ[frames.types]].any()
+    # A site without a guess takes what its neighbours induce.
+    oxygen = frames.types == TYPE_MAP.index("O")
+    bare = np.where(oxygen[..., None], 0.0, frames.moments)
+    induced = predict(model, replace(frames, moments=bare))[oxygen]
+    assert np.abs(induced).max() > 1e-3
+
+
+def test_collinear_stays_collinear(model, frames):
+    along_z = frames.moments * [0.0, 0.0, 1.0]
+    moments = predict(model, replace(frames, moments=along_z))
+    assert not moments[..., :2].any()
+    assert moments[..., 2].any()
+
+
+def test_other_forms_say_the_same(model, frames):
+    before = predict(model, frames)
+    scripted = torch.jit.script(model)
+    assert scripted.predicts_moments()
+    np.testing.assert_allclose(predict(scripted, frames), before, atol=1e-12)
+    rebuilt = type(model).deserialize(model.serialize())
+    np.testing.assert_array_equal(predict(rebuilt, frames), before)
+    tabulated = type(model).deserialize(model.serialize())
+    tabulated.min_nbor_dist = tabulated.min_nbor_dist.new_tensor(1.5)
+    tabulated.enable_compression(5, 0.01, 0.1, -1)
+    np.testing.assert_allclose(predict(tabulated, frames), before, atol=1e-8)
+
+
+def test_energies_do_not_depend_on_it(model, frames):
+    coord, atype, spin, box = arrays_of(frames)
+    bare = get_model({k: v for k, v in section().items() if k != "moment_net"})
+    assert not bare.predicts_moments()
+    state = {k: v for k, v in model.state_dict().items() if "moment_net" not in k}
+    bare.load_state_dict(state)
+    bare.eval()
+    energies = [m(coord, atype, spin, box)["energy"] for m in (bare, model)]
+    assert torch.equal(*energies)
+    with pytest.raises(RuntimeError, match="no moment net"):
+        bare.predict_moments(coord, atype, spin, box)
+
+
+def test_gradients_reach_the_moment_net_only(model, frames):
+    coord, atype, spin, box = arrays_of(frames)
+    model.zero_grad()
+    model.predict_moments(coord, atype, spin, box).square().sum().backward()
+    touched = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert touched == {n for n, _ in model.named_parameters() if "moment_net" in n}

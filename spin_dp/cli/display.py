@@ -6,10 +6,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import partial
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     import pandas as pd
     from rich.table import Table
@@ -94,40 +94,43 @@ def score_table(rows: pd.DataFrame, *, title: str) -> Table:
     rich.table.Table
         One row for each formula and spin-state key, all frames together at the end.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(
         title=title,
-        caption="RMS errors; gap: energy difference of two spin states of a geometry;\n"
-        "order: share of such pairs in the right order; moment: of metals, predicted",
+        caption="RMS errors: meV/atom, meV/Å, energy difference of two states of a "
+        "geometry in\nmeV per cell; share of such pairs in the right order; predicted "
+        "moments of\nmetals in μB",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for column in ("formula", "spin state"):
-        table.add_column(column, overflow="fold")
-    quantities = ["frames", "meV/atom", "meV/Å", "gap, meV", "order, %"]
-    has_moments = rows["moment_muB"].notna().any()
-    if has_moments:
-        quantities.append("moment, μB")
-    for column in quantities:
-        table.add_column(column, justify="right", no_wrap=True)
-    is_total = rows["key"] == "all"
-    for part in (rows[~is_total], rows[is_total]):
+    table.add_column("spin state", no_wrap=True)
+    has_moments = bool(rows["moment_muB"].notna().any())
+    names = ["frames", "energy", "force", "gap", "order, %"]
+    for name in [*names, "moment"] if has_moments else names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for formula, part in rows[rows["key"] != "all"].groupby("formula", sort=False):
         table.add_section()
+        table.add_row(f"[bold]{escape(str(formula))}[/bold]")
         for row in part.to_dict(orient="records"):
-            errors = (
-                _number(row["energy_meV_per_atom"], 1),
-                _number(row["force_meV_per_A"], 0),
-                _number(row["gap_meV"], 0),
-                _number(100.0 * row["order"], 0),
-                *([_number(row["moment_muB"], 3)] if has_moments else []),
-            )
-            table.add_row(
-                str(row["formula"]),
-                escape(str(row["key"])),
-                str(row["frames"]),
-                *errors,
-            )
+            table.add_row("  " + escape(str(row["key"])), *_errors(row, has_moments))
+    table.add_section()
+    for row in rows[rows["key"] == "all"].to_dict(orient="records"):
+        table.add_row("all", *_errors(row, has_moments))
     return table
+
+
+def _errors(row: Mapping[Hashable, Any], has_moments: bool) -> list[str]:
+    cells = [
+        str(row["frames"]),
+        _number(row["energy_meV_per_atom"], 1),
+        _number(row["force_meV_per_A"], 0),
+        _number(row["gap_meV"], 0),
+        _number(100.0 * row["order"], 0),
+    ]
+    return [*cells, _number(row["moment_muB"], 3)] if has_moments else cells
 
 
 def _number(value: float, digits: int) -> str:

@@ -17,6 +17,7 @@ from spin_dp.cli.md import md
 from spin_dp.errors import ConfigError, DataError, ShapeError
 from spin_dp.md import MDResult, MDSettings, run_md
 from spin_dp.model_file import ModelInfo
+from spin_dp.predictor import SpinDP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,3 +162,33 @@ def test_result_of_a_finished_run_is_told(
     ):
         assert expected in text
     assert str(result.trajectory) in text
+
+
+def test_labels_that_are_left_out_are_predicted(
+    predicting_model: Path, tmp_path: Path
+) -> None:
+    """Before the cell is repeated, so that the copies have equal labels."""
+    atoms = oxide("LiNiO", moments=[0.0, 1.2, 0.0])
+    expected = SpinDP(predicting_model).complete_moments(atoms)[:, 2]
+    assert expected[1] == 1.2
+    assert expected[2] != 0.0
+    prepare(atoms, predicting_model, tmp_path / "md", supercell=(2, 1, 1))
+    found = sizes(tmp_path / "md")
+    np.testing.assert_allclose(
+        sorted(found), sorted(np.abs(np.tile(expected, 2))), rtol=1e-6
+    )
+    arguments = ["--no-complete", "--dry-run", "-o", str(tmp_path / "bare")]
+    write(tmp_path / "cell.extxyz", atoms)
+    assert (
+        main(
+            [
+                "md",
+                str(tmp_path / "cell.extxyz"),
+                "-m",
+                str(predicting_model),
+                *arguments,
+            ]
+        )
+        == 0
+    )
+    assert sorted(sizes(tmp_path / "bare")) == [0.0, 0.0, 1.2]

@@ -172,7 +172,7 @@ def _completed(atoms: Atoms, labels: Array, model: ModelInfo) -> Array:
     """Return the labels with predicted moments of elements that have none."""
     from spin_dp.predictor import SpinDP
 
-    filled = SpinDP(model.path).complete_moments(atoms, labels[None])[0]
+    filled: Array = SpinDP(model.path).complete_moments(atoms, labels[None])[0]
     new = ~labels.any(axis=1) & filled.any(axis=1)
     if new.any():
         symbols = np.array(atoms.get_chemical_symbols())

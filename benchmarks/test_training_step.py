@@ -16,7 +16,7 @@ TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
 WIDTHS = {"neuron": [25, 50, 100], "axis_neuron": 16}
 RADII = {"rcut": 5.0, "rcut_smth": 1.0, "seed": 1}
 FITTING = {"type": "ener", "neuron": [240, 240, 240], "resnet_dt": True, "seed": 1}
-USE_SPIN = {"use_spin": ["Mn", "Co", "Ni"]}
+USE_SPIN = {"use_spin": ["Mn", "Co", "Ni", "O"]}
 SEL = [20, 20, 20, 20, 50]  # largest number of neighbours of each type in the batch
 
 
@@ -34,10 +34,12 @@ def sections():
                 "type": "spin_se_e2_a",
                 "sel": 100,
                 "spin_neuron": [16, 32],
+                "quad_neuron": [16, 32],
                 **WIDTHS,
                 **RADII,
             },
             "fitting_net": FITTING,
+            "moment_net": {},
             "spin": USE_SPIN,
         },
         "se_e2_a (spin-blind)": se_e2_a,
@@ -92,6 +94,8 @@ def test_training_step(benchmark, name):
             for key in ("energy", "force", "force_mag")
             if key in out
         )
+        if hasattr(model, "predict_moments"):  # as the loss spin_dp has it
+            loss = loss + (model.predict_moments(*inputs) - spin).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -30,7 +30,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_input(tiny_input, folder, system, steps, *, pref_m=1.0, **model) -> Path:
     n_frames = len(np.load(system / "set.000" / "energy.npy"))
     data = {"systems": str(system), "batch_size": n_frames}
-    path = tiny_input(
+    path: Path = tiny_input(
         folder,
         system,
         steps,
@@ -43,11 +43,11 @@ def write_input(tiny_input, folder, system, steps, *, pref_m=1.0, **model) -> Pa
     content["loss"] |= {"start_pref_m": pref_m, "limit_pref_m": pref_m}
     content["learning_rate"] = {"type": "exp", "start_lr": 1e-2, "stop_lr": 1e-3}
     path.write_text(json.dumps(content))
-    return Path(path)
+    return path
 
 
 @pytest.fixture(scope="module")
-def trained(dp, tiny_input, system, tmp_path_factory) -> Path:
+def trained(dp, tiny_input, system, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     write_input(tiny_input, folder, system, 120, moment_net={"neuron": [8], "seed": 1})
     dp(folder, "train", "input.json")

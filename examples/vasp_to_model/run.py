@@ -7,24 +7,22 @@ the frames in ``examples/gpaw`` are taken.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from spin_dp.data_tools import Rules, collect, merge_systems
+from spin_dp.data_tools import Rules, collect
+from spin_dp.data_tools.dataset.opened import open_collected
 from spin_dp.report import write_report
 from spin_dp.training import train
-from spin_dp.training.dp_input import TrainingSettings, write_input
+from spin_dp.training.folder import make_training_folder
 
 FRAMES = Path(__file__).resolve().parents[1] / "gpaw"
-MAGNETIC_MUB = 0.5
 
 
-def main(out: Path, source: Path = FRAMES, n_steps: int = 4000) -> Path:
-    """Collect, report, merge, train and freeze.
+def main(out: Path, source: Path = FRAMES, n_steps: int = 3000) -> Path:
+    """Collect, report, write the input, train and freeze.
 
     Parameters
     ----------
@@ -46,42 +44,23 @@ def main(out: Path, source: Path = FRAMES, n_steps: int = 4000) -> Path:
     page = write_report(report.out).path
     print(f"{report.n_kept} of {report.n_read} frames kept; look at {page}")
 
-    merged = out / "merged"
-    systems = merge_systems(report.out, merged)
-    training = most_frames(
-        [s for s in systems if s.is_relative_to(merged / "training")]
+    # Levels of theory that conflict are not mixed: take that of most frames.
+    kept = open_collected(report.out).kept
+    made = make_training_folder(
+        report.out,
+        out / "model",
+        level=str(kept["level"].mode()[0]),
+        steps=n_steps,
+        force=True,
     )
-    validation = merged / "validation" / training.relative_to(merged / "training")
-    magnetic = report.states.loc[report.states["mean"] > MAGNETIC_MUB, "element"]
-    type_map = next(training.rglob("type_map.raw")).read_text().split()
-    made = write_input(
-        out / "model" / "input.json",
-        type_map=type_map,
-        training=training,
-        validation=validation if validation.is_dir() else None,
-        spin_elements=[element for element in type_map if element in set(magnetic)],
-        settings=TrainingSettings(steps=n_steps),
-    )
-    frozen = train(made)
-    print(f"trained on {training}: {frozen}")
-    return frozen
-
-
-def most_frames(systems: list[Path]) -> Path:
-    """Return the folder with most frames.
-
-    Levels of theory that must not be trained on together lie in folders of their own.
-    """
-    frames: Counter[Path] = Counter()
-    for system in systems:
-        frames[system.parent] += len(np.load(system / "set.000" / "energy.npy"))
-    return frames.most_common(1)[0][0]
+    print(f"moments of {', '.join(made.spin_elements)} on {made.data.levels[0]}")
+    return train(made.input_json)
 
 
 def command(
     source: Annotated[Path, typer.Argument(help="Folder with VASP runs.")] = FRAMES,
     out: Annotated[Path, typer.Option("-o", help="Output folder.")] = Path("out"),
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 3000,
 ) -> None:
     """Go from a folder of VASP runs to a trained model."""
     main(out, source, steps)

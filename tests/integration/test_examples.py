@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from spin_dp.model_file import read_model_info
 
 if TYPE_CHECKING:
@@ -49,8 +51,12 @@ def test_from_a_vasp_folder_to_a_model(
     assert "29 of 29 frames kept" in capsys.readouterr().out
     assert (out / "data" / "report.html").is_file()
     info = read_model_info(model)
-    assert info.spin_elements == ["Mn", "Fe"]
+    assert info.spin_elements == ["Fe", "O"]  # FeO has more frames
     assert info.moment_labels == "dft"
     used = json.loads((out / "model" / "input.json").read_text())["training"]
-    (group,) = {Path(s).parts[-2] for s in used["training_data"]["systems"]}
-    assert group.startswith("VASP-PBE+U-520eV")
+    systems = [out / "model" / name for name in used["training_data"]["systems"]]
+    n_frames = [len(np.load(path / "set.000" / "energy.npy")) for path in systems]
+    assert sum(n_frames) < 28
+    types = [np.load(path / "set.000" / "real_atom_types.npy") for path in systems]
+    names = (systems[0] / "type_map.raw").read_text().split()
+    assert {names[t] for part in types for t in part.ravel()} == {"Fe", "O"}

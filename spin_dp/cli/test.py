@@ -85,7 +85,7 @@ def measure(
 
     spin-dp test -m run/model.pth data
 
-    spin-dp test -m run/model.ckpt-4200.pt data --split all -o table.csv --plot p.png
+    spin-dp test -m run/model.ckpt-3000.pt data --split all -o table.csv --plot p.png
     """
     import logging
 

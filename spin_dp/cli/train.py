@@ -67,7 +67,7 @@ def train(
 
     spin-dp train run
 
-    spin-dp train new --finetune run/model.ckpt-4200.pt
+    spin-dp train new --finetune run/model.ckpt-3000.pt
     """
     import logging
 

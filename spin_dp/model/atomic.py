@@ -46,15 +46,12 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             ``energy`` (nf, nloc, 1) in eV and ``mask`` (nf, nloc), 1 for real atoms.
         """
         nloc = nlist.shape[1]
-        is_atom = extended_atype >= 0
-        safe_type = torch.where(
-            is_atom, extended_atype, torch.zeros_like(extended_atype)
-        )
-        features, _ = self.descriptor(edges, nlist, safe_type, extended_spin)
-        atype = safe_type[:, :nloc]
+        features, _ = self.descriptor(edges, nlist, extended_atype, extended_spin)
+        is_atom = extended_atype[:, :nloc] >= 0
+        atype = extended_atype[:, :nloc].clamp(min=0)
         fitted = self.fitting_net(features, atype, fparam=fparam, aparam=aparam)
         result = self.apply_out_stat(fitted, atype)
-        mask = is_atom[:, :nloc].to(torch.int32)
+        mask = is_atom.to(torch.int32)
         if self.atom_excl is not None:
             mask = mask * self.atom_excl(atype)
         return {"energy": result["energy"] * mask.unsqueeze(-1), "mask": mask}
@@ -75,14 +72,11 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             moment of each atom's type, (nf, nloc), μB, zero where it has none.
         """
         nloc = nlist.shape[1]
-        is_atom = extended_atype >= 0
-        safe_type = torch.where(
-            is_atom, extended_atype, torch.zeros_like(extended_atype)
-        )
         nlist = self.exclude_pairs(nlist, extended_atype)
-        features, vectors = self.descriptor(edges, nlist, safe_type, extended_spin)
-        unit = self.descriptor.typical_moments()[safe_type[:, :nloc]]
-        return features, vectors, unit * is_atom[:, :nloc].to(unit.dtype)
+        features, vectors = self.descriptor(edges, nlist, extended_atype, extended_spin)
+        atype = extended_atype[:, :nloc]
+        unit = self.descriptor.typical_moments()[atype.clamp(min=0)]
+        return features, vectors, unit * (atype >= 0).to(unit.dtype)
 
     def exclude_pairs(
         self, nlist: torch.Tensor, extended_atype: torch.Tensor

@@ -61,6 +61,15 @@ def config_from_params(params: dict[str, Any]) -> SpinDescriptorConfig:
     return SpinDescriptorConfig(**values)
 
 
+def _unpacked(
+    values: torch.Tensor, atoms: torch.Tensor, nf: int, nloc: int
+) -> torch.Tensor:
+    """Put values (1, n, d) of atoms to their places, (nf, nloc, d); zero elsewhere."""
+    width = values.shape[2]
+    places = torch.zeros([nf * nloc, width], dtype=values.dtype, device=values.device)
+    return places.index_copy(0, atoms, values[0]).view(nf, nloc, width)
+
+
 @BaseDescriptor.register("spin_se_e2_a")
 class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
     """Host adapter of :class:`spin_dp.descriptors.SpinDescriptor`.
@@ -120,26 +129,43 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         nlist
             Neighbour indices, (nf, nloc, nnei), -1 where there is none.
         extended_atype
-            Types of local and ghost atoms, (nf, nall), none negative.
+            Types of local and ghost atoms, (nf, nall), negative for no atom.
         extended_spin
             Moments of local and ghost atoms, (nf, nall, 3), μB.
 
         Returns
         -------
         tuple
-            D (nf, nloc, dim_out) and V (nf, nloc, M', 3).
+            D (nf, nloc, dim_out) and V (nf, nloc, M', 3); zero where there is no atom.
         """
         nf, nloc, nnei = nlist.shape
+        types = extended_atype.clamp(min=0)
         index = nlist.clamp(min=0).view(nf, nloc * nnei)
-        type_ij = torch.gather(extended_atype, 1, index).view(nf, nloc, nnei)
-        described: tuple[torch.Tensor, torch.Tensor] = self.core(
-            edges,
-            extended_atype[:, :nloc],
-            type_ij,
-            extended_spin[:, :nloc],
-            gather_neighbours(extended_spin, nlist),
+        type_i = types[:, :nloc]
+        type_ij = torch.gather(types, 1, index).view(nf, nloc, nnei)
+        spin_i = extended_spin[:, :nloc]
+        spin_ij = gather_neighbours(extended_spin, nlist)
+        is_atom = (extended_atype[:, :nloc] >= 0).flatten()
+        if bool(is_atom.all()):
+            described: tuple[torch.Tensor, torch.Tensor] = self.core(
+                edges, type_i, type_ij, spin_i, spin_ij
+            )
+            return described
+        # Cells of different size in one batch: the atoms of all as those of one.
+        atoms = torch.nonzero(is_atom).flatten()
+        features, vectors = self.core(
+            edges.flatten(0, 1)[atoms].unsqueeze(0),
+            type_i.flatten()[atoms].unsqueeze(0),
+            type_ij.flatten(0, 1)[atoms].unsqueeze(0),
+            spin_i.flatten(0, 1)[atoms].unsqueeze(0),
+            spin_ij.flatten(0, 1)[atoms].unsqueeze(0),
         )
-        return described
+        return (
+            _unpacked(features, atoms, nf, nloc),
+            _unpacked(vectors.flatten(2), atoms, nf, nloc).view(
+                nf, nloc, vectors.shape[2], 3
+            ),
+        )
 
     def typical_moments(self) -> torch.Tensor:
         """Return the root mean square moment of each type, (nt,), μB; or zero."""

@@ -63,11 +63,16 @@ def tune(
         rows.append(
             {"model": model.name, **choice._asdict(), "steps": steps, **measures}
         )
+        _write(out, pd.DataFrame(rows))  # each time: what is done counts
 
     failed = run_all(trainings, jobs=jobs, progress=progress, on_done=evaluate)
     if not rows:
         raise DataError(f"{out}: every training failed: {next(iter(failed.values()))}")
-    table = pd.DataFrame(rows)
+    return failed
+
+
+def _write(out: Path, table: pd.DataFrame) -> None:
+    """Write table and choices; models that were tried earlier stay."""
     if (out / TABLE).is_file():
         earlier = pd.read_csv(out / TABLE)
         table = pd.concat([earlier[~earlier["model"].isin(table["model"])], table])
@@ -75,7 +80,6 @@ def tune(
     with replacing(out / TABLE) as part:
         table.to_csv(part, index=False)
     write_text(out / CHOICES, json.dumps(best_choices(table), indent=2) + "\n")
-    return failed
 
 
 def best_choices(table: pd.DataFrame) -> dict[str, dict[str, object]]:

@@ -72,7 +72,6 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             moment of each atom's type, (nf, nloc), μB, zero where it has none.
         """
         nloc = nlist.shape[1]
-        nlist = self.exclude_pairs(nlist, extended_atype)
         features, vectors = self.descriptor(edges, nlist, extended_atype, extended_spin)
         atype = extended_atype[:, :nloc]
         unit = self.descriptor.typical_moments()[atype.clamp(min=0)]

@@ -127,10 +127,10 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             (nf, nloc, 1), ``mask`` (nf, nloc) and, if asked for, ``atom_virial``
             (nf, nloc, 9); eV, eV/Å, eV/μB.
         """
-        nf, nloc = atype.shape[:2]
-        coord_ext, atype_ext, mapping, nlist = self._with_ghosts(coord, atype, box)
-        index = mapping.unsqueeze(-1).expand(-1, -1, 3)
-        spin_ext = torch.gather(spin.view(nf, nloc, 3), 1, index)
+        nloc = atype.shape[1]
+        coord_ext, atype_ext, spin_ext, mapping, nlist = self._with_ghosts(
+            coord, atype, spin, box
+        )
         lower = self.evaluate(
             coord_ext, atype_ext, spin_ext, nlist, fparam, aparam, do_atomic_virial
         )
@@ -148,9 +148,13 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         return result
 
     def _with_ghosts(
-        self, coord: torch.Tensor, atype: torch.Tensor, box: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return positions and types with ghosts, their atoms, and neighbours."""
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        box: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return positions, types, moments with ghosts, their atoms, and neighbours."""
         nf, nloc = atype.shape[:2]
         if box is not None:
             # The host asks for right-handed cells; -a, -b, -c span the same lattice.
@@ -170,7 +174,9 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         if bool((atype < 0).any()):
             # Places for no atom lie on each other in the host's list and widen it.
             nlist = compact_neighbours(coord_ext, nlist, self.get_rcut())
-        return coord_ext, atype_ext, mapping, nlist
+        index = mapping.unsqueeze(-1).expand(-1, -1, 3)
+        spin_ext = torch.gather(spin.view(nf, nloc, 3), 1, index)
+        return coord_ext, atype_ext, spin_ext, mapping, nlist
 
     @torch.jit.export
     def predict_moments(
@@ -212,13 +218,16 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         nf, nloc = atype.shape[:2]
         guess = spin.view(nf, nloc, 3).to(torch.float64)
         with torch.no_grad():
-            coord_ext, atype_ext, mapping, nlist = self._with_ghosts(coord, atype, box)
-            index = mapping.unsqueeze(-1).expand(-1, -1, 3)
+            coord_ext, atype_ext, guess_ext, _, nlist = self._with_ghosts(
+                coord, atype, guess, box
+            )
+            # Before the edges are made, as in `evaluate`.
+            nlist = self.atomic_model.exclude_pairs(nlist, atype_ext)
             features, vectors, unit = self.atomic_model.describe(
                 edge_vectors(coord_ext.to(torch.float64), nlist, self.get_rcut()),
                 nlist,
                 atype_ext,
-                torch.gather(guess, 1, index),
+                guess_ext,
             )
         moments: torch.Tensor = net(features, vectors, guess, unit)
         return moments

@@ -114,3 +114,15 @@ def test_gradients_reach_the_moment_net_only(model, frames):
     model.predict_moments(coord, atype, spin, box).square().sum().backward()
     touched = {n for n, p in model.named_parameters() if p.grad is not None}
     assert touched == {n for n, _ in model.named_parameters() if "moment_net" in n}
+
+
+def test_excluded_pairs_induce_no_moment(frames):
+    """Where no metal is seen from oxygen, a guess on metals gives it none."""
+    oxygen = TYPE_MAP.index("O")
+    metals = [TYPE_MAP.index(name) for name in ("Mn", "Co", "Ni")]
+    pairs = [[oxygen, metal] for metal in metals]
+    built = get_model(section(pair_exclude_types=pairs)).eval()
+    is_oxygen = (frames.types == oxygen)[..., None]
+    bare = replace(frames, moments=np.where(is_oxygen, 0.0, frames.moments))
+    assert predict(get_model(section()).eval(), bare)[is_oxygen[..., 0]].any()
+    assert not predict(built, bare)[is_oxygen[..., 0]].any()

@@ -104,12 +104,8 @@ class Potential:
             number.
         """
         types = self._types(system)
-        n_frames, n_atoms = system.positions.shape[:2]
-        size = max(1, _ATOMS_AT_ONCE // n_atoms)
-        parts = [
-            self._run(system, types, slice(start, start + size))
-            for start in range(0, n_frames, size)
-        ]
+        n_frames = len(system.positions)
+        parts = [self._run(system, types, part) for part in _parts(system)]
         columns = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
         energies, forces = columns[0], columns[1]
         wrong = int((~np.isfinite(energies)).sum())
@@ -132,18 +128,16 @@ class Potential:
 
         assert self._module is not None
         device = next(self._module.parameters()).device
-        n_frames, n_atoms = system.positions.shape[:2]
-        size = max(1, _ATOMS_AT_ONCE // n_atoms)
 
-        def tensor(array: Floats, start: int) -> torch.Tensor:
-            return torch.tensor(np.array(array[start : start + size]), device=device)
+        def tensor(array: Floats) -> torch.Tensor:
+            return torch.tensor(np.array(array), device=device)
 
         parts = []
-        for start in range(0, n_frames, size):
-            positions = tensor(system.positions, start)
+        for part in _parts(system):
+            positions = tensor(system.positions[part])
             kinds = torch.tensor(types, device=device).expand(len(positions), -1)
-            guess = tensor(system.initial_moments, start)
-            cells = tensor(system.cells, start).view(-1, 9)
+            guess = tensor(system.initial_moments[part])
+            cells = tensor(system.cells[part]).view(-1, 9)
             moments = self._module.predict_moments(positions, kinds, guess, cells)
             parts.append(moments.detach().cpu().numpy())
         return np.concatenate(parts)
@@ -179,3 +173,10 @@ class Potential:
             np.asarray(output[0], dtype=float).reshape(n_frames),
             *(np.asarray(v, dtype=float).reshape(positions.shape) for v in vectors),
         ]
+
+
+def _parts(system: LabelledSystem) -> list[slice]:
+    """Return slices of the frames that hold about as many atoms as a batch."""
+    n_frames, n_atoms = system.positions.shape[:2]
+    size = max(1, _ATOMS_AT_ONCE // n_atoms)
+    return [slice(start, start + size) for start in range(0, n_frames, size)]

@@ -117,7 +117,7 @@ def make_training_folder(
     magnetic
         Elements whose moments the model reads; found by ``threshold`` if None.
     threshold
-        Metals with a larger moment in some training frame are magnetic, μB.
+        Elements with a larger moment in some training frame are magnetic, μB.
     level
         Level of theory, where the data hold some that must not be mixed.
     blind

@@ -3,7 +3,9 @@
 
 deepmd-kit draws a batch from one system. Merged ``mixed_type`` systems, made for models
 of mixed types, serve all models here: with ``dp --pt``, ``se_e2_a`` and DeepSPIN give
-every frame of such a batch the energy and forces that it has alone, too.
+every frame of such a batch the energy and forces that it has alone, too. Only the
+models of this package get systems filled up across sizes of cells: DPA4C refuses them,
+and the other stock models spend time on places without an atom.
 """
 
 from __future__ import annotations
@@ -31,28 +33,34 @@ class Dataset:
     ----------
     frames
         Folder of ``spin-dp collect``, training and held-out frames.
-    elements, states
-        Merged training systems whose types are elements, or spin states of elements.
+    merged
+        Folder of merged training systems: types are elements or spin states, one system
+        for each size of cell or filled up.
     """
 
     frames: Path
-    elements: Path
-    states: Path
+    merged: Path
 
     def training(self, model: Model) -> Path:
         """Return the training systems for a model."""
-        return self.states if model.states else self.elements
+        return self.of(states=model.states, fill=model.fill)
+
+    def of(self, *, states: bool, fill: bool) -> Path:
+        """Return merged systems: types are spin states or not, filled up or not."""
+        kind = "states" if states else "elements"
+        return self.merged / (f"{kind}-filled" if fill else kind)
 
 
 def prepare(source: Path, out: Path, *, seed: int) -> Dataset:
     """Collect frames, whole geometries held out, and merge the training systems."""
-    frames = out / "frames"
-    found = Dataset(frames, out / "elements", out / "states")
+    frames, apart = out / "frames", out / "apart"
+    found = Dataset(frames, out / "merged")
     rules = Rules(validation=VALIDATION, seed=seed, stationary_moments=True)
     collect([source], frames, rules=rules)
-    merge_systems(frames / "training", found.elements)
-    apart = out / "apart"
     shutil.rmtree(apart, ignore_errors=True)
     write_states(frames, apart)
-    merge_systems(apart, found.states)
+    found.merged.mkdir(exist_ok=True)
+    for states, systems in ((False, frames / "training"), (True, apart)):
+        for fill in (False, True):
+            merge_systems(systems, found.of(states=states, fill=fill), fill=fill)
     return found

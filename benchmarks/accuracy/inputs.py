@@ -41,6 +41,10 @@ OPTIMIZERS = (
 )
 """Names of dp's optimizers with start learning rates, as they are tried."""
 
+BATCH_UNFILLED = "auto:40"
+"""Frames a batch of systems that are not filled up: the 40 atoms that the default
+``auto:64`` has on average where places without an atom count."""
+
 TUNED = Path(__file__).with_name("tuned.json")
 
 
@@ -98,6 +102,8 @@ def write_training(
     settings = replace(TrainingSettings(), **WEIGHTS[choice.weights], **model.settings)
     settings = replace(settings, steps=steps, seed=seed)
     settings = replace(settings, optimizer=choice.optimizer, start_lr=choice.start_lr)
+    if not model.fill:
+        settings = replace(settings, batch_size=BATCH_UNFILLED)
     type_map = next(training.rglob("type_map.raw")).read_text().split()
     part = path.with_name("input.part.json")
     write_input(

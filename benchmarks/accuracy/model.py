@@ -35,6 +35,8 @@ class Model:
         Whether it reads the moments.
     states
         Whether each spin state of an element is a type of its own.
+    fill
+        Whether it trains on systems filled up across sizes of cells.
     section
         Section ``model`` of the input; None for what
         :func:`spin_dp.training.write_input` writes: the spin-aware model, or the
@@ -58,6 +60,7 @@ class Model:
     title: str
     moments: bool = False
     states: bool = False
+    fill: bool = False
     section: Section | None = None
     spin_elements: Sequence[str] = SPIN_ELEMENTS
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -6,8 +6,9 @@ batches of one state each, often of one or two frames, and training sees one sta
 at a time. Merged into ``mixed_type`` systems the same frames fill batches across
 states, compositions and sizes of cells: cells of up to 8, up to 16, up to 32 ...
 atoms are filled up to the largest of their kind with places of type -1, which
-deepmd-kit takes for no atom. Frames with different sets of labels stay apart, and so
-do levels of theory that conflict, each group in a folder of its own.
+deepmd-kit takes for no atom, unless that is not wanted. Frames with different sets of
+labels stay apart, and so do levels of theory that conflict, each group in a folder of
+its own.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class _System:
     of_states: dict[str, float]  # mean moment of each state, μB
 
 
-def merge_systems(root: Path, out: Path) -> list[Path]:
+def merge_systems(root: Path, out: Path, *, fill: bool = True) -> list[Path]:
     """Merge all systems below a folder into ``mixed_type`` systems.
 
     Parameters
@@ -59,6 +60,10 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
         part of it.
     out
         Folder to be made; an older one is replaced once the new one is complete.
+    fill
+        Whether cells of different size share systems, filled up with places for no
+        atom. Not all models of deepmd-kit know such places (DPA4C does not), and most
+        spend time on them.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def merge_systems(root: Path, out: Path) -> list[Path]:
     members: dict[_Key, list[_System]] = defaultdict(list)
     for system in systems:
         group = groups[system.level.id]
-        size = size_class(system.n_atoms)
+        size = size_class(system.n_atoms) if fill else system.n_atoms
         members[system.split, group, size, system.labels].append(system)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)

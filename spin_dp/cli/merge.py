@@ -23,15 +23,23 @@ def merge(
             "-o", "--output", metavar="DIR", help="Output folder.", show_default=False
         ),
     ],
+    fill: Annotated[
+        bool,
+        typer.Option(
+            help="Fill cells of different size up to one with places of type -1, no "
+            "atom. For models that do not know them (DPA4C): --no-fill."
+        ),
+    ] = True,
 ) -> None:
     """Merge systems so that a training batch holds many spin states.
 
     deepmd-kit draws a batch from one system. The merged mixed_type systems, one for
-    each number of atoms and set of labels, hold the same frames; train on them.
+    cells of up to 8, 16, 32 ... atoms and each set of labels, hold the same frames;
+    train on them.
     Training and validation stay apart, and so do levels of theory whose energies
     cannot be compared: each such group gets a folder of its own.
     """
     from spin_dp.data_tools import merge_systems
 
-    for folder in merge_systems(systems, output):
+    for folder in merge_systems(systems, output, fill=fill):
         print(folder)

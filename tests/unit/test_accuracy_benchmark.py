@@ -71,7 +71,8 @@ def test_every_type_has_the_moments_of_its_state(data):
     means = pd.read_csv(data.frames / "states.csv").set_index("state")["mean"]
     expected = {species.type_name(str(s)): m for s, m in means.items()}
     found: dict[str, list[float]] = {}
-    for folder in (file.parent for file in data.states.rglob("type_map.raw")):
+    root = data.of(states=True, fill=True)
+    for folder in (file.parent for file in root.rglob("type_map.raw")):
         names = (folder / "type_map.raw").read_text().split()
         types = np.load(folder / "set.000" / "real_atom_types.npy")
         spin = np.load(folder / "set.000" / "spin.npy").reshape(*types.shape, 3)
@@ -91,12 +92,15 @@ def test_both_kinds_of_types_have_the_same_frames(data):
         files = sorted(root.rglob("energy.npy"))
         return np.sort(np.concatenate([np.load(file).ravel() for file in files]))
 
-    assert len(energies(data.elements)) > 40
-    assert np.array_equal(energies(data.elements), energies(data.states))
+    expected = energies(data.of(states=False, fill=False))
+    assert len(expected) > 40
+    for states, fill in ((False, True), (True, False), (True, True)):
+        found = energies(data.of(states=states, fill=fill))
+        assert np.array_equal(found, expected)
 
 
 def test_held_out_frames_get_types_that_training_has(data):
-    known = next(data.states.rglob("type_map.raw")).read_text().split()
+    known = next(data.merged.glob("states/*/type_map.raw")).read_text().split()
     found = species.read_sites(data.frames)
     for system in read_systems(data.frames, "validation"):
         frames = species.frames_of(system, found)
@@ -192,14 +196,16 @@ def test_a_plan_grows_but_keeps_its_steps(tmp_path):
         update_plan(tmp_path, 50, [])
 
 
-def test_the_lowest_score_is_chosen_and_read_back(tmp_path):
+def test_a_good_and_fast_choice_is_made_and_read_back(tmp_path):
+    columns = ["model", "weights", "optimizer", "start_lr", "steps"]
     table = pd.DataFrame(
         [
-            ("dpa1", "ours", "Adam", 1e-3, 100, 30.0),
-            ("dpa1", "documented", "Adam", 2e-2, 100, 20.0),
-            ("dpa1", "documented", "HybridMuon", 2e-2, 100, math.nan),  # diverged
+            ("dpa1", "ours", "Adam", 1e-3, 100, 0.1, 30.0),  # the fastest
+            ("dpa1", "documented", "Adam", 2e-2, 100, 0.2, 20.0),
+            ("dpa1", "ours", "HybridMuon", 2e-2, 100, 0.3, 19.0),  # the lowest score
+            ("dpa1", "documented", "HybridMuon", 2e-2, 100, 0.1, math.nan),  # diverged
         ],
-        columns=["model", "weights", "optimizer", "start_lr", "steps", "score"],
+        columns=[*columns, "seconds_per_step", "score"],
     )
     path = tmp_path / "tuned.json"
     path.write_text(json.dumps(best_choices(table)))

@@ -62,6 +62,16 @@ def test_no_frame_is_lost_or_changed(data: Path, tmp_path: Path) -> None:
     assert n_systems == 10
 
 
+def test_sizes_stay_apart_where_nothing_is_filled_up(
+    data: Path, tmp_path: Path
+) -> None:
+    merged = merge_systems(data, tmp_path / "mixed", fill=False)
+    assert frames(tmp_path / "mixed") == frames(data)
+    assert {path.name[:7] for path in merged} == {"3-atoms", "4-atoms"}
+    for folder in merged:
+        assert (np.load(folder / "set.000/real_atom_types.npy") >= 0).all()
+
+
 def test_places_for_no_atom_lie_in_voids(data: Path, tmp_path: Path) -> None:
     """deepmd-kit's neighbour statistics refuse atoms that overlap."""
     for folder in merge_systems(data, tmp_path / "mixed"):

@@ -24,6 +24,7 @@ def _variant(
         name=name,
         title=title,
         moments=True,
+        fill=True,
         spin_elements=spin_elements,
         settings=settings or {},
         overrides={"model": {"descriptor": descriptor}} if descriptor else {},

@@ -2,18 +2,19 @@
 """Descriptors: coordinates and moments in, invariant features out. Torch only."""
 
 from spin_dp.descriptors.angular import quadrupole
-from spin_dp.descriptors.edges import compact_neighbours, edge_vectors
+from spin_dp.descriptors.compressed import CompressedSpinDescriptor
+from spin_dp.descriptors.edges import away_where_empty, compact_neighbours, edge_vectors
 from spin_dp.descriptors.embedding import EmbeddingNet, PairNet
 from spin_dp.descriptors.radial import radial_weight, smooth_switch
 from spin_dp.descriptors.spin_se_e2_a import SpinDescriptor, SpinDescriptorConfig
-from spin_dp.descriptors.tabulated import TabulatedSpinDescriptor
 
 __all__ = [
+    "CompressedSpinDescriptor",
     "EmbeddingNet",
     "PairNet",
     "SpinDescriptor",
     "SpinDescriptorConfig",
-    "TabulatedSpinDescriptor",
+    "away_where_empty",
     "compact_neighbours",
     "edge_vectors",
     "quadrupole",

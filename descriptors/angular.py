@@ -11,7 +11,7 @@ N_QUADRUPOLE = 5
 """Number of independent components of a quadrupole."""
 
 
-def quadrupole(direction: torch.Tensor) -> torch.Tensor:
+def quadrupole(direction: torch.Tensor, dim: int = -1) -> torch.Tensor:
     """Return the five real spherical harmonics of rank 2 of unit vectors.
 
     √3 xy, √3 yz, √3 xz, (3z² - 1)/2, √3/2 (x² - y²): normalised so that their scalar
@@ -21,14 +21,16 @@ def quadrupole(direction: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     direction
-        Unit vectors, (..., 3).
+        Unit vectors, (..., 3), or with their components along ``dim``.
+    dim
+        Dimension of the components.
 
     Returns
     -------
     torch.Tensor
-        Components, (..., 5), dimensionless.
+        Components, (..., 5), or along ``dim``, dimensionless.
     """
-    x, y, z = direction[..., 0], direction[..., 1], direction[..., 2]
+    x, y, z = direction.unbind(dim)
     root = math.sqrt(3.0)
     return torch.stack(
         [
@@ -38,5 +40,33 @@ def quadrupole(direction: torch.Tensor) -> torch.Tensor:
             1.5 * z * z - 0.5,
             0.5 * root * (x * x - y * y),
         ],
-        dim=-1,
+        dim=dim,
+    )
+
+
+def quadrupole_slope(direction: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    """Return Σ_k slope_k ∂Y_k/∂u, the components of u taken as independent.
+
+    Parameters
+    ----------
+    direction
+        Unit vectors u, (n, 3, k).
+    slope
+        Slopes in the five components of :func:`quadrupole`, (n, 5, k).
+
+    Returns
+    -------
+    torch.Tensor
+        Slopes in u, (n, 3, k).
+    """
+    x, y, z = direction.unbind(1)
+    xy, yz, xz, zz, xx = slope.unbind(1)
+    root = math.sqrt(3.0)
+    return torch.stack(
+        [
+            root * (xy * y + xz * z + xx * x),
+            root * (xy * x + yz * z - xx * y),
+            root * (yz * y + xz * x) + 3.0 * zz * z,
+        ],
+        dim=1,
     )

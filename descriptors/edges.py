@@ -12,7 +12,8 @@ def compact_neighbours(
     """Drop neighbours beyond the cutoff and the columns that become empty.
 
     Lists from LAMMPS hold the skin as well and are unsorted; what is left here are
-    the pairs inside the cutoff, in their old order, none of them dropped.
+    the pairs inside the cutoff, in their old order, none of them dropped, and perhaps
+    a few that are less than 0.01 Å outside.
 
     Parameters
     ----------
@@ -30,12 +31,24 @@ def compact_neighbours(
         largest number of neighbours of any atom, at least 1.
     """
     nf, nloc, nnei = nlist.shape
-    if nnei == 0:
+    if nnei == 0 or nf * nloc == 0:
         return torch.full([nf, nloc, 1], -1, dtype=nlist.dtype, device=nlist.device)
-    diff = _differences(coord, nlist)
-    inside = (nlist >= 0) & (diff.square().sum(-1) < cutoff * cutoff)
+    nall = coord.shape[1]
+    index = nlist.clamp(min=0)
+    if nf > 1:
+        frames = torch.arange(nf, device=nlist.device) * nall
+        index = index + frames.view(nf, 1, 1)
+    square = torch.zeros(nlist.shape, dtype=torch.float32, device=nlist.device)
+    # One component after the other, in single precision: this is done at each step
+    # for all pairs of the skin, some three times the number inside.
+    for component in coord.to(torch.float32).unbind(-1):
+        own = component[:, :nloc].unsqueeze(-1)
+        difference = component.flatten()[index] - own
+        square = square + difference * difference
+    outer = cutoff + 0.01  # rounding of positions up to 10⁵ Å
+    inside = (nlist >= 0) & (square < outer * outer)
     count = inside.cumsum(-1)
-    n_max = max(1, int(count[:, :, -1].max().item())) if nf * nloc > 0 else 1
+    n_max = max(1, int(count[:, :, -1].max().item()))
     # Pairs outside go to one spare column that is cut off again.
     column = torch.where(inside, count - 1, torch.full_like(count, n_max))
     compact = torch.full(
@@ -67,10 +80,26 @@ def edge_vectors(
     torch.Tensor
         Edge vectors, (nf, nloc, nnei, 3), Å.
     """
-    diff = _differences(coord, nlist)
-    far = torch.zeros([3], dtype=coord.dtype, device=coord.device)
+    return away_where_empty(_differences(coord, nlist), nlist >= 0, cutoff)
+
+
+def away_where_empty(
+    edges: torch.Tensor, present: torch.Tensor, cutoff: float
+) -> torch.Tensor:
+    """Return edge vectors (..., 3) with one of twice the cutoff where none is present.
+
+    Parameters
+    ----------
+    edges
+        Edge vectors, (..., 3), Å.
+    present
+        Whether there is a neighbour, (...).
+    cutoff
+        Cutoff radius, Å.
+    """
+    far = torch.zeros([3], dtype=edges.dtype, device=edges.device)
     far[0] = 2.0 * cutoff
-    return torch.where((nlist >= 0).unsqueeze(-1), diff, far)
+    return torch.where(present.unsqueeze(-1), edges, far)
 
 
 def gather_neighbours(values: torch.Tensor, nlist: torch.Tensor) -> torch.Tensor:

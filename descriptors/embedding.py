@@ -105,6 +105,14 @@ class PairNet(torch.nn.Module):
                 assert isinstance(head, torch.nn.Linear)
                 head.bias.zero_()
 
+    def of_types(self, tebd: torch.Tensor) -> torch.Tensor:
+        """Return the first layer's sum over the type embeddings, (nt², n_hidden)."""
+        weight, d = self.first.weight, self.tebd_dim
+        centre = tebd @ weight[:, :d].t() + self.first.bias
+        neighbour = tebd @ weight[:, d : 2 * d].t()
+        pairs = centre.unsqueeze(1) + neighbour.unsqueeze(0)
+        return pairs.view(tebd.shape[0] * tebd.shape[0], weight.shape[0])
+
     def forward(
         self,
         tebd: torch.Tensor,
@@ -130,17 +138,10 @@ class PairNet(torch.nn.Module):
         list
             For each head (nf, nloc, nnei, channels), dimensionless.
         """
-        weight = self.first.weight
-        d = self.tebd_dim
-        centre = tebd @ weight[:, :d].t() + self.first.bias  # (nt, n_hidden)
-        neighbour = tebd @ weight[:, d : 2 * d].t()  # (nt, n_hidden)
-        pairs = centre.unsqueeze(1) + neighbour.unsqueeze(0)
-        n_types = tebd.shape[0]
-        index = type_i.unsqueeze(-1) * n_types + type_ij
-        typed = torch.nn.functional.embedding(
-            index, pairs.view(n_types * n_types, weight.shape[0])
-        )
-        x = torch.tanh(typed + invariants @ weight[:, 2 * d :].t())
+        index = type_i.unsqueeze(-1) * tebd.shape[0] + type_ij
+        typed = torch.nn.functional.embedding(index, self.of_types(tebd))
+        invariant_weight = self.first.weight[:, 2 * self.tebd_dim :]
+        x = torch.tanh(typed + invariants @ invariant_weight.t())
         for layer in self.hidden:
             x = torch.tanh(layer(x))
         dressings: list[torch.Tensor] = []

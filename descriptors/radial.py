@@ -32,6 +32,14 @@ def smooth_switch(distance: torch.Tensor, inner: float, outer: float) -> torch.T
     return u * u * u * (u * (15.0 - 6.0 * u) - 10.0) + 1.0
 
 
+def smooth_switch_slope(
+    distance: torch.Tensor, inner: float, outer: float
+) -> torch.Tensor:
+    """Return the derivative of :func:`smooth_switch` in the distance, 1/Å."""
+    u = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
+    return u * u * (u * (60.0 - 30.0 * u) - 30.0) / (outer - inner)
+
+
 def radial_weight(distance: torch.Tensor, inner: float, outer: float) -> torch.Tensor:
     """Return s(r) = w(r) / r, the first column of the environment matrix.
 

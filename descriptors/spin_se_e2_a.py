@@ -28,6 +28,7 @@ Zhang et al., npj Comput. Mater. 10, 94 (2024) (DPA-1, type embedding).
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -239,6 +240,15 @@ class SpinDescriptor(torch.nn.Module):
         """
         gain = self.moment_gain
         return torch.where(gain > 0.0, 1.0 / gain.clamp(min=1e-300), gain)
+
+    @torch.jit.unused
+    def with_precision(self, dtype: torch.dtype) -> SpinDescriptor:
+        """Return a copy whose nets have another precision; scales stay as they are."""
+        other = copy.deepcopy(self)
+        other.dtype = dtype
+        for parameter in other.parameters():
+            parameter.data = parameter.data.to(dtype)
+        return other
 
     def rows(self, edges: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the scaled environment matrix and its extension by quadrupoles.

@@ -22,6 +22,7 @@ from benchmarks.accuracy.runs import (
     measure_times,
     plan_training,
     read_plan,
+    read_times,
     update_plan,
 )
 from spin_dp.errors import DataError
@@ -96,12 +97,14 @@ def inner_split(source: Path, out: Path) -> Dataset:
 def write_tables(out: Path) -> None:
     """Write ``results.csv``, ``table.md`` and ``accuracy.png`` of what is finished."""
     rows: list[dict[str, object]] = []
+    times = read_times(out)
     for run in read_plan(out):
         folder = out / "runs" / run.name
         if not (folder / FRAMES).is_file():
             continue
         about = {"model": run.model, "seed": run.seed, "budget": run.budget}
         about |= {"steps": run.steps, **json.loads((folder / RECORD).read_text())}
+        about["seconds_per_step"] = times[run.model]  # of one training at a time
         rows += result_rows(pd.read_csv(folder / FRAMES), about)
     if not rows:
         raise DataError(f"{out}: no training is finished; go on with `run -o {out}`.")

@@ -40,10 +40,7 @@ def evaluate_training(training: Training, model: Model, data: Path) -> None:
     if table.is_file() and table.stat().st_mtime > checkpoint.stat().st_mtime:
         return
     frames = predict_frames(checkpoint, model, data)
-    record = {
-        "parameters": count_parameters(checkpoint),
-        "seconds_per_step": training.seconds_per_step(),
-    }
+    record = {"parameters": count_parameters(checkpoint)}
     write_text(training.folder / RECORD, json.dumps(record, indent=2) + "\n")
     with replacing(table) as part:
         frames.to_csv(part, index=False)

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from ase.io.lammpsdata import write_lammps_data
 
+from benchmarks.accuracy.model import SINGLE
+from spin_dp.compression import compress
 from spin_dp.demo.structure import layered_linio2, striped_moments
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
@@ -73,9 +75,9 @@ def time_files(
         progress(name, 0, 1)
         try:
             file = freeze(training.checkpoint(), training.folder / "model.pth")
-            if kind == "compressed":
-                file, frozen = file.with_name("model.compressed.pth"), file
-                run_dp("compress", "-i", str(frozen), "-o", str(file), threads=1)
+            if kind != "frozen":
+                frozen, file = file, file.with_name(f"model.{kind}.pth")
+                _compress(frozen, file, kind)
             n_atoms, seconds = time_step(
                 model, file, out / "lammps" / f"{model.name}-{kind}"
             )
@@ -88,6 +90,13 @@ def time_files(
             pd.DataFrame(rows).to_csv(part, index=False)
         progress(name, 1, 1)
     return failed
+
+
+def _compress(frozen: Path, file: Path, kind: str) -> None:
+    if kind == SINGLE:
+        compress(frozen, file, precision="float32")
+    else:
+        run_dp("compress", "-i", str(frozen), "-o", str(file), threads=1)
 
 
 def time_step(model: Model, frozen: Path, folder: Path) -> tuple[int, float]:

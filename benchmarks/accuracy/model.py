@@ -19,6 +19,9 @@ STOCK_SIZES = {
 }
 """Widths in deepmd-kit's examples of ``se_e2_a``; those of spin-dp are smaller."""
 
+SINGLE = "compressed-float32"
+"""The file of ``spin-dp compress``, beside ``frozen`` and ``compressed`` of dp."""
+
 Section = Callable[[Sequence[str], "TrainingSettings"], dict[str, Any]]
 """Makes section ``model`` of dp's input from type map and settings."""
 
@@ -51,7 +54,7 @@ class Model:
     backend
         Flag of dp.
     files
-        What dp makes for LAMMPS of it: ``frozen``, ``compressed``.
+        Model files that LAMMPS is timed with: ``frozen``, ``compressed``, ``SINGLE``.
     weights, optimizer, start_lr
         Loss prefactors, optimizer and start learning rate where it is not tuned.
     """

@@ -80,6 +80,13 @@ def read_plan(out: Path) -> list[Run]:
     return [Run(**row) for row in json.loads(path.read_text())]
 
 
+def read_times(out: Path) -> dict[str, float]:
+    """Return the seconds a step of the models that were timed in a folder."""
+    path = out / TIMES
+    times: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    return times
+
+
 def measure_times(
     models: Sequence[Model],
     data: Dataset,
@@ -92,8 +99,7 @@ def measure_times(
 
     What was measured before counts, so that a run that goes on keeps its plan.
     """
-    path = out / TIMES
-    times: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    times = read_times(out)
     for name in dict.fromkeys([OURS, *(model.name for model in models)]):
         if name in times:
             continue
@@ -110,7 +116,7 @@ def measure_times(
         if failed:
             raise BackendError(failed[name])
         times[name] = training.seconds_per_step()
-        write_text(path, json.dumps(times, indent=1) + "\n")
+        write_text(out / TIMES, json.dumps(times, indent=1) + "\n")
     return times
 
 

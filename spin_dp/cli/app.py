@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spin_dp.cli.collect import collect
+from spin_dp.cli.compress import compress
 from spin_dp.cli.demo import demo
 from spin_dp.cli.init import init
 from spin_dp.cli.md import md
@@ -64,6 +65,7 @@ def _root(
 
 
 app.command("collect")(collect)
+app.command("compress")(compress)
 app.command("demo")(demo)
 app.command("init")(init)
 app.command("md")(md)

@@ -8,6 +8,13 @@ from typing import NoReturn
 import torch
 from deepmd.pt.model.atomic_model import DPEnergyAtomicModel
 
+from spin_dp.descriptors import away_where_empty, edge_vectors
+from spin_dp.model.derivatives import (
+    forces_from_edges,
+    virial_from_edges,
+    virials_from_edges,
+)
+
 
 class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
     """deepmd-kit's energy model of an atom, with moments as a further input.
@@ -45,16 +52,201 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         dict
             ``energy`` (nf, nloc, 1) in eV and ``mask`` (nf, nloc), 1 for real atoms.
         """
-        nloc = nlist.shape[1]
         features, _ = self.descriptor(edges, nlist, extended_atype, extended_spin)
-        is_atom = extended_atype[:, :nloc] >= 0
-        atype = extended_atype[:, :nloc].clamp(min=0)
+        return self._fit(features, extended_atype[:, : nlist.shape[1]], fparam, aparam)
+
+    def _fit(
+        self,
+        features: torch.Tensor,
+        atype: torch.Tensor,
+        fparam: torch.Tensor | None,
+        aparam: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """Return energies and mask from the features of the local atoms."""
+        is_atom = atype >= 0
+        atype = atype.clamp(min=0)
         fitted = self.fitting_net(features, atype, fparam=fparam, aparam=aparam)
         result = self.apply_out_stat(fitted, atype)
         mask = is_atom.to(torch.int32)
         if self.atom_excl is not None:
             mask = mask * self.atom_excl(atype)
         return {"energy": result["energy"] * mask.unsqueeze(-1), "mask": mask}
+
+    def derivatives(
+        self,
+        coord: torch.Tensor,
+        nlist: torch.Tensor,
+        extended_atype: torch.Tensor,
+        extended_spin: torch.Tensor,
+        fparam: torch.Tensor | None,
+        aparam: torch.Tensor | None,
+        do_atomic_virial: bool,
+        create_graph: bool,
+    ) -> dict[str, torch.Tensor]:
+        """Return atomic energies, and the derivatives of their sum.
+
+        Parameters
+        ----------
+        coord, nlist, extended_atype, extended_spin
+            Positions (nf, nall, 3) in Å, neighbours inside the cutoff (nf, nloc, nnei),
+            types (nf, nall) and moments (nf, nall, 3) in μB.
+        fparam, aparam
+            As for :meth:`forward`.
+        do_atomic_virial
+            Whether to return atomic virials.
+        create_graph
+            Whether derivatives are differentiated again, as training does.
+
+        Returns
+        -------
+        dict
+            As :meth:`forward`; besides, ``force`` and ``force_mag`` (nf, nall, 3),
+            ``virial`` (nf, 9) and, if asked for, ``atom_virial`` (nf, nall, 9).
+        """
+        if self.descriptor.compressed:
+            return self._derivatives_in_blocks(
+                coord,
+                nlist,
+                extended_atype,
+                extended_spin,
+                fparam,
+                aparam,
+                do_atomic_virial,
+            )
+        edges = edge_vectors(coord, nlist, self.rcut).detach()
+        edges.requires_grad_(True)
+        moments = extended_spin.detach()
+        moments.requires_grad_(True)
+        result = self.forward(edges, nlist, extended_atype, moments, fparam, aparam)
+        energy = result["energy"].sum()
+        slopes = torch.autograd.grad(
+            [energy], [edges, moments], create_graph=create_graph
+        )
+        edge_slope, moment_slope = slopes[0], slopes[1]
+        assert edge_slope is not None
+        assert moment_slope is not None
+        nall = extended_atype.shape[1]
+        result["force"] = forces_from_edges(edge_slope, nlist, nall)
+        result["force_mag"] = -moment_slope
+        if do_atomic_virial:
+            atom_virial = virials_from_edges(edge_slope, edges, nlist, nall)
+            result["atom_virial"] = atom_virial
+            result["virial"] = atom_virial.sum(1)
+        else:
+            result["virial"] = virial_from_edges(edge_slope, edges)
+        return result
+
+    def _derivatives_in_blocks(
+        self,
+        coord: torch.Tensor,
+        nlist: torch.Tensor,
+        extended_atype: torch.Tensor,
+        extended_spin: torch.Tensor,
+        fparam: torch.Tensor | None,
+        aparam: torch.Tensor | None,
+        do_atomic_virial: bool,
+    ) -> dict[str, torch.Tensor]:
+        """Do as :meth:`derivatives`, so many atoms at a time that caches hold them."""
+        nf, nloc, nnei = nlist.shape
+        nall = extended_atype.shape[1]
+        # The atoms of all frames as one list, their neighbours in one numbering.
+        local = torch.nonzero((extended_atype[:, :nloc] >= 0).flatten()).flatten()
+        frame = local // nloc
+        first = frame * nall
+        atoms = local - frame * nloc + first
+        neighbours = nlist.view(nf * nloc, nnei)
+        coord = coord.reshape(nf * nall, 3)
+        types = extended_atype.clamp(min=0).flatten()
+        moments = extended_spin.reshape(nf * nall, 3)
+        energy = torch.zeros([nf * nloc, 1], dtype=torch.float64, device=coord.device)
+        mask = torch.zeros([nf * nloc], dtype=torch.int32, device=coord.device)
+        slope = torch.zeros_like(coord)
+        moment_slope = torch.zeros_like(moments)
+        virial = torch.zeros([nf, 9], dtype=coord.dtype, device=coord.device)
+        atom_virial = virial[:0]
+        if do_atomic_virial:
+            atom_virial = virial.new_zeros([nf * nall, 9])
+        size = self.descriptor.core.block_size(local.shape[0], coord.is_cpu)
+        for start in range(0, local.shape[0], size):
+            places = local[start : start + size]
+            centres = atoms[start : start + size]
+            near = neighbours[places]
+            index = near.clamp(min=0) + first[start : start + size].unsqueeze(-1)
+            type_i = types[centres]
+            with torch.no_grad():
+                edges = coord[index] - coord[centres].unsqueeze(1)
+                edges = away_where_empty(edges, near >= 0, self.rcut)
+                found = self.descriptor.core.sum_neighbours(
+                    edges, type_i, types[index], moments[centres], moments[index]
+                )
+            frame_parameters = fparam
+            if fparam is not None:
+                frame_parameters = fparam[frame[start : start + size]]
+            atom_parameters = aparam
+            if aparam is not None:
+                atom_parameters = aparam.flatten(0, 1)[places].unsqueeze(1)
+            fitted = self._fit_sums(
+                found.sums, found.moments_i, type_i, frame_parameters, atom_parameters
+            )
+            with torch.no_grad():
+                by_edge, by_own, by_other = self.descriptor.core.slopes(
+                    found, fitted["sums_slope"]
+                )
+                by_own = by_own + fitted["own_slope"]
+                energy[places] = fitted["energy"]
+                mask[places] = fitted["mask"]
+                edge_slope = by_edge.transpose(1, 2).contiguous().double()
+                slope.index_add_(0, index.flatten(), edge_slope.view(-1, 3))
+                slope.index_add_(0, centres, -edge_slope.sum(1))
+                other_slope = by_other.transpose(1, 2).reshape(-1, 3).double()
+                moment_slope.index_add_(0, index.flatten(), other_slope)
+                moment_slope.index_add_(0, centres, by_own.double())
+                if do_atomic_virial:
+                    pair = edge_slope.unsqueeze(-1) * edges.unsqueeze(-2)
+                    atom_virial.index_add_(0, index.flatten(), pair.view(-1, 9))
+                pair_sum = edge_slope.transpose(1, 2) @ edges
+                virial.index_add_(0, frame[start : start + size], pair_sum.flatten(1))
+        gain = self.descriptor.core.net.moment_gain[types].unsqueeze(-1)
+        result = {
+            "energy": energy.view(nf, nloc, 1),
+            "mask": mask.view(nf, nloc),
+            "force": -slope.view(nf, nall, 3),
+            "force_mag": -(moment_slope * gain).view(nf, nall, 3),
+            "virial": -virial,
+        }
+        if do_atomic_virial:
+            result["atom_virial"] = -atom_virial.view(nf, nall, 9)
+        return result
+
+    def _fit_sums(
+        self,
+        sums: torch.Tensor,
+        moments: torch.Tensor,
+        types: torch.Tensor,
+        fparam: torch.Tensor | None,
+        aparam: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """Return energies of n atoms and slopes in sums over neighbours and moments.
+
+        Each atom is a frame of its own here: ``fparam`` (n, ...), ``aparam``
+        (n, 1, ...).
+        """
+        sums = sums.detach()
+        sums.requires_grad_(True)
+        own = moments.detach()
+        own.requires_grad_(True)
+        features, _ = self.descriptor.core.contract(sums, types, own)
+        fitted = self._fit(features.unsqueeze(1), types.unsqueeze(1), fparam, aparam)
+        slopes = torch.autograd.grad([fitted["energy"].sum()], [sums, own])
+        sums_slope, own_slope = slopes[0], slopes[1]
+        assert sums_slope is not None
+        assert own_slope is not None
+        return {
+            "energy": fitted["energy"].detach().squeeze(1).double(),
+            "mask": fitted["mask"].squeeze(1),
+            "sums_slope": sums_slope,
+            "own_slope": own_slope,
+        }
 
     def describe(
         self,

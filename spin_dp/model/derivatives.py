@@ -30,6 +30,18 @@ def forces_from_edges(
     return force.scatter_add(1, _index(nlist, 3), -edge_slope.flatten(1, 2))
 
 
+def virial_from_edges(edge_slope: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+    """Return W = -Σ_ij ∂E/∂r_ij ⊗ r_ij; arguments as :func:`virials_from_edges`.
+
+    Returns
+    -------
+    torch.Tensor
+        Virials, (nf, 9), eV.
+    """
+    virial = -edge_slope.flatten(1, 2).transpose(1, 2) @ edges.flatten(1, 2)
+    return virial.flatten(1)
+
+
 def virials_from_edges(
     edge_slope: torch.Tensor, edges: torch.Tensor, nlist: torch.Tensor, nall: int
 ) -> torch.Tensor:

@@ -14,9 +14,9 @@ from deepmd.pt.utils.update_sel import UpdateSel
 from deepmd.utils.finetune import get_index_between_two_maps
 
 from spin_dp.descriptors import (
+    CompressedSpinDescriptor,
     SpinDescriptor,
     SpinDescriptorConfig,
-    TabulatedSpinDescriptor,
     edge_vectors,
 )
 from spin_dp.descriptors.edges import gather_neighbours
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _CONFIG_NAMES = frozenset(f.name for f in fields(SpinDescriptorConfig))
 _HOST_NAMES = frozenset({"type", "ntypes", "type_map", "use_spin"})
+# Å; what is lost between the knots is less than what rounding loses.
+_TABLE_STRIDE = {torch.float64: 0.02, torch.float32: 0.05}
 _PER_TYPE = ("tebd", "on_site", "moment_gain")  # first axis: types
 
 
@@ -89,6 +91,8 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         If it is used outside a model of type ``spin_dp``.
     """
 
+    __constants__ = ("compressed",)
+
     def __init__(
         self,
         *,
@@ -109,6 +113,7 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         self.rcut = config.rcut
         self.sel = [max(1, config.sel)]
         self.dim_out = config.dim_out
+        self.compressed = False
         self.core: torch.nn.Module = SpinDescriptor(config, self.use_spin).to(
             env.DEVICE
         )
@@ -232,18 +237,32 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         table_stride_2: float = 0.1,
         check_frequency: int = -1,
     ) -> None:
-        """Replace the radial nets by tables."""
+        """Replace the radial nets by tables of the distance.
+
+        Parameters
+        ----------
+        min_nbor_dist
+            Shortest distance in the training data, Å.
+        table_extrapolate
+            The tables begin at so small a share of it.
+        table_stride_1, table_stride_2, check_frequency
+            Not used: those of deepmd-kit are strides of the radial weight.
+
+        Raises
+        ------
+        ConfigError
+            If it is compressed already.
+        """
         if not isinstance(self.core, SpinDescriptor):
             raise ConfigError(
                 "this model is compressed already; compress the original frozen model."
             )
-        self.core = TabulatedSpinDescriptor(
+        self.core = CompressedSpinDescriptor(
             self.core,
-            min_nbor_dist,
-            stride=table_stride_1,
-            coarse_stride=table_stride_2,
-            extrapolate=table_extrapolate,
+            inner=min_nbor_dist / table_extrapolate,
+            stride=_TABLE_STRIDE[self.core.dtype],
         ).to(env.DEVICE)
+        self.compressed = True
 
     # ---- what the host asks for -------------------------------------------------
 

@@ -28,11 +28,7 @@ from spin_dp.descriptors import compact_neighbours, edge_vectors
 from spin_dp.errors import ConfigError
 from spin_dp.model.atomic import SpinAtomicModel
 from spin_dp.model.build import model_parts
-from spin_dp.model.derivatives import (
-    fold_ghosts,
-    forces_from_edges,
-    virials_from_edges,
-)
+from spin_dp.model.derivatives import fold_ghosts
 from spin_dp.model.moment_net import MomentNet
 
 _HostModel = make_model(SpinAtomicModel)
@@ -333,40 +329,23 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             ``force`` and ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9) and, if
             asked for, ``atom_virial`` (nf, nall, 9).
         """
-        nall = atype.shape[1]
         nlist = self.atomic_model.exclude_pairs(nlist, atype)
-        edges = edge_vectors(coord.to(torch.float64), nlist, self.get_rcut()).detach()
-        edges.requires_grad_(True)
-        moments = spin.detach().to(torch.float64)
-        moments.requires_grad_(True)
         if fparam is not None:
             fparam = fparam.to(torch.float64)
         if aparam is not None:
             aparam = aparam.to(torch.float64)
-        atomic = self.atomic_model(edges, nlist, atype, moments, fparam, aparam)
-        energy = atomic["energy"].to(torch.float64).sum(1)  # (nf, 1)
-        seed: list[torch.Tensor | None] = [torch.ones_like(energy)]
-        slopes = torch.autograd.grad(
-            [energy], [edges, moments], grad_outputs=seed, create_graph=self.training
+        result: dict[str, torch.Tensor] = self.atomic_model.derivatives(
+            coord.to(torch.float64),
+            nlist,
+            atype,
+            spin.to(torch.float64),
+            fparam,
+            aparam,
+            do_atomic_virial,
+            create_graph=self.training,
         )
-        edge_slope, moment_slope = slopes[0], slopes[1]
-        assert edge_slope is not None
-        assert moment_slope is not None
-        result = {
-            "energy": energy,
-            "atom_energy": atomic["energy"],
-            "mask": atomic["mask"],
-            "force": forces_from_edges(edge_slope, nlist, nall),
-            "force_mag": -moment_slope,
-        }
-        if do_atomic_virial:
-            atom_virial = virials_from_edges(edge_slope, edges, nlist, nall)
-            result["atom_virial"] = atom_virial
-            result["virial"] = atom_virial.sum(1)
-        else:
-            flat = edge_slope.flatten(1, 2)
-            virial = -flat.transpose(1, 2) @ edges.flatten(1, 2)
-            result["virial"] = virial.flatten(1)
+        result["atom_energy"] = result["energy"]
+        result["energy"] = result["energy"].to(torch.float64).sum(1)
         return result
 
     def _is_magnetic(self, atype: torch.Tensor) -> torch.Tensor:
@@ -496,6 +475,8 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         self.atomic_model.enable_compression(
             shortest, table_extrapolate, table_stride_1, table_stride_2, check_frequency
         )
+        # For inference only, and a scripted graph derives by all that asks for it.
+        self.requires_grad_(False)
 
     def serialize(self) -> dict[str, Any]:
         """Return settings and weights as plain numbers and arrays."""

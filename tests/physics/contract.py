@@ -134,6 +134,10 @@ class ModelContract(
             found["float32"] = Variant(precision="float32")
         if cls.compressible is True:
             found["compressed"] = Variant(compressed=True)
+            if cls.single_precision is True:
+                found["compressed_float32"] = Variant(
+                    precision="float32", compressed=True
+                )
         return found
 
     @classmethod

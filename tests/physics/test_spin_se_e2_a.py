@@ -38,6 +38,8 @@ class TestSpinSeE2A(ModelContract):
         ),
         "deep": Variant({"pair_neuron": [10, 6]}),
         "no_quadrupoles": Variant({"quad_axis_neuron": 0}),
+        "deep_compressed": Variant({"pair_neuron": [10, 6]}, compressed=True),
+        "no_quadrupoles_compressed": Variant({"quad_axis_neuron": 0}, compressed=True),
     }
     spin_parameters = (
         "*.core.spin_radial.*",

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin-dp compress`` on frozen models, and what it is asked in vain."""
+
+import re
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+
+from spin_dp import SpinDP
+from spin_dp.cli.app import main
+from spin_dp.model_file import read_model_info
+
+GPAW = Path(__file__).parents[2] / "examples" / "gpaw"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("collected") / "data"
+    arguments = [str(GPAW / "LiMnO2_4.extxyz"), "--type-map", "Li,Mn,Co,Ni,O"]
+    assert main(["collect", *arguments, "-o", str(folder), "--validation", "0.3"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("precision", "force_error"), [("float32", 1e-5), ("float64", 1e-8)]
+)
+def test_compressed_says_the_same(
+    predicting_model, data, tmp_path, capsys, precision, force_error
+):
+    target = tmp_path / "fast.pth"
+    arguments = [str(predicting_model), "-o", str(target), "--precision", precision]
+    assert main(["compress", *arguments, "--check", str(data)]) == 0
+    printed = re.search(r"meV/atom, ([\d.e+-]+) eV/Å", capsys.readouterr().out)
+    assert printed is not None
+    assert 0.0 < float(printed[1]) < force_error
+
+    atoms = ase.io.read(GPAW / "LiMnO2_4.extxyz", "0")
+    moments = np.array([[0.0, 3.7, 0.1, -0.1], [0.0, -2.0, 0.0, 0.3]])
+    plain, fast = SpinDP(predicting_model), SpinDP(target)
+    a, b = plain.evaluate(atoms, moments), fast.evaluate(atoms, moments)
+    assert np.abs(a.forces).max() > 0.01
+    for name in ("energy", "forces", "magnetic_forces", "virial"):
+        np.testing.assert_allclose(
+            getattr(b, name), getattr(a, name), atol=3 * force_error
+        )
+    np.testing.assert_allclose(
+        fast.predict_moments(atoms, moments[0]),
+        plain.predict_moments(atoms, moments[0]),
+        atol=force_error,
+    )
+    info, expected = read_model_info(target), read_model_info(predicting_model)
+    assert info.spin_elements == expected.spin_elements
+    assert info.predicts_moments
+
+
+def test_file_beside_the_model(frozen_model, tmp_path):
+    model = tmp_path / "run.pth"
+    model.write_bytes(frozen_model.read_bytes())
+    assert main(["compress", str(model)]) == 0
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        "run.compressed.pth",
+        "run.pth",
+    ]
+
+
+def spin_blind(folder):
+    import torch
+    from deepmd.pt.model.model import get_model
+
+    section = {
+        "type_map": ["Mn", "O"],
+        "descriptor": {
+            "type": "se_e2_a",
+            "sel": [5, 5],
+            "rcut": 4.0,
+            "rcut_smth": 1.0,
+            "seed": 1,
+        },
+        "fitting_net": {"neuron": [4], "seed": 1},
+    }
+    model = get_model(section)
+    model.eval()
+    path = folder / "blind.pth"
+    torch.jit.save(torch.jit.script(model), path)
+    return path
+
+
+def test_refusals(frozen_model, tmp_path, capsys):
+    compressed, text = tmp_path / "fast.pth", tmp_path / "text.pth"
+    assert main(["compress", str(frozen_model), "-o", str(compressed)]) == 0
+    before = compressed.read_bytes()
+    text.write_text("not a model")
+    for model, message in (
+        (compressed, "compressed already"),
+        (text, "expected a frozen Deep Potential"),
+        (tmp_path / "none.pth", "no such model file"),
+        (spin_blind(tmp_path), "expected a model of type 'spin_dp'"),
+    ):
+        assert main(["compress", str(model), "-o", str(compressed)]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    nowhere = tmp_path / "none" / "fast.pth"
+    assert main(["compress", str(frozen_model), "-o", str(nowhere)]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    assert compressed.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 3

@@ -8,7 +8,7 @@ from typing import NoReturn
 import torch
 from deepmd.pt.model.atomic_model import DPEnergyAtomicModel
 
-from spin_dp.descriptors import away_where_empty, edge_vectors
+from spin_dp.descriptors import away_where_empty
 from spin_dp.model.derivatives import (
     forces_from_edges,
     virial_from_edges,
@@ -74,7 +74,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
 
     def derivatives(
         self,
-        coord: torch.Tensor,
+        edges: torch.Tensor,
         nlist: torch.Tensor,
         extended_atype: torch.Tensor,
         extended_spin: torch.Tensor,
@@ -87,10 +87,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
 
         Parameters
         ----------
-        coord, nlist, extended_atype, extended_spin
-            Positions (nf, nall, 3) in Å, neighbours inside the cutoff (nf, nloc, nnei),
-            types (nf, nall) and moments (nf, nall, 3) in μB.
-        fparam, aparam
+        edges, nlist, extended_atype, extended_spin, fparam, aparam
             As for :meth:`forward`.
         do_atomic_virial
             Whether to return atomic virials.
@@ -105,7 +102,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         """
         if self.descriptor.compressed:
             return self._derivatives_in_blocks(
-                coord,
+                edges,
                 nlist,
                 extended_atype,
                 extended_spin,
@@ -113,7 +110,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
                 aparam,
                 do_atomic_virial,
             )
-        edges = edge_vectors(coord, nlist, self.rcut).detach()
+        edges = edges.detach()
         edges.requires_grad_(True)
         moments = extended_spin.detach()
         moments.requires_grad_(True)
@@ -138,7 +135,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
 
     def _derivatives_in_blocks(
         self,
-        coord: torch.Tensor,
+        edges: torch.Tensor,
         nlist: torch.Tensor,
         extended_atype: torch.Tensor,
         extended_spin: torch.Tensor,
@@ -155,29 +152,32 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         first = frame * nall
         atoms = local - frame * nloc + first
         neighbours = nlist.view(nf * nloc, nnei)
-        coord = coord.reshape(nf * nall, 3)
+        edges = edges.view(nf * nloc, nnei, 3)
         types = extended_atype.clamp(min=0).flatten()
         moments = extended_spin.reshape(nf * nall, 3)
-        energy = torch.zeros([nf * nloc, 1], dtype=torch.float64, device=coord.device)
-        mask = torch.zeros([nf * nloc], dtype=torch.int32, device=coord.device)
-        slope = torch.zeros_like(coord)
+        energy = torch.zeros([nf * nloc, 1], dtype=torch.float64, device=edges.device)
+        mask = torch.zeros([nf * nloc], dtype=torch.int32, device=edges.device)
+        slope = torch.zeros_like(moments)
         moment_slope = torch.zeros_like(moments)
-        virial = torch.zeros([nf, 9], dtype=coord.dtype, device=coord.device)
+        virial = torch.zeros([nf, 9], dtype=torch.float64, device=edges.device)
         atom_virial = virial[:0]
         if do_atomic_virial:
             atom_virial = virial.new_zeros([nf * nall, 9])
-        size = self.descriptor.core.block_size(local.shape[0], coord.is_cpu)
+        size = self.descriptor.core.block_size(local.shape[0], edges.is_cpu)
         for start in range(0, local.shape[0], size):
             places = local[start : start + size]
             centres = atoms[start : start + size]
-            near = neighbours[places]
-            index = near.clamp(min=0) + first[start : start + size].unsqueeze(-1)
+            index = neighbours[places].clamp(min=0) + first[
+                start : start + size
+            ].unsqueeze(-1)
             type_i = types[centres]
             with torch.no_grad():
-                edges = coord[index] - coord[centres].unsqueeze(1)
-                edges = away_where_empty(edges, near >= 0, self.rcut)
                 found = self.descriptor.core.sum_neighbours(
-                    edges, type_i, types[index], moments[centres], moments[index]
+                    edges[places],
+                    type_i,
+                    types[index],
+                    moments[centres],
+                    moments[index],
                 )
             frame_parameters = fparam
             if fparam is not None:
@@ -202,9 +202,9 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
                 moment_slope.index_add_(0, index.flatten(), other_slope)
                 moment_slope.index_add_(0, centres, by_own.double())
                 if do_atomic_virial:
-                    pair = edge_slope.unsqueeze(-1) * edges.unsqueeze(-2)
+                    pair = edge_slope.unsqueeze(-1) * edges[places].unsqueeze(-2)
                     atom_virial.index_add_(0, index.flatten(), pair.view(-1, 9))
-                pair_sum = edge_slope.transpose(1, 2) @ edges
+                pair_sum = edge_slope.transpose(1, 2) @ edges[places]
                 virial.index_add_(0, frame[start : start + size], pair_sum.flatten(1))
         gain = self.descriptor.core.net.moment_gain[types].unsqueeze(-1)
         result = {
@@ -270,13 +270,14 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         return features, vectors, unit * (atype >= 0).to(unit.dtype)
 
     def exclude_pairs(
-        self, nlist: torch.Tensor, extended_atype: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the neighbour list without the excluded pairs of types."""
+        self, edges: torch.Tensor, nlist: torch.Tensor, extended_atype: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return edges and neighbours without the excluded pairs of types."""
         if self.pair_excl is not None:
-            keep = self.pair_excl(nlist, extended_atype)
-            nlist = torch.where(keep == 1, nlist, torch.full_like(nlist, -1))
-        return nlist
+            keep = self.pair_excl(nlist, extended_atype) == 1
+            nlist = torch.where(keep, nlist, torch.full_like(nlist, -1))
+            edges = away_where_empty(edges, nlist >= 0, self.rcut)
+        return edges, nlist
 
     def has_chg_spin_ebd(self) -> bool:
         """Return False: no embedding of the total charge or multiplicity."""

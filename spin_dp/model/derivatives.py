@@ -68,27 +68,5 @@ def virials_from_edges(
     return zero.scatter_add(1, _index(nlist, 9), pair.flatten(3).flatten(1, 2))
 
 
-def fold_ghosts(values: torch.Tensor, mapping: torch.Tensor, nloc: int) -> torch.Tensor:
-    """Add what stands at ghost atoms to the atoms they are images of.
-
-    Parameters
-    ----------
-    values
-        Values of local and ghost atoms, (nf, nall, d).
-    mapping
-        Local atom of each, (nf, nall).
-    nloc
-        Number of local atoms.
-
-    Returns
-    -------
-    torch.Tensor
-        Sums, (nf, nloc, d).
-    """
-    nf, _, width = values.shape
-    zero = torch.zeros([nf, nloc, width], dtype=values.dtype, device=values.device)
-    return zero.scatter_add(1, mapping.unsqueeze(-1).expand(-1, -1, width), values)
-
-
 def _index(nlist: torch.Tensor, width: int) -> torch.Tensor:
     return nlist.clamp(min=0).flatten(1).unsqueeze(-1).expand(-1, -1, width)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from deepmd.pt.model.descriptor.base_descriptor import BaseDescriptor
 from deepmd.pt.utils import env
-from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 from deepmd.pt.utils.update_sel import UpdateSel
 from deepmd.utils.finetune import get_index_between_two_maps
 
@@ -17,7 +16,7 @@ from spin_dp.descriptors import (
     CompressedSpinDescriptor,
     SpinDescriptor,
     SpinDescriptorConfig,
-    edge_vectors,
+    neighbours_in_cells,
 )
 from spin_dp.descriptors.edges import gather_neighbours
 from spin_dp.errors import ConfigError, unknown
@@ -213,17 +212,11 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         atype = sample["atype"]
         coord = sample["coord"].view(atype.shape[0], atype.shape[1], 3)
         coord = coord.to(torch.float64)
-        coord_ext, _, _, nlist = extend_input_and_build_neighbor_list(
-            coord,
-            atype,
-            self.rcut,
-            self.sel,
-            mixed_types=True,
-            box=sample.get("box"),
-            cap_neighbors=False,
-        )
+        box = sample.get("box")
+        box = None if box is None else box.to(torch.float64)
+        edges, nlist = neighbours_in_cells(coord, box, atype >= 0, self.rcut)
         core: Any = self.core
-        rows, _ = core.rows(edge_vectors(coord_ext, nlist, self.rcut))
+        rows, _ = core.rows(edges)
         spin = sample.get("spin")
         moments = None if spin is None else spin.view(coord.shape)
         statistics.add(rows / core.row_scale, nlist >= 0, atype, moments)

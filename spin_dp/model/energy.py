@@ -21,14 +21,16 @@ from deepmd.dpmodel import ModelOutputDef
 from deepmd.pt.model.model.dp_model import DPModelCommon
 from deepmd.pt.model.model.make_model import make_model
 from deepmd.pt.model.model.model import BaseModel
-from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 from deepmd.utils.spin import Spin
 
-from spin_dp.descriptors import compact_neighbours, edge_vectors
+from spin_dp.descriptors import (
+    compact_neighbours,
+    edge_vectors,
+    neighbours_in_cells,
+)
 from spin_dp.errors import ConfigError
 from spin_dp.model.atomic import SpinAtomicModel
 from spin_dp.model.build import model_parts
-from spin_dp.model.derivatives import fold_ghosts
 from spin_dp.model.moment_net import MomentNet
 
 _HostModel = make_model(SpinAtomicModel)
@@ -123,56 +125,32 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             (nf, nloc, 1), ``mask`` (nf, nloc) and, if asked for, ``atom_virial``
             (nf, nloc, 9); eV, eV/Å, eV/μB.
         """
-        nloc = atype.shape[1]
-        coord_ext, atype_ext, spin_ext, mapping, nlist = self._with_ghosts(
-            coord, atype, spin, box
+        nf, nloc = atype.shape[:2]
+        edges, nlist = self._neighbours(coord, atype, box)
+        result = self.evaluate(
+            edges,
+            nlist,
+            atype,
+            spin.view(nf, nloc, 3),
+            fparam,
+            aparam,
+            do_atomic_virial,
         )
-        lower = self.evaluate(
-            coord_ext, atype_ext, spin_ext, nlist, fparam, aparam, do_atomic_virial
-        )
-        result = {
-            "energy": lower["energy"],
-            "atom_energy": lower["atom_energy"],
-            "virial": lower["virial"],
-            "mask": lower["mask"],
-            "mask_mag": self._counted_moments(atype),
-            "force": fold_ghosts(lower["force"], mapping, nloc),
-            "force_mag": fold_ghosts(lower["force_mag"], mapping, nloc),
-        }
-        if do_atomic_virial:
-            result["atom_virial"] = fold_ghosts(lower["atom_virial"], mapping, nloc)
+        result["mask_mag"] = self._counted_moments(atype)
         return result
 
-    def _with_ghosts(
-        self,
-        coord: torch.Tensor,
-        atype: torch.Tensor,
-        spin: torch.Tensor,
-        box: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return positions, types, moments with ghosts, their atoms, and neighbours."""
+    def _neighbours(
+        self, coord: torch.Tensor, atype: torch.Tensor, box: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return edges (nf, nloc, nnei, 3) and neighbours (nf, nloc, nnei) of cells."""
         nf, nloc = atype.shape[:2]
-        if box is not None:
-            # The host asks for right-handed cells; -a, -b, -c span the same lattice.
-            volume = torch.linalg.det(box.view(nf, 3, 3))
-            box = torch.where(
-                (volume < 0.0).unsqueeze(-1), -box.view(nf, 9), box.view(nf, 9)
-            )
-        coord_ext, atype_ext, mapping, nlist = extend_input_and_build_neighbor_list(
-            coord.view(nf, nloc, 3),
-            atype,
+        edges, nlist = neighbours_in_cells(
+            coord.detach().view(nf, nloc, 3).to(torch.float64),
+            None if box is None else box.to(torch.float64),
+            atype >= 0,
             self.get_rcut(),
-            self.get_sel(),
-            mixed_types=True,
-            box=box,
-            cap_neighbors=False,
         )
-        if bool((atype < 0).any()):
-            # Places for no atom lie on each other in the host's list and widen it.
-            nlist = compact_neighbours(coord_ext, nlist, self.get_rcut())
-        index = mapping.unsqueeze(-1).expand(-1, -1, 3)
-        spin_ext = torch.gather(spin.view(nf, nloc, 3), 1, index)
-        return coord_ext, atype_ext, spin_ext, mapping, nlist
+        return edges, nlist
 
     @torch.jit.export
     def predict_moments(
@@ -214,16 +192,10 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         nf, nloc = atype.shape[:2]
         guess = spin.view(nf, nloc, 3).to(torch.float64)
         with torch.no_grad():
-            coord_ext, atype_ext, guess_ext, _, nlist = self._with_ghosts(
-                coord, atype, guess, box
-            )
-            # Before the edges are made, as in `evaluate`.
-            nlist = self.atomic_model.exclude_pairs(nlist, atype_ext)
+            edges, nlist = self._neighbours(coord, atype, box)
+            edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, atype)
             features, vectors, unit = self.atomic_model.describe(
-                edge_vectors(coord_ext.to(torch.float64), nlist, self.get_rcut()),
-                nlist,
-                atype_ext,
-                guess_ext,
+                edges, nlist, atype, guess
             )
         moments: torch.Tensor = net(features, vectors, guess, unit)
         return moments
@@ -275,12 +247,13 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             ``extended_virial`` over local and ghost atoms.
         """
         nf, nall = extended_atype.shape[:2]
-        coord = extended_coord.view(nf, nall, 3)
+        coord = extended_coord.view(nf, nall, 3).to(torch.float64)
+        nlist = compact_neighbours(coord, nlist, self.get_rcut())
         lower = self.evaluate(
-            coord,
+            edge_vectors(coord, nlist, self.get_rcut()),
+            nlist,
             extended_atype,
             extended_spin.view(nf, nall, 3),
-            compact_neighbours(coord, nlist, self.get_rcut()),
             fparam,
             aparam,
             do_atomic_virial,
@@ -300,23 +273,23 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
 
     def evaluate(
         self,
-        coord: torch.Tensor,
+        edges: torch.Tensor,
+        nlist: torch.Tensor,
         atype: torch.Tensor,
         spin: torch.Tensor,
-        nlist: torch.Tensor,
         fparam: torch.Tensor | None,
         aparam: torch.Tensor | None,
         do_atomic_virial: bool,
     ) -> dict[str, torch.Tensor]:
-        """Return energies and derivatives over local and ghost atoms.
+        """Return energies and derivatives from edges.
 
         Parameters
         ----------
-        coord, atype, spin
-            Positions (nf, nall, 3) in Å, types (nf, nall), moments (nf, nall, 3) in
-            μB.
-        nlist
-            Neighbours inside the cutoff, (nf, nloc, nnei), -1 where there is none.
+        edges, nlist
+            Edge vectors (nf, nloc, nnei, 3), Å, and the atoms that they lead to, local
+            or ghosts, (nf, nloc, nnei), -1 where there is none.
+        atype, spin
+            Types (nf, nall) and moments (nf, nall, 3) in μB of local and ghost atoms.
         fparam, aparam
             Parameters of the fitting net.
         do_atomic_virial
@@ -329,13 +302,13 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             ``force`` and ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9) and, if
             asked for, ``atom_virial`` (nf, nall, 9).
         """
-        nlist = self.atomic_model.exclude_pairs(nlist, atype)
+        edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, atype)
         if fparam is not None:
             fparam = fparam.to(torch.float64)
         if aparam is not None:
             aparam = aparam.to(torch.float64)
         result: dict[str, torch.Tensor] = self.atomic_model.derivatives(
-            coord.to(torch.float64),
+            edges,
             nlist,
             atype,
             spin.to(torch.float64),

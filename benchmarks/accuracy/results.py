@@ -28,6 +28,7 @@ BUDGETS = {"steps": "equal steps", "time": "equal training time"}
 
 QUANTITIES = {
     "energy": ("energy meV/atom", 1.0, 1),
+    "energy_mae": ("energy MAE meV/atom", 1.0, 1),
     "force": ("force meV/Å", 1.0, 0),
     "gap": ("spin gap meV/cell", 1.0, 0),
     "order": ("order %", 100.0, 1),
@@ -41,6 +42,7 @@ QUANTITIES = {
 def scores(frames: pd.DataFrame) -> dict[str, float]:
     """Return all measures of one model on a set of frames."""
     found = score(frames, NAME)
+    wrong = (frames[f"energy_{NAME}"] - frames["energy"]) / frames["natoms"]
     free = frames[~frames["held"]]
     slopes = free[f"magnetic_{NAME}"].to_numpy(dtype=float)
     atoms = free["metals"].to_numpy(dtype=float)
@@ -50,6 +52,7 @@ def scores(frames: pd.DataFrame) -> dict[str, float]:
         "pairs": found.pairs,
         "ordered_pairs": found.ordered_pairs,
         "energy": found.energy,
+        "energy_mae": 1e3 * float(wrong.abs().mean()),
         "force": found.force,
         "gap": found.gap,
         "order": found.order,

@@ -245,6 +245,7 @@ def test_scores_count_magnetic_forces_of_free_moments_only():
     assert found["gap"] == pytest.approx(300.0)
     assert found["order"] == 1.0
     assert found["energy"] == pytest.approx(100.0 / math.sqrt(3))
+    assert found["energy_mae"] == pytest.approx(100.0 / 3)
     # One metal with 2 and three with 0; the held frame does not count.
     assert found["magnetic_force"] == pytest.approx(1.0)
     expected = (found["energy"] * found["force"] * 300.0) ** (1 / 3)

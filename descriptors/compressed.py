@@ -43,12 +43,11 @@ class NeighbourSums(NamedTuple):
     slopes: torch.Tensor  # (n, k, C): their derivatives, 1/Å
     dressing: torch.Tensor  # (n, k, C): 1 + g
     hidden: list[torch.Tensor]  # layers of the pair net
-    direction: torch.Tensor  # (n, 3, k)
+    unit: torch.Tensor  # (n, 12, k): 1, direction, moments, Y: rows without weight
     inverse: torch.Tensor  # (n, k): 1/r, 1/Å
     weight: torch.Tensor  # (n, k): s, 1/Å
     weight_slope: torch.Tensor  # (n, k): ds/dr, 1/Å²
     moments_i: torch.Tensor  # (n, 3)
-    moments_ij: torch.Tensor  # (n, 3, k)
 
 
 class DressingNet(torch.nn.Module):
@@ -203,7 +202,8 @@ class CompressedSpinDescriptor(torch.nn.Module):
         if self.quad_axis > 0:
             parts.append(quadrupole(direction, dim=1))
         scale = self.row_scale.unsqueeze(-1)
-        rows = torch.cat(parts, dim=1) * (weight.unsqueeze(1) * scale)
+        unit = torch.cat(parts, dim=1)
+        rows = unit * (weight.unsqueeze(1) * scale)
         own_sq = own.square().sum(-1, keepdim=True).expand_as(distance)
         other_sq = other.square().sum(1)
         product = (own.unsqueeze(-1) * other).sum(1)
@@ -219,12 +219,11 @@ class CompressedSpinDescriptor(torch.nn.Module):
             slopes=slopes,
             dressing=dressing,
             hidden=hidden,
-            direction=direction,
+            unit=unit,
             inverse=inverse,
             weight=weight,
             weight_slope=(slope - weight) * inverse,
             moments_i=own,
-            moments_ij=other,
         )
 
     def contract(
@@ -271,26 +270,22 @@ class CompressedSpinDescriptor(torch.nn.Module):
             ∂E/∂edges (n, 3, nnei) in eV/Å; ∂E/∂m in units of the scaled moments of the
             atoms, (n, 3), and of their neighbours, (n, 3, nnei), in eV.
         """
-        direction, weight, inverse = found.direction, found.weight, found.inverse
+        weight, inverse = found.weight, found.inverse
+        direction, other = found.unit[:, 1:4], found.unit[:, 4:7]
         channel_slope = found.rows.transpose(1, 2) @ sums_slope  # (n, k, C)
         row_slope = sums_slope @ found.dressed.transpose(1, 2)  # (n, 12, k)
         row_slope = row_slope * self.row_scale.unsqueeze(-1)
         phi = self.dressing.slope(found.hidden, channel_slope * found.values)
         along = (channel_slope * found.dressing * found.slopes).sum(-1)
-        by_weight = row_slope[:, 0] + (row_slope[:, 1:4] * direction).sum(1)
-        by_weight = by_weight + (row_slope[:, 4:7] * found.moments_ij).sum(1)
+        by_weight = (row_slope * found.unit).sum(1)
         by_direction = row_slope[:, 1:4]
         if self.quad_axis > 0:
-            by_quadrupole = row_slope[:, 7:]
-            by_weight = by_weight + (by_quadrupole * quadrupole(direction, dim=1)).sum(
-                1
-            )
-            by_direction = by_direction + quadrupole_slope(direction, by_quadrupole)
+            by_direction = by_direction + quadrupole_slope(direction, row_slope[:, 7:])
         by_direction = by_direction * (weight * inverse).unsqueeze(1)
         along = along + by_weight * found.weight_slope
         along = along - (by_direction * direction).sum(1)
         edge_slope = by_direction + along.unsqueeze(1) * direction
-        own, other = found.moments_i.unsqueeze(-1), found.moments_ij
+        own = found.moments_i.unsqueeze(-1)
         product = phi[:, 2:]
         other_slope = row_slope[:, 4:7] * weight.unsqueeze(1)
         other_slope = other_slope + 2.0 * phi[:, 1:2] * other + product * own

@@ -82,6 +82,8 @@ def compress(
         raise ConfigError(
             f"precision must be {' or '.join(PRECISIONS)}; got {precision!r}."
         )
+    if not target.parent.is_dir():
+        raise DataError(f"{target.parent}: no such folder; make it first.")
     frozen, _ = load_frozen(path)
     section = _model_section(path, frozen)
     import torch
@@ -93,8 +95,6 @@ def compress(
     made.load_state_dict(frozen.state_dict())
     made.eval()
     made.enable_compression()
-    if not target.parent.is_dir():
-        raise DataError(f"{target.parent}: no such folder; make it first.")
     with replacing(target) as part_file:
         torch.jit.save(torch.jit.script(made), str(part_file))
     return target

@@ -3,20 +3,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import Annotated
 
 import typer
 
 from spin_dp.cli.display import progress_bar
-
-
-class Precision(StrEnum):
-    """Precision of tables and nets."""
-
-    float32 = "float32"
-    float64 = "float64"
+from spin_dp.cli.init import Precision
 
 
 def compress(

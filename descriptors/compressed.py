@@ -169,6 +169,12 @@ class CompressedSpinDescriptor(torch.nn.Module):
         """Return the root mean square moment of each type, (nt,), μB."""
         return self.net.typical_moments()
 
+    def scaled_moments(
+        self, moments: torch.Tensor, types: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what is read of moments; see :class:`SpinDescriptor`."""
+        return self.net.scaled_moments(moments, types)
+
     def sum_neighbours(
         self,
         edges: torch.Tensor,
@@ -186,9 +192,8 @@ class CompressedSpinDescriptor(torch.nn.Module):
         type_i, type_ij
             Types of atoms (n,) and of their neighbours (n, nnei).
         moments_i, moments_ij
-            Moments (n, 3) and (n, nnei, 3), μB.
+            Scaled moments (n, 3) and (n, nnei, 3), dimensionless.
         """
-        net = self.net
         edge = edges.to(self.dtype).transpose(1, 2).contiguous()
         distance = edge.square().sum(1).sqrt()
         inverse = 1.0 / distance
@@ -196,17 +201,16 @@ class CompressedSpinDescriptor(torch.nn.Module):
         switch = smooth_switch(distance, self.rcut_smth, self.rcut)
         slope = smooth_switch_slope(distance, self.rcut_smth, self.rcut)
         weight = switch * inverse
-        own = net.scaled_moments(moments_i, type_i)
-        other = net.scaled_moments(moments_ij, type_ij).transpose(1, 2).contiguous()
+        other = moments_ij.transpose(1, 2).contiguous()
         parts = [torch.ones_like(weight).unsqueeze(1), direction, other]
         if self.quad_axis > 0:
             parts.append(quadrupole(direction, dim=1))
         scale = self.row_scale.unsqueeze(-1)
         unit = torch.cat(parts, dim=1)
         rows = unit * (weight.unsqueeze(1) * scale)
-        own_sq = own.square().sum(-1, keepdim=True).expand_as(distance)
+        own_sq = moments_i.square().sum(-1, keepdim=True).expand_as(distance)
         other_sq = other.square().sum(1)
-        product = (own.unsqueeze(-1) * other).sum(1)
+        product = (moments_i.unsqueeze(-1) * other).sum(1)
         invariants = torch.stack([own_sq, other_sq, product], dim=-1)
         dressing, hidden = self.dressing(type_i, type_ij, invariants)
         values, slopes = self.table(distance)
@@ -223,7 +227,7 @@ class CompressedSpinDescriptor(torch.nn.Module):
             inverse=inverse,
             weight=weight,
             weight_slope=(slope - weight) * inverse,
-            moments_i=own,
+            moments_i=moments_i,
         )
 
     def contract(
@@ -267,8 +271,8 @@ class CompressedSpinDescriptor(torch.nn.Module):
         Returns
         -------
         tuple
-            ∂E/∂edges (n, 3, nnei) in eV/Å; ∂E/∂m in units of the scaled moments of the
-            atoms, (n, 3), and of their neighbours, (n, 3, nnei), in eV.
+            ∂E/∂edges (n, 3, nnei) in eV/Å; slopes in the scaled moments of the atoms,
+            (n, 3), and of their neighbours, (n, 3, nnei), in eV.
         """
         weight, inverse = found.weight, found.inverse
         direction, other = found.unit[:, 1:4], found.unit[:, 4:7]

@@ -2,8 +2,9 @@
 """The spin-dressed environment matrix in product form, ``spin_se_e2_a``.
 
 With s(r) the radial weight, R_ij = s_ij (1, x/r, y/r, z/r) the environment-matrix row
-of neighbour j, Y_ij its five real spherical harmonics of rank 2, and m_i the scaled
-moment of atom i:
+of neighbour j, Y_ij its five real spherical harmonics of rank 2, and m_i the moment of
+atom i, scaled and bounded as μ/√(1 + μ²/2) with μ in units of its type's root mean
+square:
 
     phi_ij = (m_i², m_j², m_i·m_j)                        even spin invariants
     G_ij   = G(s_ij) (1 + g(e_ti, e_tj, phi_ij))          spin-dressed embedding
@@ -142,7 +143,7 @@ class SpinDescriptorConfig:
 
 
 class SpinDescriptor(torch.nn.Module):
-    """Features of atoms from edge vectors, types and moments.
+    """Features of atoms from edge vectors, types and scaled moments.
 
     Parameters
     ----------
@@ -278,7 +279,11 @@ class SpinDescriptor(torch.nn.Module):
     def scaled_moments(
         self, moments: torch.Tensor, types: torch.Tensor
     ) -> torch.Tensor:
-        """Return moments in units of their type's, zero for types without spin.
+        """Return what the descriptor reads of moments: μ/√(1 + μ²/2).
+
+        μ is the moment in units of its type's root mean square. The bound, √2, keeps
+        the features of moments much larger than most, which few frames have, near
+        those that the nets were trained on.
 
         Parameters
         ----------
@@ -290,9 +295,12 @@ class SpinDescriptor(torch.nn.Module):
         Returns
         -------
         torch.Tensor
-            Scaled moments, (..., 3), dimensionless, in the precision of the nets.
+            Scaled moments, (..., 3), dimensionless, in the precision of the nets;
+            zero for types without spin.
         """
-        return (moments * self.moment_gain[types].unsqueeze(-1)).to(self.dtype)
+        scaled = moments * self.moment_gain[types].unsqueeze(-1)
+        square = scaled.square().sum(-1, keepdim=True)
+        return (scaled * torch.rsqrt(1.0 + 0.5 * square)).to(self.dtype)
 
     def dressing(
         self,
@@ -385,7 +393,7 @@ class SpinDescriptor(torch.nn.Module):
         type_i, type_ij
             Types of atoms (nf, nloc) and of their neighbours (nf, nloc, nnei).
         moments_i, moments_ij
-            Moments (nf, nloc, 3) and (nf, nloc, nnei, 3), μB.
+            Scaled moments (nf, nloc, 3) and (nf, nloc, nnei, 3), dimensionless.
 
         Returns
         -------
@@ -393,10 +401,8 @@ class SpinDescriptor(torch.nn.Module):
             D (nf, nloc, dim_out) and V (nf, nloc, M', 3).
         """
         rows, quadrupoles = self.rows(edges)
-        own = self.scaled_moments(moments_i, type_i)
-        other = self.scaled_moments(moments_ij, type_ij)
         weight = rows[:, :, :, :1]
-        dressings = self.dressing(type_i, type_ij, own, other)
+        dressings = self.dressing(type_i, type_ij, moments_i, moments_ij)
         real = self.radial(weight) * (1.0 + dressings[0])
         spin = self.spin_radial(weight) * (1.0 + dressings[1])
         quad_rows = quadrupoles
@@ -406,8 +412,8 @@ class SpinDescriptor(torch.nn.Module):
             quad_rows = quad.transpose(-1, -2) @ quadrupoles
         return self.contract(
             real.transpose(-1, -2) @ rows,
-            spin.transpose(-1, -2) @ (weight * other),
+            spin.transpose(-1, -2) @ (weight * moments_ij),
             quad_rows,
             type_i,
-            own,
+            moments_i,
         )

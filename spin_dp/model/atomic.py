@@ -154,11 +154,14 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         neighbours = nlist.view(nf * nloc, nnei)
         edges = edges.view(nf * nloc, nnei, 3)
         types = extended_atype.clamp(min=0).flatten()
-        moments = extended_spin.reshape(nf * nall, 3)
+        spin = extended_spin.detach().reshape(nf * nall, 3)
+        spin.requires_grad_(True)
+        scaled = self.descriptor.scaled_moments(spin, types)
+        moments = scaled.detach()
         energy = torch.zeros([nf * nloc, 1], dtype=torch.float64, device=edges.device)
         mask = torch.zeros([nf * nloc], dtype=torch.int32, device=edges.device)
-        slope = torch.zeros_like(moments)
-        moment_slope = torch.zeros_like(moments)
+        slope = torch.zeros_like(spin)
+        moment_slope = torch.zeros_like(spin)
         virial = torch.zeros([nf, 9], dtype=torch.float64, device=edges.device)
         atom_virial = virial[:0]
         if do_atomic_virial:
@@ -206,12 +209,13 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
                     atom_virial.index_add_(0, index.flatten(), pair.view(-1, 9))
                 pair_sum = edge_slope.transpose(1, 2) @ edges[places]
                 virial.index_add_(0, frame[start : start + size], pair_sum.flatten(1))
-        gain = self.descriptor.core.net.moment_gain[types].unsqueeze(-1)
+        by_spin = torch.autograd.grad([(scaled * moment_slope).sum()], [spin])[0]
+        assert by_spin is not None
         result = {
             "energy": energy.view(nf, nloc, 1),
             "mask": mask.view(nf, nloc),
             "force": -slope.view(nf, nall, 3),
-            "force_mag": -(moment_slope * gain).view(nf, nall, 3),
+            "force_mag": -by_spin.view(nf, nall, 3),
             "virial": -virial,
         }
         if do_atomic_virial:

@@ -147,8 +147,9 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         index = nlist.clamp(min=0).view(nf, nloc * nnei)
         type_i = types[:, :nloc]
         type_ij = torch.gather(types, 1, index).view(nf, nloc, nnei)
-        spin_i = extended_spin[:, :nloc]
-        spin_ij = gather_neighbours(extended_spin, nlist)
+        moments = self.scaled_moments(extended_spin, types)
+        spin_i = moments[:, :nloc]
+        spin_ij = gather_neighbours(moments, nlist)
         is_atom = (extended_atype[:, :nloc] >= 0).flatten()
         if bool(is_atom.all()):
             described: tuple[torch.Tensor, torch.Tensor] = self.core(
@@ -170,6 +171,15 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
                 nf, nloc, vectors.shape[2], 3
             ),
         )
+
+    def scaled_moments(
+        self, moments: torch.Tensor, types: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what is read of moments (..., 3), μB; see :class:`SpinDescriptor`."""
+        scaled: torch.Tensor = self.core.scaled_moments(  # type: ignore[operator]
+            moments, types
+        )
+        return scaled
 
     def typical_moments(self) -> torch.Tensor:
         """Return the root mean square moment of each type, (nt,), μB; or zero."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from spin_dp.descriptors import quadrupole
+from spin_dp.descriptors import SpinDescriptor, SpinDescriptorConfig, quadrupole
 from tests.physics.contract import ModelContract
 from tests.physics.contract_subject import Variant, random_frames, tensors
 
@@ -56,6 +56,24 @@ def test_quadrupoles_are_the_second_legendre_polynomial():
     torch.testing.assert_close(
         (quadrupole(a) * quadrupole(b)).sum(-1), 1.5 * cosine**2 - 0.5
     )
+
+
+def test_scaled_moments_are_bounded():
+    """At μ root mean squares μ/√(1 + μ²/2); nothing where a type has no spin."""
+    net = SpinDescriptor(SpinDescriptorConfig(seed=1), [False, True, True])
+    net.set_statistics(
+        radial=1.0, angular=1.0, n_neighbours=1.0, moments=[2.0, 4.0, 0.0]
+    )
+    # 1e-6, 1, 2 and 1e6 times 4 μB; then a type without moments in the data: 1 μB.
+    lengths = torch.tensor([5.0, 4e-6, 4.0, 8.0, 4e6, 2.0], dtype=torch.float64)
+    types = torch.tensor([0, 1, 1, 1, 1, 2])
+    axis = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3.0
+    scaled = net.scaled_moments(lengths[:, None] * axis, types)
+    expected = torch.tensor(
+        [0.0, 1e-6, (2 / 3) ** 0.5, (4 / 3) ** 0.5, 2**0.5, (4 / 3) ** 0.5],
+        dtype=torch.float64,
+    )
+    torch.testing.assert_close(scaled, expected[:, None] * axis, rtol=1e-11, atol=0.0)
 
 
 def test_zero_moments_are_stock_dpa1(make_model):

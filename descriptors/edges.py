@@ -33,12 +33,37 @@ def compact_neighbours(
     nf, nloc, nnei = nlist.shape
     if nnei == 0 or nf * nloc == 0:
         return torch.full([nf, nloc, 1], -1, dtype=nlist.dtype, device=nlist.device)
-    nall = coord.shape[1]
     index = nlist.clamp(min=0)
     if nf > 1:
-        frames = torch.arange(nf, device=nlist.device) * nall
+        frames = torch.arange(nf, device=nlist.device) * coord.shape[1]
         index = index + frames.view(nf, 1, 1)
-    square = torch.zeros(nlist.shape, dtype=torch.float32, device=nlist.device)
+    inside = (nlist >= 0) & inside_cutoff(coord, index, cutoff)
+    count = inside.cumsum(-1)
+    n_max = max(1, int(count[:, :, -1].max().item()))
+    return first_columns(nlist, inside, count, n_max)
+
+
+def inside_cutoff(
+    coord: torch.Tensor, index: torch.Tensor, cutoff: float
+) -> torch.Tensor:
+    """Return which neighbours are inside the cutoff, or less than 0.01 Å outside.
+
+    Parameters
+    ----------
+    coord
+        Positions of local and ghost atoms, (nf, nall, 3), Å.
+    index
+        Neighbours, (nf, nloc, nnei), counted through the atoms of all frames.
+    cutoff
+        Cutoff radius, Å.
+
+    Returns
+    -------
+    torch.Tensor
+        Whether they are, (nf, nloc, nnei).
+    """
+    nloc = index.shape[1]
+    square = torch.zeros(index.shape, dtype=torch.float32, device=index.device)
     # One component after the other, in single precision: this is done at each step
     # for all pairs of the skin, some three times the number inside.
     for component in coord.to(torch.float32).unbind(-1):
@@ -46,15 +71,33 @@ def compact_neighbours(
         difference = component.flatten()[index] - own
         square = square + difference * difference
     outer = cutoff + 0.01  # rounding of positions up to 10⁵ Å
-    inside = (nlist >= 0) & (square < outer * outer)
-    count = inside.cumsum(-1)
-    n_max = max(1, int(count[:, :, -1].max().item()))
+    return square < outer * outer
+
+
+def first_columns(
+    nlist: torch.Tensor, inside: torch.Tensor, count: torch.Tensor, n_columns: int
+) -> torch.Tensor:
+    """Return a neighbour list with the neighbours inside moved to its first columns.
+
+    Parameters
+    ----------
+    nlist
+        Neighbour indices, (nf, nloc, nnei), -1 where there is none.
+    inside, count
+        Which of them are kept, and how many up to each of them, (nf, nloc, nnei).
+    n_columns
+        The largest of these numbers, or more.
+
+    Returns
+    -------
+    torch.Tensor
+        Neighbour indices, (nf, nloc, n_columns), -1 where there is none.
+    """
     # Pairs outside go to one spare column that is cut off again.
-    column = torch.where(inside, count - 1, torch.full_like(count, n_max))
-    compact = torch.full(
-        [nf, nloc, n_max + 1], -1, dtype=nlist.dtype, device=nlist.device
-    )
-    return compact.scatter(2, column, nlist)[:, :, :n_max].contiguous()
+    column = torch.where(inside, count - 1, torch.full_like(count, n_columns))
+    shape = [nlist.shape[0], nlist.shape[1], n_columns + 1]
+    compact = torch.full(shape, -1, dtype=nlist.dtype, device=nlist.device)
+    return compact.scatter(2, column, nlist)[:, :, :n_columns].contiguous()
 
 
 def edge_vectors(
@@ -97,8 +140,8 @@ def away_where_empty(
     cutoff
         Cutoff radius, Å.
     """
-    far = torch.zeros([3], dtype=edges.dtype, device=edges.device)
-    far[0] = 2.0 * cutoff
+    along_x = torch.arange(3, device=edges.device) == 0
+    far = along_x.to(edges.dtype) * (2.0 * cutoff)
     return torch.where(present.unsqueeze(-1), edges, far)
 
 

@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile
 
 from spin_dp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
+EMBEDDED = "model/extra/spin_dp.pth.base64"
+"""The frozen model inside a ``.pt2`` package that was made from it; text, as PyTorch
+reads all that lies there as text."""
 
 _PREDICTS = "predicts_moments"
 
@@ -66,7 +73,8 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
     Parameters
     ----------
     path
-        A ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``.
+        A ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``, or a ``.pt2``
+        file of ``spin-dp compile``, which holds the frozen model it was made from.
     device
         Where its weights go.
 
@@ -89,15 +97,16 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
     import torch
 
     try:
+        stored = _embedded(path) if path.suffix == ".pt2" else str(path)
         model = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(path), map_location=device
+            stored, map_location=device
         )
         type_map = list(model.get_type_map())
         cutoff = float(model.get_rcut())
-    except (RuntimeError, AttributeError) as error:
+    except (RuntimeError, AttributeError, BadZipFile, KeyError) as error:
         raise DataError(
-            f"{path}: expected a frozen Deep Potential (.pth), got something else; "
-            "write one with `dp --pt freeze`."
+            f"{path}: expected a frozen Deep Potential (.pth, or .pt2 of `spin-dp "
+            "compile`), got something else; write one with `dp --pt freeze`."
         ) from error
     has_spin = bool(model.has_spin()) if hasattr(model, "has_spin") else False
     if hasattr(model, "get_use_spin"):
@@ -109,6 +118,11 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
     return model, ModelInfo(
         path, type_map, use_spin, cutoff, has_spin, labels, moments, predicts
     )
+
+
+def _embedded(path: Path) -> BytesIO:
+    with ZipFile(path) as archive:
+        return BytesIO(b64decode(archive.read(EMBEDDED)))
 
 
 def _recorded_moments(model: Any) -> tuple[str, dict[str, float]]:  # noqa: ANN401

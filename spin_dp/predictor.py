@@ -48,7 +48,8 @@ class SpinDP:
     Parameters
     ----------
     path
-        ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``.
+        ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``, or ``.pt2`` file of
+        ``spin-dp compile`` (Python evaluates the frozen model in it).
 
     Raises
     ------

@@ -11,8 +11,8 @@ import pandas as pd
 from ase.io.lammpsdata import write_lammps_data
 
 from benchmarks.accuracy.model import SINGLE
-from spin_dp.compression import compress
 from spin_dp.demo.structure import layered_linio2, striped_moments
+from spin_dp.deployment import compress
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
 from spin_dp.lammps_interface.cell import lammps_frame

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spin_dp.cli.collect import collect
-from spin_dp.cli.compress import compress
 from spin_dp.cli.demo import demo
+from spin_dp.cli.deployment import compile_for_here, compress
 from spin_dp.cli.init import init
 from spin_dp.cli.md import md
 from spin_dp.cli.merge import merge
@@ -65,6 +65,7 @@ def _root(
 
 
 app.command("collect")(collect)
+app.command("compile")(compile_for_here)
 app.command("compress")(compress)
 app.command("demo")(demo)
 app.command("init")(init)

@@ -173,42 +173,36 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             index = neighbours[places].clamp(min=0) + first[
                 start : start + size
             ].unsqueeze(-1)
-            type_i = types[centres]
-            with torch.no_grad():
-                found = self.descriptor.core.sum_neighbours(
-                    edges[places],
-                    type_i,
-                    types[index],
-                    moments[centres],
-                    moments[index],
-                )
             frame_parameters = fparam
             if fparam is not None:
                 frame_parameters = fparam[frame[start : start + size]]
             atom_parameters = aparam
             if aparam is not None:
                 atom_parameters = aparam.flatten(0, 1)[places].unsqueeze(1)
-            fitted = self._fit_sums(
-                found.sums, found.moments_i, type_i, frame_parameters, atom_parameters
+            edge = edges[places]
+            part = self.slopes_of_atoms(
+                edge,
+                types[centres],
+                types[index],
+                moments[centres],
+                moments[index],
+                frame_parameters,
+                atom_parameters,
             )
-            with torch.no_grad():
-                by_edge, by_own, by_other = self.descriptor.core.slopes(
-                    found, fitted["sums_slope"]
-                )
-                by_own = by_own + fitted["own_slope"]
-                energy[places] = fitted["energy"]
-                mask[places] = fitted["mask"]
-                edge_slope = by_edge.transpose(1, 2).contiguous().double()
-                slope.index_add_(0, index.flatten(), edge_slope.view(-1, 3))
-                slope.index_add_(0, centres, -edge_slope.sum(1))
-                other_slope = by_other.transpose(1, 2).reshape(-1, 3).double()
-                moment_slope.index_add_(0, index.flatten(), other_slope)
-                moment_slope.index_add_(0, centres, by_own.double())
-                if do_atomic_virial:
-                    pair = edge_slope.unsqueeze(-1) * edges[places].unsqueeze(-2)
-                    atom_virial.index_add_(0, index.flatten(), pair.view(-1, 9))
-                pair_sum = edge_slope.transpose(1, 2) @ edges[places]
-                virial.index_add_(0, frame[start : start + size], pair_sum.flatten(1))
+            energy[places] = part["energy"]
+            mask[places] = part["mask"]
+            edge_slope = part["edge_slope"]
+            slope.index_add_(0, index.flatten(), edge_slope.view(-1, 3))
+            slope.index_add_(0, centres, -edge_slope.sum(1))
+            moment_slope.index_add_(
+                0, index.flatten(), part["other_slope"].reshape(-1, 3)
+            )
+            moment_slope.index_add_(0, centres, part["own_slope"])
+            if do_atomic_virial:
+                pair = edge_slope.unsqueeze(-1) * edge.unsqueeze(-2)
+                atom_virial.index_add_(0, index.flatten(), pair.view(-1, 9))
+            pair_sum = edge_slope.transpose(1, 2) @ edge
+            virial.index_add_(0, frame[start : start + size], pair_sum.flatten(1))
         by_spin = torch.autograd.grad([(scaled * moment_slope).sum()], [spin])[0]
         assert by_spin is not None
         result = {
@@ -221,6 +215,55 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         if do_atomic_virial:
             result["atom_virial"] = -atom_virial.view(nf, nall, 9)
         return result
+
+    def slopes_of_atoms(
+        self,
+        edges: torch.Tensor,
+        type_i: torch.Tensor,
+        type_ij: torch.Tensor,
+        moments_i: torch.Tensor,
+        moments_ij: torch.Tensor,
+        fparam: torch.Tensor | None,
+        aparam: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """Return energies of n atoms and their slopes, with a compressed descriptor.
+
+        Parameters
+        ----------
+        edges
+            Edge vectors, (n, nnei, 3), Å; beyond the cutoff where empty.
+        type_i, type_ij
+            Types of atoms (n,) and of their neighbours (n, nnei).
+        moments_i, moments_ij
+            Scaled moments (n, 3) and (n, nnei, 3), dimensionless.
+        fparam, aparam
+            Parameters of the fitting net, (n, ...) and (n, 1, ...).
+
+        Returns
+        -------
+        dict
+            ``energy`` (n, 1), eV; ``mask`` (n,); slopes of the energies in the edges,
+            ``edge_slope`` (n, nnei, 3), eV/Å, and in scaled moments of the atoms,
+            ``own_slope`` (n, 3), and of their neighbours, ``other_slope``
+            (n, nnei, 3), eV; in float64.
+        """
+        with torch.no_grad():
+            found = self.descriptor.core.sum_neighbours(
+                edges, type_i, type_ij, moments_i, moments_ij
+            )
+        fitted = self._fit_sums(found.sums, found.moments_i, type_i, fparam, aparam)
+        with torch.no_grad():
+            by_edge, by_own, by_other = self.descriptor.core.slopes(
+                found, fitted["sums_slope"]
+            )
+            own_slope = by_own + fitted["own_slope"]
+            return {
+                "energy": fitted["energy"],
+                "mask": fitted["mask"],
+                "edge_slope": by_edge.transpose(1, 2).contiguous().double(),
+                "own_slope": own_slope.double(),
+                "other_slope": by_other.transpose(1, 2).double(),
+            }
 
     def _fit_sums(
         self,

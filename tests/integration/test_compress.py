@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""``spin-dp compress`` on frozen models, and what it is asked in vain."""
+"""Fast forms of frozen models, and what is asked of them in vain."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import ase.io
@@ -10,6 +13,7 @@ import pytest
 
 from spin_dp import SpinDP
 from spin_dp.cli.app import main
+from spin_dp.errors import DataError
 from spin_dp.model_file import read_model_info
 
 GPAW = Path(__file__).parents[2] / "examples" / "gpaw"
@@ -24,14 +28,19 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("precision", "force_error"), [("float32", 1e-5), ("float64", 1e-8)]
+    ("verb", "precision", "force_error"),
+    [
+        ("compress", "float32", 1e-5),
+        ("compress", "float64", 1e-8),
+        ("compile", "float32", 1e-5),
+    ],
 )
-def test_compressed_says_the_same(
-    predicting_model, data, tmp_path, capsys, precision, force_error
+def test_fast_forms_say_the_same(
+    predicting_model, data, tmp_path, capsys, verb, precision, force_error
 ):
-    target = tmp_path / "fast.pth"
+    target = tmp_path / {"compress": "fast.pth", "compile": "fast.pt2"}[verb]
     arguments = [str(predicting_model), "-o", str(target), "--precision", precision]
-    assert main(["compress", *arguments, "--check", str(data)]) == 0
+    assert main([verb, *arguments, "--check", str(data)]) == 0
     printed = re.search(r"meV/atom, ([\d.e+-]+) eV/Å", capsys.readouterr().out)
     assert printed is not None
     assert 0.0 < float(printed[1]) < force_error
@@ -85,6 +94,37 @@ def spin_blind(folder):
     path = folder / "blind.pth"
     torch.jit.save(torch.jit.script(model), path)
     return path
+
+
+def test_refusals_of_compile(frozen_model, tmp_path, capsys):
+    for wrong in ("fast.pth", "none/fast.pt2"):
+        arguments = ["compile", str(frozen_model), "-o", str(tmp_path / wrong)]
+        assert main(arguments) == 1
+        error = capsys.readouterr().err
+        assert ("must be named FILE.pt2" in error) == (wrong == "fast.pth")
+        assert ("no such folder" in error) == (wrong != "fast.pth")
+    target = tmp_path / "fast.pt2"
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("spin-dp"),
+            "compile",
+            frozen_model,
+            "-o",
+            target,
+        ],
+        env={**os.environ, "CXX": "no-such-compiler"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no C++ compiler found" in done.stderr
+    other = tmp_path / "other.pt2"
+    other.write_text("not a package")
+    with pytest.raises(DataError, match="expected a frozen Deep Potential"):
+        SpinDP(other)
+    assert [f.name for f in tmp_path.iterdir()] == ["other.pt2"]
 
 
 def test_refusals(frozen_model, tmp_path, capsys):

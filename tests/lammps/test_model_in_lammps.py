@@ -11,6 +11,7 @@ import pytest
 from ase.build import bulk
 
 from spin_dp import SpinDP
+from spin_dp.deployment import compile_model
 from spin_dp.lammps_interface import MDSettings, lammps_command
 from spin_dp.md import run_md
 
@@ -41,10 +42,13 @@ def moments(atoms):
     return values
 
 
-@pytest.fixture(scope="module", params=["frozen", "compressed"])
+@pytest.fixture(scope="module", params=["frozen", "compressed", "compiled"])
 def path(request, frozen_model, make_model, tmp_path_factory):
     if request.param == "frozen":
         return frozen_model
+    if request.param == "compiled":
+        target = tmp_path_factory.mktemp("compiled") / "model.pt2"
+        return compile_model(frozen_model, target, precision="float64")
     import torch
 
     built = make_model()

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
 from spin_dp.descriptors import (
     CompressedSpinDescriptor,
@@ -19,6 +20,7 @@ from spin_dp.descriptors.angular import quadrupole_slope
 from spin_dp.descriptors.radial import smooth_switch_slope
 from spin_dp.descriptors.table import RadialTable
 from spin_dp.errors import ConfigError
+from spin_dp.model.lower import LowerModel
 from tests.physics.contract_subject import evaluate, random_frames, tensors
 
 INNER, SWITCH, CUTOFF = 0.8, 2.0, 5.0
@@ -170,6 +172,38 @@ def test_size_of_blocks_does_not_matter(compressed):
                 atol=1e-11,
                 err_msg=f"{field.name} in blocks of {size}",
             )
+
+
+def test_lower_model_is_forward_lower(make_model):
+    """What the compiler gets, on cells with ghosts, places without an atom, a skin."""
+    model = make_model({"pair_exclude_types": [[1, 4]]})
+    model.enable_compression()
+    frames = random_frames()[:3]
+    coord, atype, spin, box = tensors(frames)
+    atype[1, -2:] = -1
+    coord, atype, mapping, nlist = extend_input_and_build_neighbor_list(
+        coord, atype, 5.8, [150], mixed_types=True, box=box
+    )
+    spin = torch.gather(spin, 1, mapping.unsqueeze(-1).expand(-1, -1, 3))
+    expected = model.forward_lower(
+        coord, atype, spin, nlist, mapping, do_atomic_virial=True
+    )
+    got = LowerModel(model)(coord, atype, spin, nlist, mapping)
+    names = {
+        "energy": "atom_energy",
+        "energy_redu": "energy",
+        "energy_derv_r": "extended_force",
+        "energy_derv_r_mag": "extended_force_mag",
+        "energy_derv_c": "extended_virial",
+        "energy_derv_c_redu": "virial",
+    }
+    assert set(got) == set(names)
+    for name, value in got.items():
+        reference = expected[names[name]].detach()
+        assert reference.abs().max() > 0.01
+        torch.testing.assert_close(
+            value.detach().view(reference.shape), reference, rtol=1e-9, atol=1e-11
+        )
 
 
 def test_parameters_of_frames_and_atoms(make_model):

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Compiled models: the compressed model as machine code for the processor at hand.
+
+PyTorch's AOTInductor fuses the operations and writes a ``.pt2`` package. The stock
+LAMMPS plug-in and ``deepmd.infer.DeepPot`` read it, as they read those of deepmd-kit's
+own exportable models; the metadata are theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+import zipfile
+from base64 import b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spin_dp.deployment.rebuild import compressed_model, require_folder
+from spin_dp.errors import BackendError, ConfigError
+from spin_dp.files import replacing
+from spin_dp.model_file import EMBEDDED
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+
+    from spin_dp.model.energy import SpinEnergyModel
+
+_METADATA = "model/extra/metadata.json"
+_INPUT = "model/extra/model_def_script.json"
+
+
+def compile_model(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    precision: str = "float32",
+) -> Path:
+    """Write a frozen model as machine code for this processor.
+
+    The package holds the frozen model, too, so that Python reads all it needs from it.
+
+    Parameters
+    ----------
+    model
+        A ``.pth`` file of ``dp --pt freeze``.
+    output
+        The file to write; ``NAME.pt2`` beside ``NAME.pth`` if None.
+    precision
+        ``float32`` or ``float64``: of tables and nets. Distances are taken and forces
+        added up in float64 in either case.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    DataError
+        If ``model`` is no frozen Deep Potential; if there is no folder for the output.
+    ConfigError
+        If it is not of type ``spin_dp``, or compressed already, or does not know the
+        shortest distance of its training data; if it has frame or atomic parameters;
+        if the precision is unknown; if there is no C++ compiler.
+    BackendError
+        If the compiler fails.
+    """
+    path = Path(model)
+    target = path.with_suffix(".pt2") if output is None else Path(output)
+    if target.suffix != ".pt2":
+        raise ConfigError(
+            f"{target}: a compiled model must be named FILE.pt2, by which programs "
+            "know it."
+        )
+    require_folder(target)
+    _require_compiler()
+    made = compressed_model(path, precision)
+    if made.get_dim_fparam() or made.get_dim_aparam():
+        raise ConfigError(
+            f"{path}: a model with frame or atomic parameters cannot be compiled; use "
+            "`spin-dp compress`."
+        )
+    made.requires_grad_(False)
+    with replacing(target) as part, tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "model.pt2"
+        keys = _write_package(made, package)
+        with zipfile.ZipFile(package, "a") as archive:
+            archive.writestr(_METADATA, json.dumps(_metadata(made, keys)))
+            archive.writestr(_INPUT, made.get_model_def_script())
+            archive.writestr(EMBEDDED, b64encode(path.read_bytes()))
+        part.write_bytes(package.read_bytes())
+    return target
+
+
+def _require_compiler() -> None:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise ConfigError(
+            "no C++ compiler found; install g++ or name one in CXX, or use "
+            "`spin-dp compress`, which needs none."
+        ) from error
+
+
+def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
+    """Compile the model into a package; return the names of its results."""
+    import torch
+    from deepmd.pt.utils import env
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from spin_dp.model.lower import LowerModel
+
+    lower = LowerModel(model).eval()
+    sample = _sample(model, env.DEVICE)
+    keys = list(lower(*sample))
+
+    def results(*tensors: torch.Tensor) -> list[torch.Tensor]:
+        found = lower(*tensors)
+        return [found[key] for key in keys]
+
+    # Records slopes with all else; what is recorded needs no automatic differentiation.
+    record = make_fx(results, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+    recorded = record(*sample)
+
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recorded = recorded
+
+        def forward(
+            self,
+            coord: torch.Tensor,
+            atype: torch.Tensor,
+            spin: torch.Tensor,
+            nlist: torch.Tensor,
+            mapping: torch.Tensor,
+            fparam: None = None,  # noqa: ARG002
+            aparam: None = None,  # noqa: ARG002
+            charge_spin: None = None,  # noqa: ARG002
+        ) -> dict[str, torch.Tensor]:
+            found = self.recorded(coord, atype, spin, nlist, mapping)
+            return dict(zip(keys, found, strict=True))
+
+    # A CUDA toolkit without a device is no concern of a model for the processor.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # torch.export itself calls what it says will go.
+            warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
+            _compile(Named(), sample, package)
+    except Exception as error:
+        raise BackendError(f"PyTorch could not compile the model: {error}") from error
+    return keys
+
+
+def _compile(
+    module: torch.nn.Module, sample: tuple[torch.Tensor, ...], package: Path
+) -> None:
+    import torch
+    from torch._inductor import aoti_compile_and_package
+
+    size = torch.export.Dim
+    shape = {0: size("nframes", min=1), 1: size("nall", min=1)}
+    rows = {0: shape[0], 1: size("nloc", min=1), 2: size("nnei", min=1)}
+    exported = torch.export.export(
+        module,
+        (*sample, None, None, None),
+        dynamic_shapes=(shape, shape, shape, rows, shape, None, None, None),
+        strict=False,
+    )
+    aoti_compile_and_package(
+        exported,
+        package_path=str(package),
+        # Bounds checks of neighbour indices would stop vectorisation.
+        inductor_configs={"assert_indirect_indexing": False},
+    )
+
+
+def _sample(model: SpinEnergyModel, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return arguments of different sizes, which the compiler takes for unknown."""
+    import torch
+
+    nf, nall, nloc, nnei = 2, 23, 13, 19
+    generator = torch.Generator().manual_seed(1)
+    box = 0.8 * float(model.get_rcut())
+    coord = box * torch.rand(nf, nall, 3, dtype=torch.float64, generator=generator)
+    atype = torch.arange(nall).repeat(nf, 1) % len(model.get_type_map())
+    spin = torch.randn(nf, nall, 3, dtype=torch.float64, generator=generator)
+    nlist = torch.arange(1, nnei + 1).repeat(nf, nloc, 1)
+    mapping = torch.arange(nall).repeat(nf, 1)
+    return tuple(x.to(device) for x in (coord, atype, spin, nlist, mapping))
+
+
+def _metadata(model: SpinEnergyModel, keys: list[str]) -> dict[str, Any]:
+    """Return what deepmd-kit reads of a package; names are its own."""
+    definitions = [
+        {
+            "name": one.name,
+            "shape": list(one.shape),
+            "reducible": one.reducible,
+            "r_differentiable": one.r_differentiable,
+            "c_differentiable": one.c_differentiable,
+            "atomic": one.atomic,
+            "category": int(one.category),
+            "r_hessian": one.r_hessian,
+            "magnetic": one.magnetic,
+            "intensive": one.intensive,
+        }
+        for one in model.model_output_def().def_outp.get_data().values()
+        if one.name == "energy"
+    ]
+    flags = model.get_use_spin()
+    return {
+        "type_map": model.get_type_map(),
+        "rcut": model.get_rcut(),
+        "sel": model.get_sel(),
+        "nnei": model.get_nnei(),
+        "dim_fparam": 0,
+        "dim_aparam": 0,
+        "dim_chg_spin": 0,
+        "mixed_types": True,
+        "has_default_fparam": False,
+        "default_fparam": None,
+        "has_chg_spin_ebd": False,
+        "has_default_chg_spin": False,
+        "default_chg_spin": None,
+        "fitting_output_defs": definitions,
+        "sel_type": [],
+        "is_spin": True,
+        "spin_scheme": "deepspin",  # the kind of its inputs, not virtual atoms
+        "ntypes_spin": sum(flags),
+        "use_spin": flags,
+        "has_comm_artifact": False,
+        "has_message_passing": False,
+        "lower_input_kind": "nlist",
+        "pair_exclude_types": [],  # done inside
+        "do_atomic_virial": True,
+        "output_keys": keys,
+    }

@@ -20,15 +20,18 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# About half an hour; nothing else should run. Table and plot of MD steps in bench/.
 bench: $(STAMP)
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
+	mkdir -p bench
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-json=bench/results.json
+	$(BIN)/python -m benchmarks.speed bench/results.json -o bench
 
 # Three to four hours on two cores; goes on where it was stopped.
 accuracy: $(STAMP)
 	$(BIN)/python -m benchmarks.accuracy run -o accuracy
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo accuracy
+	rm -rf $(VENV) build dist *.egg-info demo accuracy bench
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

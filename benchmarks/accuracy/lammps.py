@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from ase.io.lammpsdata import write_lammps_data
 
 from benchmarks.accuracy.model import SINGLE
+from benchmarks.md_step import step_times
 from spin_dp.demo.structure import layered_linio2, striped_moments
 from spin_dp.deployment import compress
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
-from spin_dp.lammps_interface.cell import lammps_frame
-from spin_dp.lammps_interface.data_file import element_types, render_data
-from spin_dp.lammps_interface.program import lammps_command
-from spin_dp.lammps_interface.run import SCREEN_FILE, run_lammps
 from spin_dp.training import freeze
 from spin_dp.training.program import run_dp
 
@@ -31,25 +26,6 @@ if TYPE_CHECKING:
 SPEEDS = "lammps.csv"
 REPEATS = (2, 2, 1)
 MOMENT, NICKEL_STATE = 1.3, "Ni_3LS"  # μB, low-spin Ni3+
-
-_LOOP = re.compile(r"Loop time of ([\d.eE+-]+) on \d+ procs for (\d+) steps")
-
-_DECK = """\
-units           metal
-atom_style      {style}
-atom_modify     map yes
-boundary        p p p
-read_data       data.lammps
-pair_style      {pair} {model}
-pair_coeff      * * {types}
-neighbor        2.0 bin
-velocity        all create 300 1 mom yes rot no dist gaussian
-fix             integrate all nve
-timestep        0.001
-thermo          100
-run             5
-run             20
-"""
 
 
 def read_speeds(out: Path) -> pd.DataFrame:
@@ -101,29 +77,11 @@ def _compress(frozen: Path, file: Path, kind: str) -> None:
 
 def time_step(model: Model, frozen: Path, folder: Path) -> tuple[int, float]:
     """Return the number of atoms and the mean time of 20 MD steps, s."""
-    folder.mkdir(parents=True, exist_ok=True)
     atoms = layered_linio2(REPEATS)
-    symbols = atoms.get_chemical_symbols()
-    elements = element_types(symbols)
-    types = [NICKEL_STATE if model.states and e == "Ni" else e for e in elements]
-    deck = _DECK.format(
-        style="spin" if model.moments else "atomic",
-        pair="deepspin" if model.moments else "deepmd",
-        model=frozen.resolve(),
-        types=" ".join(types),
-    )
-    (folder / "in.lammps").write_text(deck)
-    data = folder / "data.lammps"
+    moments = None
     if model.moments:
         moments = np.zeros((len(atoms), 3))
         moments[:, 2] = striped_moments(atoms, "Ni", MOMENT)
-        frame = lammps_frame(atoms.cell.array)
-        data.write_text(render_data(symbols, atoms.positions, moments, frame))
-    else:
-        write_lammps_data(data, atoms, specorder=elements, masses=True)
-    run_lammps(lammps_command("in.lammps"), folder, on_row=lambda _: None)
-    found = _LOOP.findall((folder / SCREEN_FILE).read_text())
-    if len(found) != 2:
-        raise BackendError(f"{folder / SCREEN_FILE}: expected two loop times.")
-    seconds, steps = found[-1]
-    return len(atoms), float(seconds) / int(steps)
+    names = {"Ni": NICKEL_STATE} if model.states else None
+    (seconds,) = step_times(atoms, moments, frozen, folder, names=names)
+    return len(atoms), seconds

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Model files to be timed: one training step on real frames, then every form.
+
+What a model has learned does not change the time of a step.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spin_dp.data_tools import Rules, collect, merge_systems
+from spin_dp.deployment import compile_model, compress
+from spin_dp.errors import BackendError
+from spin_dp.training.program import environment, tail
+
+if TYPE_CHECKING:
+    from benchmarks.speed.peers import Kind, Peer
+
+FRAMES = Path(__file__).parents[2] / "examples" / "gpaw" / "NiO2_3.extxyz"
+
+
+def training_systems(folder: Path) -> list[str]:
+    """Collect and merge the shipped frames of NiO2; return the systems."""
+    collect([FRAMES], folder / "data", rules=Rules(stationary_moments=True))
+    merge_systems(folder / "data" / "training", folder / "merged", fill=False)
+    return [str(f.parent) for f in sorted((folder / "merged").rglob("type_map.raw"))]
+
+
+def model_file(peer: Peer, kind: Kind, folder: Path) -> Path:
+    """Return a model file in a folder of the model's own, made where it is missing."""
+    files = {
+        "frozen": folder / "model.pth",
+        "compressed": folder / "compressed.pth",
+        "compressed-float32": folder / "single.pth",
+        "compiled": folder / "model.pt2",
+    }
+    file = files[kind]
+    if file.is_file():
+        return file
+    if kind == "frozen" or peer.backend == "--pt-expt":
+        _train(peer, folder)
+        _dp(peer, folder, "freeze", "-o", file.name)
+        return file
+    frozen = model_file(peer, "frozen", folder)
+    if kind == "compressed":
+        _dp(peer, folder, "compress", "-i", frozen.name, "-o", file.name)
+    elif kind == "compiled":
+        compile_model(frozen, file)
+    else:
+        compress(frozen, file)
+    return file
+
+
+def _train(peer: Peer, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "model": peer.section,
+        "loss": {"type": "ener_spin" if peer.moments else "ener"},
+        "learning_rate": {"start_lr": 1e-6, "stop_lr": 1e-7},
+        "training": {
+            "training_data": {
+                "systems": training_systems(folder.parent / "frames"),
+                "batch_size": 1,
+            },
+            "numb_steps": 1,
+            "seed": 1,
+        },
+    }
+    (folder / "input.json").write_text(json.dumps(content, indent=2))
+    _dp(peer, folder, "train", "input.json")
+
+
+def _dp(peer: Peer, folder: Path, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deepmd", peer.backend, *arguments],
+        cwd=folder,
+        env=environment(1),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BackendError(
+            f"{folder}: dp {arguments[0]} stopped with status {done.returncode}. Its "
+            f"last lines:\n{tail(done.stdout)}"
+        )

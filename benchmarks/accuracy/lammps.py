@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy.model import SINGLE
+from benchmarks.accuracy.model import COMPILED, SINGLE
 from benchmarks.md_step import step_times
 from spin_dp.demo.structure import layered_linio2, striped_moments
-from spin_dp.deployment import compress
+from spin_dp.deployment import compile_model, compress
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
 from spin_dp.training import freeze
@@ -38,7 +38,7 @@ def read_speeds(out: Path) -> pd.DataFrame:
 def time_files(
     model: Model, training: Training, out: Path, progress: Progress
 ) -> dict[str, str]:
-    """Add the times of the frozen and the compressed model to ``lammps.csv``.
+    """Add the times of the forms of a model to ``lammps.csv``.
 
     What was timed before is left alone. Returns the message of what failed.
     """
@@ -52,8 +52,7 @@ def time_files(
         try:
             file = freeze(training.checkpoint(), training.folder / "model.pth")
             if kind != "frozen":
-                frozen, file = file, file.with_name(f"model.{kind}.pth")
-                _compress(frozen, file, kind)
+                file = _fast_form(file, kind)
             n_atoms, seconds = time_step(
                 model, file, out / "lammps" / f"{model.name}-{kind}"
             )
@@ -68,11 +67,14 @@ def time_files(
     return failed
 
 
-def _compress(frozen: Path, file: Path, kind: str) -> None:
+def _fast_form(frozen: Path, kind: str) -> Path:
+    file = frozen.with_name(f"model.{kind}.pth")
+    if kind == COMPILED:
+        return compile_model(frozen, file.with_suffix(".pt2"))
     if kind == SINGLE:
-        compress(frozen, file, precision="float32")
-    else:
-        run_dp("compress", "-i", str(frozen), "-o", str(file), threads=1)
+        return compress(frozen, file, precision="float32")
+    run_dp("compress", "-i", str(frozen), "-o", str(file), threads=1)
+    return file
 
 
 def time_step(model: Model, frozen: Path, folder: Path) -> tuple[int, float]:

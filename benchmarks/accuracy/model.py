@@ -19,8 +19,9 @@ STOCK_SIZES = {
 }
 """Widths in deepmd-kit's examples of ``se_e2_a``; those of spin-dp are smaller."""
 
-SINGLE = "compressed-float32"
-"""The file of ``spin-dp compress``, beside ``frozen`` and ``compressed`` of dp."""
+SINGLE, COMPILED = "compressed-float32", "compiled"
+"""The files of ``spin-dp compress`` and ``spin-dp compile``, beside ``frozen`` and
+``compressed`` of dp."""
 
 Section = Callable[[Sequence[str], "TrainingSettings"], dict[str, Any]]
 """Makes section ``model`` of dp's input from type map and settings."""
@@ -54,7 +55,8 @@ class Model:
     backend
         Flag of dp.
     files
-        Model files that LAMMPS is timed with: ``frozen``, ``compressed``, ``SINGLE``.
+        Model files that LAMMPS is timed with: ``frozen``, ``compressed``, ``SINGLE``,
+        ``COMPILED``.
     weights, optimizer, start_lr
         Loss prefactors, optimizer and start learning rate where it is not tuned.
     """

@@ -23,7 +23,7 @@ lint: $(STAMP)
 # About half an hour; nothing else should run. Table and plot of MD steps in bench/.
 bench: $(STAMP)
 	mkdir -p bench
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-json=bench/results.json
+	$(BIN)/python -m pytest benchmarks --timeout 0 -rs --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-json=bench/results.json
 	$(BIN)/python -m benchmarks.speed bench/results.json -o bench
 
 # Three to four hours on two cores; goes on where it was stopped.

@@ -31,20 +31,34 @@ def training_systems(folder: Path) -> list[str]:
 
 
 def model_file(peer: Peer, kind: Kind, folder: Path) -> Path:
-    """Return a model file in a folder of the model's own, made where it is missing."""
+    """Return a model file in a folder of the model's own, made where it is missing.
+
+    BackendError if it cannot be made, at once where that was tried before.
+    """
     files = {
         "frozen": folder / "model.pth",
         "compressed": folder / "compressed.pth",
         "compressed-float32": folder / "single.pth",
         "compiled": folder / "model.pt2",
     }
-    file = files[kind]
+    file, failure = files[kind], folder / f"{kind}.failed"
     if file.is_file():
         return file
+    if failure.is_file():  # some take minutes to fail
+        raise BackendError(failure.read_text())
+    try:
+        _make(peer, kind, folder, file)
+    except BackendError as error:
+        failure.write_text(str(error))
+        raise
+    return file
+
+
+def _make(peer: Peer, kind: Kind, folder: Path, file: Path) -> None:
     if kind == "frozen" or peer.backend == "--pt-expt":
         _train(peer, folder)
         _dp(peer, folder, "freeze", "-o", file.name)
-        return file
+        return
     frozen = model_file(peer, "frozen", folder)
     if kind == "compressed":
         _dp(peer, folder, "compress", "-i", frozen.name, "-o", file.name)
@@ -52,7 +66,6 @@ def model_file(peer: Peer, kind: Kind, folder: Path) -> Path:
         compile_model(frozen, file)
     else:
         compress(frozen, file)
-    return file
 
 
 def _train(peer: Peer, folder: Path) -> None:

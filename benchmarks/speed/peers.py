@@ -81,6 +81,7 @@ PEERS = (
         section=_SE_E2_A,
         moments=False,
         kinds=("frozen", "compressed"),
+        largest=3_000,
     ),
     Peer(
         name="dpa4c",

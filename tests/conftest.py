@@ -109,6 +109,46 @@ def predicting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return shipped frames of LiMnO2 as ``spin-dp collect`` writes them."""
+    from spin_dp.data_tools import Rules, collect
+
+    folder = tmp_path_factory.mktemp("collected") / "data"
+    frames = ROOT / "examples" / "gpaw" / "LiMnO2_4.extxyz"
+    collect([frames], folder, type_map=TYPE_MAP, rules=Rules(validation=0.3))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compiled_model(
+    frozen_model: Path, collected: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """Return the frozen model compiled, and what ``spin-dp compile --check`` said."""
+    import contextlib
+    import io
+
+    from spin_dp.cli.app import main
+
+    path = tmp_path_factory.mktemp("compiled") / "model.pt2"
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert (
+            main(
+                [
+                    "compile",
+                    str(frozen_model),
+                    "-o",
+                    str(path),
+                    "--check",
+                    str(collected),
+                ]
+            )
+            == 0
+        )
+    return path, said.getvalue()
+
+
+@pytest.fixture(scope="session")
 def vasp_data() -> Path:
     """Return the folder of real VASP outputs; where absent, skip, but fail in CI."""
     folder = ROOT.parent / "shared" / "data" / "vasp"

@@ -11,14 +11,13 @@ import pytest
 from ase.build import bulk
 
 from spin_dp import SpinDP
-from spin_dp.deployment import compile_model
 from spin_dp.lammps_interface import MDSettings, lammps_command
 from spin_dp.md import run_md
 
 pytestmark = pytest.mark.lammps
 
-FORCE = 1e-6  # eV/Å
-RELATIVE = 1e-8
+FORCE = {"frozen": 1e-6, "compressed": 1e-6, "compiled": 1e-5}  # eV/Å
+RELATIVE = {"frozen": 1e-8, "compressed": 1e-8, "compiled": 1e-7}  # single precision
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +42,16 @@ def moments(atoms):
 
 
 @pytest.fixture(scope="module", params=["frozen", "compressed", "compiled"])
-def path(request, frozen_model, make_model, tmp_path_factory):
-    if request.param == "frozen":
+def form(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def path(request, form, frozen_model, make_model, tmp_path_factory):
+    if form == "frozen":
         return frozen_model
-    if request.param == "compiled":
-        target = tmp_path_factory.mktemp("compiled") / "model.pt2"
-        return compile_model(frozen_model, target, precision="float64")
+    if form == "compiled":
+        return request.getfixturevalue("compiled_model")[0]
     import torch
 
     built = make_model()
@@ -83,13 +86,13 @@ def runs(path, atoms, moments, tmp_path_factory):
     }
 
 
-def test_energy_and_forces_are_those_of_the_python_api(path, runs):
+def test_energy_and_forces_are_those_of_the_python_api(form, path, runs):
     potential = SpinDP(path)
     for frame in runs[1]:
         found = potential.evaluate(frame, frame.get_magnetic_moments())
         energy = frame.get_potential_energy()
-        assert abs(energy - found.energy) <= RELATIVE * abs(found.energy)
-        assert np.abs(frame.get_forces() - found.forces).max() < FORCE
+        assert abs(energy - found.energy) <= RELATIVE[form] * abs(found.energy)
+        assert np.abs(frame.get_forces() - found.forces).max() < FORCE[form]
         magnetic = np.abs(frame.get_magnetic_moments()) > 0
         np.testing.assert_allclose(
             frame.arrays["magnetic_forces"][magnetic],
@@ -98,13 +101,13 @@ def test_energy_and_forces_are_those_of_the_python_api(path, runs):
         )
 
 
-def test_two_ranks_agree_with_one(runs):
+def test_two_ranks_agree_with_one(form, runs):
     assert len(runs[1]) == len(runs[2]) == 5
     for one, two in zip(runs[1], runs[2], strict=True):
         energy = one.get_potential_energy()
-        assert abs(two.get_potential_energy() - energy) <= RELATIVE * abs(energy)
-        assert np.abs(two.get_forces() - one.get_forces()).max() < FORCE
-        assert np.abs(two.positions - one.positions).max() < 1e-7
+        assert abs(two.get_potential_energy() - energy) <= RELATIVE[form] * abs(energy)
+        assert np.abs(two.get_forces() - one.get_forces()).max() < FORCE[form]
+        assert np.abs(two.positions - one.positions).max() < 0.1 * FORCE[form]
 
 
 def test_labels_come_back(runs, moments):

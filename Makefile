@@ -20,7 +20,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# About half an hour; nothing else should run. Table and plot of MD steps in bench/.
+# A quarter of an hour; nothing else should run. Table and plot of MD steps in bench/.
 bench: $(STAMP)
 	mkdir -p bench
 	$(BIN)/python -m pytest benchmarks --timeout 0 -rs --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-json=bench/results.json

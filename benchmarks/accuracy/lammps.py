@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy.model import COMPILED, SINGLE
+from benchmarks.forms import FROZEN, fast_form
 from benchmarks.md_step import step_times
 from spin_dp.demo.structure import layered_linio2, striped_moments
-from spin_dp.deployment import compile_model, compress
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
 from spin_dp.training import freeze
-from spin_dp.training.program import run_dp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +49,8 @@ def time_files(
         progress(name, 0, 1)
         try:
             file = freeze(training.checkpoint(), training.folder / "model.pth")
-            if kind != "frozen":
-                file = _fast_form(file, kind)
+            if kind != FROZEN:
+                file = fast_form(file, kind)
             n_atoms, seconds = time_step(
                 model, file, out / "lammps" / f"{model.name}-{kind}"
             )
@@ -65,16 +63,6 @@ def time_files(
             pd.DataFrame(rows).to_csv(part, index=False)
         progress(name, 1, 1)
     return failed
-
-
-def _fast_form(frozen: Path, kind: str) -> Path:
-    file = frozen.with_name(f"model.{kind}.pth")
-    if kind == COMPILED:
-        return compile_model(frozen, file.with_suffix(".pt2"))
-    if kind == SINGLE:
-        return compress(frozen, file, precision="float32")
-    run_dp("compress", "-i", str(frozen), "-o", str(file), threads=1)
-    return file
 
 
 def time_step(model: Model, frozen: Path, folder: Path) -> tuple[int, float]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchmarks.forms import COMPRESSED, FROZEN
+
 if TYPE_CHECKING:
     from spin_dp.training.dp_input import TrainingSettings
 
@@ -18,10 +20,6 @@ STOCK_SIZES = {
     "fitting_neuron": (240, 240, 240),
 }
 """Widths in deepmd-kit's examples of ``se_e2_a``; those of spin-dp are smaller."""
-
-SINGLE, COMPILED = "compressed-float32", "compiled"
-"""The files of ``spin-dp compress`` and ``spin-dp compile``, beside ``frozen`` and
-``compressed`` of dp."""
 
 Section = Callable[[Sequence[str], "TrainingSettings"], dict[str, Any]]
 """Makes section ``model`` of dp's input from type map and settings."""
@@ -55,8 +53,7 @@ class Model:
     backend
         Flag of dp.
     files
-        Model files that LAMMPS is timed with: ``frozen``, ``compressed``, ``SINGLE``,
-        ``COMPILED``.
+        Model files that LAMMPS is timed with, of :mod:`benchmarks.forms`.
     weights, optimizer, start_lr
         Loss prefactors, optimizer and start learning rate where it is not tuned.
     """
@@ -71,7 +68,7 @@ class Model:
     settings: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     backend: Literal["--pt", "--pt-expt"] = "--pt"
-    files: Sequence[str] = ("frozen", "compressed")
+    files: Sequence[str] = (FROZEN, COMPRESSED)
     weights: str = "documented"
     optimizer: str = "Adam"
     start_lr: float = 1e-3

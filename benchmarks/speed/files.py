@@ -7,15 +7,13 @@ What a model has learned does not change the time of a step.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.forms import FROZEN, fast_form
 from spin_dp.data_tools import Rules, collect, merge_systems
-from spin_dp.deployment import compile_model, compress
 from spin_dp.errors import BackendError
-from spin_dp.training.program import environment, tail
+from spin_dp.training.program import run_dp
 
 if TYPE_CHECKING:
     from benchmarks.speed.peers import Kind, Peer
@@ -35,37 +33,28 @@ def model_file(peer: Peer, kind: Kind, folder: Path) -> Path:
 
     BackendError if it cannot be made, at once where that was tried before.
     """
-    files = {
-        "frozen": folder / "model.pth",
-        "compressed": folder / "compressed.pth",
-        "compressed-float32": folder / "single.pth",
-        "compiled": folder / "model.pt2",
-    }
-    file, failure = files[kind], folder / f"{kind}.failed"
-    if file.is_file():
-        return file
+    made, failure = folder / f"{kind}.path", folder / f"{kind}.failed"
+    if made.is_file():
+        return Path(made.read_text())
     if failure.is_file():  # some take minutes to fail
         raise BackendError(failure.read_text())
     try:
-        _make(peer, kind, folder, file)
+        file = _make(peer, kind, folder)
     except BackendError as error:
         failure.write_text(str(error))
         raise
+    made.write_text(str(file))
     return file
 
 
-def _make(peer: Peer, kind: Kind, folder: Path, file: Path) -> None:
-    if kind == "frozen" or peer.backend == "--pt-expt":
+def _make(peer: Peer, kind: Kind, folder: Path) -> Path:
+    exportable = peer.backend == "--pt-expt"  # freezes to machine code
+    if kind == FROZEN or exportable:
+        file = folder / ("model.pt2" if exportable else "model.pth")
         _train(peer, folder)
         _dp(peer, folder, "freeze", "-o", file.name)
-        return
-    frozen = model_file(peer, "frozen", folder)
-    if kind == "compressed":
-        _dp(peer, folder, "compress", "-i", frozen.name, "-o", file.name)
-    elif kind == "compiled":
-        compile_model(frozen, file)
-    else:
-        compress(frozen, file)
+        return file
+    return fast_form(model_file(peer, FROZEN, folder), kind)
 
 
 def _train(peer: Peer, folder: Path) -> None:
@@ -88,18 +77,4 @@ def _train(peer: Peer, folder: Path) -> None:
 
 
 def _dp(peer: Peer, folder: Path, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "deepmd", peer.backend, *arguments],
-        cwd=folder,
-        env=environment(1),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise BackendError(
-            f"{folder}: dp {arguments[0]} stopped with status {done.returncode}. Its "
-            f"last lines:\n{tail(done.stdout)}"
-        )
+    run_dp(*arguments, threads=1, backend=peer.backend, folder=folder)

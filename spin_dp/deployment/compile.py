@@ -84,7 +84,6 @@ def compile_model(
             f"{path}: a model with frame or atomic parameters cannot be compiled; use "
             "`spin-dp compress`."
         )
-    made.requires_grad_(False)
     with replacing(target) as part, tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "model.pt2"
         keys = _write_package(made, package)
@@ -155,7 +154,7 @@ def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
             # torch.export itself calls what it says will go.
             warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
             _compile(Named(), sample, package)
-    except Exception as error:
+    except Exception as error:  # export, code generation and compiler have their own
         raise BackendError(f"PyTorch could not compile the model: {error}") from error
     return keys
 

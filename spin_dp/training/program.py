@@ -6,20 +6,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from spin_dp.errors import BackendError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOG_TAIL = 12
 """Lines of dp's log that an error shows."""
 
 
-def dp_command() -> list[str]:
-    """Return the command of ``dp --pt`` of this environment."""
-    return [sys.executable, "-m", "deepmd", "--pt"]
+def dp_command(backend: str = "--pt") -> list[str]:
+    """Return the command of ``dp`` of this environment, with a back end's flag."""
+    return [sys.executable, "-m", "deepmd", backend]
 
 
-def run_dp(*arguments: str, threads: int) -> str:
-    """Run ``dp --pt`` to its end.
+def run_dp(
+    *arguments: str, threads: int, backend: str = "--pt", folder: Path | None = None
+) -> str:
+    """Run ``dp`` to its end.
 
     Parameters
     ----------
@@ -27,6 +33,10 @@ def run_dp(*arguments: str, threads: int) -> str:
         What follows ``dp --pt``.
     threads
         Threads of the process.
+    backend
+        The flag of the back end.
+    folder
+        Where it runs; None: here.
 
     Returns
     -------
@@ -39,7 +49,8 @@ def run_dp(*arguments: str, threads: int) -> str:
         If it fails; the message ends with its last lines.
     """
     done = subprocess.run(
-        [*dp_command(), *arguments],
+        [*dp_command(backend), *arguments],
+        cwd=folder,
         env=environment(threads),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -70,7 +70,7 @@ def fake_dp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "dp.py"
     script.write_text(FAKE_DP)
     command = [sys.executable, str(script)]
-    monkeypatch.setattr(program, "dp_command", lambda: command)
+    monkeypatch.setattr(program, "dp_command", lambda *_: command)
     monkeypatch.setattr(run, "_POLL_SECONDS", 0.01)
 
 

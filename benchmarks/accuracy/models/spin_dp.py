@@ -5,13 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy.model import (
-    COMPILED,
-    SINGLE,
-    SPIN_ELEMENTS,
-    STOCK_SIZES,
-    Model,
-)
+from benchmarks.accuracy.model import SPIN_ELEMENTS, STOCK_SIZES, Model
+from benchmarks.forms import COMPILED, COMPRESSED, FROZEN, SINGLE
 from spin_dp.training.dp_input import TrainingSettings
 
 if TYPE_CHECKING:
@@ -34,7 +29,7 @@ def _variant(
         spin_elements=spin_elements,
         settings=settings or {},
         overrides={"model": {"descriptor": descriptor}} if descriptor else {},
-        files=("frozen", "compressed", SINGLE, COMPILED),
+        files=(FROZEN, COMPRESSED, SINGLE, COMPILED),
         weights="ours",
         optimizer=TrainingSettings().optimizer,
         start_lr=TrainingSettings().start_lr,

@@ -32,7 +32,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -140,6 +140,25 @@ class SpinDescriptorConfig:
         spin = self.spin_neuron[-1] * self.spin_axis_neuron
         quad = self.quad_neuron[-1] * self.quad_axis_neuron
         return real + spin + quad + 1 + self.tebd_dim
+
+
+class Surroundings(NamedTuple):
+    """What of the neighbours of atoms depends on positions alone.
+
+    Attributes
+    ----------
+    rows, quadrupoles
+        As :meth:`SpinDescriptor.rows` returns them.
+    real, spin, quad
+        Radial embedding nets of T, V and Q, (nf, nloc, nnei, ...); without
+        quadrupoles the last has no meaning.
+    """
+
+    rows: torch.Tensor
+    quadrupoles: torch.Tensor
+    real: torch.Tensor
+    spin: torch.Tensor
+    quad: torch.Tensor
 
 
 class SpinDescriptor(torch.nn.Module):
@@ -376,9 +395,31 @@ class SpinDescriptor(torch.nn.Module):
         parts.append(torch.nn.functional.embedding(type_i, self.tebd))
         return torch.cat(parts, dim=-1), spin
 
-    def forward(
+    def surroundings(self, edges: torch.Tensor) -> Surroundings:
+        """Return what of the neighbours depends on positions alone.
+
+        Parameters
+        ----------
+        edges
+            Edge vectors, (nf, nloc, nnei, 3), Å; beyond the cutoff where empty.
+        """
+        rows, quadrupoles = self.rows(edges)
+        weight = rows[:, :, :, :1]
+        quad = quadrupoles
+        quad_net = self.quad_radial
+        if quad_net is not None:
+            quad = quad_net(weight)
+        return Surroundings(
+            rows=rows,
+            quadrupoles=quadrupoles,
+            real=self.radial(weight),
+            spin=self.spin_radial(weight),
+            quad=quad,
+        )
+
+    def describe(
         self,
-        edges: torch.Tensor,
+        found: Surroundings,
         type_i: torch.Tensor,
         type_ij: torch.Tensor,
         moments_i: torch.Tensor,
@@ -388,8 +429,8 @@ class SpinDescriptor(torch.nn.Module):
 
         Parameters
         ----------
-        edges
-            Edge vectors, (nf, nloc, nnei, 3), Å; beyond the cutoff where empty.
+        found
+            What :meth:`surroundings` returned.
         type_i, type_ij
             Types of atoms (nf, nloc) and of their neighbours (nf, nloc, nnei).
         moments_i, moments_ij
@@ -400,20 +441,30 @@ class SpinDescriptor(torch.nn.Module):
         tuple
             D (nf, nloc, dim_out) and V (nf, nloc, M', 3).
         """
-        rows, quadrupoles = self.rows(edges)
-        weight = rows[:, :, :, :1]
         dressings = self.dressing(type_i, type_ij, moments_i, moments_ij)
-        real = self.radial(weight) * (1.0 + dressings[0])
-        spin = self.spin_radial(weight) * (1.0 + dressings[1])
-        quad_rows = quadrupoles
-        quad_net = self.quad_radial
-        if quad_net is not None:
-            quad = quad_net(weight) * (1.0 + dressings[2])
-            quad_rows = quad.transpose(-1, -2) @ quadrupoles
+        real = found.real * (1.0 + dressings[0])
+        spin = found.spin * (1.0 + dressings[1])
+        quad_rows = found.quadrupoles
+        if self.quad_axis > 0:
+            quad = found.quad * (1.0 + dressings[2])
+            quad_rows = quad.transpose(-1, -2) @ found.quadrupoles
         return self.contract(
-            real.transpose(-1, -2) @ rows,
-            spin.transpose(-1, -2) @ (weight * moments_ij),
+            real.transpose(-1, -2) @ found.rows,
+            spin.transpose(-1, -2) @ (found.rows[:, :, :, :1] * moments_ij),
             quad_rows,
             type_i,
             moments_i,
+        )
+
+    def forward(
+        self,
+        edges: torch.Tensor,
+        type_i: torch.Tensor,
+        type_ij: torch.Tensor,
+        moments_i: torch.Tensor,
+        moments_ij: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return D and V of each atom; arguments as of the two methods above."""
+        return self.describe(
+            self.surroundings(edges), type_i, type_ij, moments_i, moments_ij
         )

@@ -17,13 +17,15 @@ from deepmd.utils.argcheck import (
     loss_args_plugin,
     loss_ener_spin,
     model_args_plugin,
+    modifier_args_plugin,
 )
 
 from spin_dp.descriptors.spin_se_e2_a import SpinDescriptorConfig
 from spin_dp.model.energy import SpinEnergyModel
 from spin_dp.model.loss import SpinLoss
+from spin_dp.model.memory import FramesInMemory
 
-__all__ = ["SpinEnergyModel", "SpinLoss"]
+__all__ = ["FramesInMemory", "SpinEnergyModel", "SpinLoss"]
 
 _INPUT_TYPES = {"sel": [int, str, list], "seed": [int, None]}
 _PLAIN_TYPES = {
@@ -135,3 +137,12 @@ def _loss_args() -> list[Argument]:
         for when in ("start", "limit")
     ]
     return [*loss_ener_spin(), *moments]
+
+
+@modifier_args_plugin.register(  # type: ignore[untyped-decorator]
+    "frames_in_memory",
+    doc="Reads all frames once, before the training, and keeps them in memory.",
+)
+def _modifier_args() -> list[Argument]:
+    """Return the settings of the modifier, of which there are none."""
+    return []

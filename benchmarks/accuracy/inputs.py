@@ -118,8 +118,11 @@ def write_training(
     )
     content = json.loads(part.read_text())
     part.unlink()
+    if model.backend != "--pt":
+        del content["model"]["modifier"]  # keeps its data in memory anyway
     if model.section is not None:
-        content["model"] = model.section(type_map, settings)
+        kept = {k: v for k, v in content["model"].items() if k == "modifier"}
+        content["model"] = {**model.section(type_map, settings), **kept}
         if model.moments:  # stock models predict none
             kept = {k: v for k, v in content["loss"].items() if not k.endswith("_m")}
             content["loss"] = {**kept, "type": "ener_spin"}

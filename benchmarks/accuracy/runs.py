@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from benchmarks.accuracy.data import Dataset
     from benchmarks.accuracy.model import Model
 
-TIMING_STEPS = 60
+TIMING_STEPS, TIMING_SHOWN = 200, 20
+"""Steps of a training for its time, and those between two lines of its curve."""
+
 PLAN, TIMES = "plan.json", "times.json"
 
 
@@ -132,6 +134,7 @@ def plan_training(
 ) -> Training:
     """Write the input of a training and return it; ``save``: checkpoints on the way."""
     folder.mkdir(parents=True, exist_ok=True)
+    timing = {"save_freq": steps, "disp_freq": TIMING_SHOWN}
     write_training(
         folder / "input.json",
         model,
@@ -139,6 +142,6 @@ def plan_training(
         steps=steps,
         seed=seed,
         choice=choice,
-        changes={} if save else {"training": {"save_freq": steps}},
+        changes={} if save else {"training": timing},
     )
     return Training(folder, model.backend)

@@ -52,8 +52,9 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         dict
             ``energy`` (nf, nloc, 1) in eV and ``mask`` (nf, nloc), 1 for real atoms.
         """
-        features, _ = self.descriptor(edges, nlist, extended_atype, extended_spin)
-        return self._fit(features, extended_atype[:, : nlist.shape[1]], fparam, aparam)
+        described = self.descriptor(edges, nlist, extended_atype, [extended_spin])
+        local = extended_atype[:, : nlist.shape[1]]
+        return self._fit(described[0][0], local, fparam, aparam)
 
     def _fit(
         self,
@@ -82,6 +83,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         aparam: torch.Tensor | None,
         do_atomic_virial: bool,
         create_graph: bool,
+        guess: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return atomic energies, and the derivatives of their sum.
 
@@ -93,12 +95,16 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             Whether to return atomic virials.
         create_graph
             Whether derivatives are differentiated again, as training does.
+        guess
+            Other moments, (nf, nall, 3), μB, to be described as well; not by
+            compressed models, which are not trained.
 
         Returns
         -------
         dict
             As :meth:`forward`; besides, ``force`` and ``force_mag`` (nf, nall, 3),
-            ``virial`` (nf, 9) and, if asked for, ``atom_virial`` (nf, nall, 9).
+            ``virial`` (nf, 9), if asked for, ``atom_virial`` (nf, nall, 9), and with a
+            guess ``features`` and ``vectors`` of :meth:`describe`.
         """
         if self.descriptor.compressed:
             return self._derivatives_in_blocks(
@@ -114,7 +120,12 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         edges.requires_grad_(True)
         moments = extended_spin.detach()
         moments.requires_grad_(True)
-        result = self.forward(edges, nlist, extended_atype, moments, fparam, aparam)
+        spins = [moments]
+        if guess is not None:
+            spins.append(guess)
+        described = self.descriptor(edges, nlist, extended_atype, spins)
+        local = extended_atype[:, : nlist.shape[1]]
+        result = self._fit(described[0][0], local, fparam, aparam)
         energy = result["energy"].sum()
         slopes = torch.autograd.grad(
             [energy], [edges, moments], create_graph=create_graph
@@ -131,6 +142,8 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             result["virial"] = atom_virial.sum(1)
         else:
             result["virial"] = virial_from_edges(edge_slope, edges)
+        if guess is not None:
+            result["features"], result["vectors"] = described[1]
         return result
 
     def _derivatives_in_blocks(
@@ -310,11 +323,15 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             Features (nf, nloc, n), spin vectors (nf, nloc, n', 3) and the typical
             moment of each atom's type, (nf, nloc), μB, zero where it has none.
         """
-        nloc = nlist.shape[1]
-        features, vectors = self.descriptor(edges, nlist, extended_atype, extended_spin)
-        atype = extended_atype[:, :nloc]
-        unit = self.descriptor.typical_moments()[atype.clamp(min=0)]
-        return features, vectors, unit * (atype >= 0).to(unit.dtype)
+        described = self.descriptor(edges, nlist, extended_atype, [extended_spin])
+        features, vectors = described[0]
+        local = extended_atype[:, : nlist.shape[1]]
+        return features, vectors, self.typical_moments(local)
+
+    def typical_moments(self, atype: torch.Tensor) -> torch.Tensor:
+        """Return the typical moment of each atom's type, (nf, nloc), μB; or zero."""
+        unit: torch.Tensor = self.descriptor.typical_moments()[atype.clamp(min=0)]
+        return unit * (atype >= 0).to(unit.dtype)
 
     def exclude_pairs(
         self, edges: torch.Tensor, nlist: torch.Tensor, extended_atype: torch.Tensor

@@ -19,6 +19,7 @@ from spin_dp.descriptors import (
     neighbours_in_cells,
 )
 from spin_dp.descriptors.edges import gather_neighbours
+from spin_dp.descriptors.spin_se_e2_a import Surroundings  # noqa: TC001 (TorchScript)
 from spin_dp.errors import ConfigError, unknown
 from spin_dp.model.statistics import RunningStatistics
 
@@ -60,6 +61,13 @@ def config_from_params(params: dict[str, Any]) -> SpinDescriptorConfig:
     if values.get("precision", "default") == "default":
         values["precision"] = "float64"
     return SpinDescriptorConfig(**values)
+
+
+def _packed(values: torch.Tensor, atoms: torch.Tensor | None) -> torch.Tensor:
+    """Return values (nf, nloc, ...) of some atoms as (1, n, ...); as given if None."""
+    if atoms is None:
+        return values
+    return values.flatten(0, 1)[atoms].unsqueeze(0)
 
 
 def _unpacked(
@@ -122,9 +130,11 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
         edges: torch.Tensor,
         nlist: torch.Tensor,
         extended_atype: torch.Tensor,
-        extended_spin: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the features and the spin vectors of the local atoms.
+        spins: list[torch.Tensor],
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return features and spin vectors of the local atoms for sets of moments.
+
+        Derivatives are those of the first set; what comes from the others is constant.
 
         Parameters
         ----------
@@ -134,43 +144,68 @@ class DescrptSpinSeA(BaseDescriptor, torch.nn.Module):  # type: ignore[misc]
             Neighbour indices, (nf, nloc, nnei), -1 where there is none.
         extended_atype
             Types of local and ghost atoms, (nf, nall), negative for no atom.
-        extended_spin
-            Moments of local and ghost atoms, (nf, nall, 3), μB.
+        spins
+            Sets of moments of local and ghost atoms, each (nf, nall, 3), μB.
 
         Returns
         -------
-        tuple
-            D (nf, nloc, dim_out) and V (nf, nloc, M', 3); zero where there is no atom.
+        list
+            D (nf, nloc, dim_out) and V (nf, nloc, M', 3) of each set; zero where there
+            is no atom.
         """
         nf, nloc, nnei = nlist.shape
         types = extended_atype.clamp(min=0)
-        index = nlist.clamp(min=0).view(nf, nloc * nnei)
-        type_i = types[:, :nloc]
-        type_ij = torch.gather(types, 1, index).view(nf, nloc, nnei)
-        moments = self.scaled_moments(extended_spin, types)
-        spin_i = moments[:, :nloc]
-        spin_ij = gather_neighbours(moments, nlist)
         is_atom = (extended_atype[:, :nloc] >= 0).flatten()
-        if bool(is_atom.all()):
-            described: tuple[torch.Tensor, torch.Tensor] = self.core(
-                edges, type_i, type_ij, spin_i, spin_ij
-            )
-            return described
         # Cells of different size in one batch: the atoms of all as those of one.
-        atoms = torch.nonzero(is_atom).flatten()
-        features, vectors = self.core(
-            edges.flatten(0, 1)[atoms].unsqueeze(0),
-            type_i.flatten()[atoms].unsqueeze(0),
-            type_ij.flatten(0, 1)[atoms].unsqueeze(0),
-            spin_i.flatten(0, 1)[atoms].unsqueeze(0),
-            spin_ij.flatten(0, 1)[atoms].unsqueeze(0),
-        )
-        return (
-            _unpacked(features, atoms, nf, nloc),
-            _unpacked(vectors.flatten(2), atoms, nf, nloc).view(
-                nf, nloc, vectors.shape[2], 3
-            ),
-        )
+        atoms: torch.Tensor | None = None
+        if not bool(is_atom.all()):
+            atoms = torch.nonzero(is_atom).flatten()
+        index = nlist.clamp(min=0).view(nf, nloc * nnei)
+        type_i = _packed(types[:, :nloc], atoms)
+        type_ij = _packed(torch.gather(types, 1, index).view(nf, nloc, nnei), atoms)
+        edges = _packed(edges, atoms)
+        found: Surroundings | None = None
+        if not self.compressed:
+            found = self.core.surroundings(edges)  # type: ignore[operator]
+        moments = self.scaled_moments(spins[0], types)
+        described = [
+            self._describe(edges, found, nlist, type_i, type_ij, moments, atoms)
+        ]
+        with torch.no_grad():
+            for spin in spins[1:]:
+                moments = self.scaled_moments(spin, types)
+                described.append(
+                    self._describe(edges, found, nlist, type_i, type_ij, moments, atoms)
+                )
+        return described
+
+    def _describe(
+        self,
+        edges: torch.Tensor,
+        found: Surroundings | None,
+        nlist: torch.Tensor,
+        type_i: torch.Tensor,
+        type_ij: torch.Tensor,
+        moments: torch.Tensor,
+        atoms: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return D and V for scaled moments of all atoms, (nf, nall, 3)."""
+        nf, nloc = nlist.shape[:2]
+        spin_i = _packed(moments[:, :nloc], atoms)
+        spin_ij = _packed(gather_neighbours(moments, nlist), atoms)
+        if self.compressed:
+            features, vectors = self.core(edges, type_i, type_ij, spin_i, spin_ij)
+        else:
+            assert found is not None
+            features, vectors = self.core.describe(  # type: ignore[operator]
+                found, type_i, type_ij, spin_i, spin_ij
+            )
+        if atoms is not None:
+            width = vectors.shape[2]
+            features = _unpacked(features, atoms, nf, nloc)
+            vectors = _unpacked(vectors.flatten(2), atoms, nf, nloc)
+            vectors = vectors.view(nf, nloc, width, 3)
+        return features, vectors
 
     def scaled_moments(
         self, moments: torch.Tensor, types: torch.Tensor

@@ -97,6 +97,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         aparam: torch.Tensor | None = None,
         do_atomic_virial: bool = False,
         charge_spin: torch.Tensor | None = None,
+        guess: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return energies and derivatives of whole cells.
 
@@ -116,14 +117,18 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             Whether to return atomic virials.
         charge_spin
             Not used; the host passes it to every model.
+        guess
+            Moments, (nf, nloc, 3), μB, from which converged ones are predicted in
+            passing, as training does; see :meth:`predict_moments`.
 
         Returns
         -------
         dict
             ``energy`` (nf, 1), ``atom_energy`` (nf, nloc, 1), ``force`` and
             ``force_mag`` (nf, nloc, 3), ``virial`` (nf, 9), ``mask_mag``
-            (nf, nloc, 1), ``mask`` (nf, nloc) and, if asked for, ``atom_virial``
-            (nf, nloc, 9); eV, eV/Å, eV/μB.
+            (nf, nloc, 1), ``mask`` (nf, nloc), if asked for, ``atom_virial``
+            (nf, nloc, 9), and with a guess ``moments`` (nf, nloc, 3); eV, eV/Å,
+            eV/μB, μB.
         """
         nf, nloc = atype.shape[:2]
         edges, nlist = self._neighbours(coord, atype, box)
@@ -135,6 +140,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             fparam,
             aparam,
             do_atomic_virial,
+            None if guess is None else guess.view(nf, nloc, 3),
         )
         result["mask_mag"] = self._counted_moments(atype)
         return result
@@ -186,9 +192,6 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         RuntimeError
             If the model has no moment net.
         """
-        net = self.moment_net
-        if net is None:
-            raise RuntimeError("this model has no moment net; it predicts no moments")
         nf, nloc = atype.shape[:2]
         guess = spin.view(nf, nloc, 3).to(torch.float64)
         with torch.no_grad():
@@ -197,6 +200,18 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             features, vectors, unit = self.atomic_model.describe(
                 edges, nlist, atype, guess
             )
+        return self._moments(features, vectors, guess, unit)
+
+    def _moments(
+        self,
+        features: torch.Tensor,
+        vectors: torch.Tensor,
+        guess: torch.Tensor,
+        unit: torch.Tensor,
+    ) -> torch.Tensor:
+        net = self.moment_net
+        if net is None:
+            raise RuntimeError("this model has no moment net; it predicts no moments")
         moments: torch.Tensor = net(features, vectors, guess, unit)
         return moments
 
@@ -280,6 +295,7 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         fparam: torch.Tensor | None,
         aparam: torch.Tensor | None,
         do_atomic_virial: bool,
+        guess: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return energies and derivatives from edges.
 
@@ -294,19 +310,24 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             Parameters of the fitting net.
         do_atomic_virial
             Whether to return atomic virials.
+        guess
+            As for :meth:`forward`, of all atoms, (nf, nall, 3), μB.
 
         Returns
         -------
         dict
             ``energy`` (nf, 1), ``atom_energy`` (nf, nloc, 1), ``mask`` (nf, nloc),
-            ``force`` and ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9) and, if
-            asked for, ``atom_virial`` (nf, nall, 9).
+            ``force`` and ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9), if asked
+            for, ``atom_virial`` (nf, nall, 9), and with a guess ``moments``
+            (nf, nloc, 3).
         """
         edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, atype)
         if fparam is not None:
             fparam = fparam.to(torch.float64)
         if aparam is not None:
             aparam = aparam.to(torch.float64)
+        if guess is not None:
+            guess = guess.to(torch.float64)
         result: dict[str, torch.Tensor] = self.atomic_model.derivatives(
             edges,
             nlist,
@@ -316,7 +337,13 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             aparam,
             do_atomic_virial,
             create_graph=self.training,
+            guess=guess,
         )
+        if guess is not None:
+            nloc = nlist.shape[1]
+            unit = self.atomic_model.typical_moments(atype[:, :nloc])
+            features, vectors = result.pop("features"), result.pop("vectors")
+            result["moments"] = self._moments(features, vectors, guess[:, :nloc], unit)
         result["atom_energy"] = result["energy"]
         result["energy"] = result["energy"].to(torch.float64).sum(1)
         return result

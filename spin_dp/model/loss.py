@@ -94,21 +94,22 @@ class SpinLoss(EnergySpinLoss):  # type: ignore[misc]
         ConfigError
             If moments count but the model does not predict them.
         """
+        if self.has_m:
+            if getattr(model, "moment_net", None) is None:
+                raise ConfigError(
+                    "loss spin_dp: start_pref_m or limit_pref_m is given, but the "
+                    "model predicts no moments; add "
+                    '"moment_net": {} to the model section.'
+                )
+            input_dict = {**input_dict, "guess": label[_INITIAL]}
         predicted, loss, shown = super().forward(
             input_dict, model, label, natoms, learning_rate, mae
         )
         if not self.has_m:
             return predicted, loss, shown
-        if getattr(model, "moment_net", None) is None:
-            raise ConfigError(
-                "loss spin_dp: start_pref_m or limit_pref_m is given, but the model "
-                'predicts no moments; add "moment_net": {} to the model section.'
-            )
         found = label.get(f"find_{_INITIAL}", 0.0)
         counts = predicted["mask_mag"].to(loss.dtype)  # (nf, nloc, 1)
-        moments = model.predict_moments(
-            input_dict["coord"], input_dict["atype"], label[_INITIAL], input_dict["box"]
-        )
+        moments = predicted["moments"]
         wanted = input_dict["spin"].view(moments.shape)
         square = ((moments - wanted).square() * counts).sum()
         mean = square / (3.0 * counts.sum()).clamp(min=1.0)

@@ -22,6 +22,11 @@ REMARKS = "_spin_dp"
 """Key of ``input.json`` that dp skips, as all that begin with an underscore."""
 
 
+MOST_IN_MEMORY = 20_000
+"""Frames up to which trainings keep their data in memory; so many are read in about a
+minute, and take half a gigabyte with a hundred atoms each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """Settings of one training; the descriptor's are shared by both kinds of model.
@@ -53,6 +58,8 @@ class TrainingSettings:
         Of the nets, float64 or float32.
     checkpoints
         How many are saved over the training.
+    in_memory
+        Number of frames up to which the data are read once and kept in memory.
     """
 
     steps: int = 3000
@@ -81,6 +88,7 @@ class TrainingSettings:
     fitting_neuron: tuple[int, ...] = (64, 64)
     precision: str = "float64"
     checkpoints: int = 10
+    in_memory: int = MOST_IN_MEMORY
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -148,6 +156,8 @@ def write_input(
         data["validation_data"] = _systems(validation, path.parent, settings.batch_size)
         data["validation_data"]["numb_btch"] = 4
     model = _model(type_map, spin_elements, settings) | dict(nets or {})
+    if _count_all(training) + _count_all(validation or []) <= settings.in_memory:
+        model["modifier"] = {"type": "frames_in_memory"}
     if spin_elements:
         model["info"] = moments_info(training)
     if spin_elements and "moment_net" not in model and _have_initial_moments(training):
@@ -301,6 +311,10 @@ def _systems(
         "batch_size": batch_size,
         "sys_probs": [count / sum(frames) for count in frames],
     }
+
+
+def _count_all(data: Path | Sequence[Path]) -> int:
+    return sum(_count_frames(folder) for folder in _folders(data))
 
 
 def _count_frames(system: Path) -> int:

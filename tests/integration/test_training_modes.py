@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,47 @@ def smallest_system(data: Path, formula: str, state: str) -> Path:
         for p in sorted(data.rglob("type.raw"))
         if formula in p.parts and state in p.parent.name
     )
+
+
+# ---- frames in memory -----------------------------------------------------------
+
+
+def test_frames_in_memory_train_the_same(dp, tiny_input, data, tmp_path):
+    """Frames are read once, before the first step; the training is bit for bit that
+    of frames read from their files, and the frozen model knows nothing of it."""
+    system = smallest_system(data, "LiMnO2", "Mn3+HS")
+    folders = tmp_path / "memory", tmp_path / "files"
+    for folder in folders:
+        kept = {"modifier": {"type": "frames_in_memory"}}
+        extra = kept if folder.name == "memory" else {}
+        tiny_input(folder, system, 6, **extra)
+        dp(folder, "train", "input.json")
+        dp(folder, "freeze", "-o", "frozen.pth")
+    memory, files = folders
+    np.testing.assert_array_equal(curve(memory)[:, :-1], curve(files)[:, :-1])
+    assert len(np.unique(curve(memory)[:, 1])) > 1
+    kept, read = (weights(folder / "model.ckpt-6.pt") for folder in folders)
+    for key, value in read.items():
+        if key != "_extra_state":
+            np.testing.assert_array_equal(kept[key], value, err_msg=key)
+    with zipfile.ZipFile(memory / "frozen.pth") as archive:
+        stored = [name for name in archive.namelist() if "modifier" in name]
+        assert all(archive.read(name) == b"" for name in stored)
+
+
+def test_frames_in_memory_are_not_read_again(data, tmp_path):
+    from deepmd.pt.utils.dataset import DeepmdDataSetForLoader
+
+    from spin_dp.model.memory import FramesInMemory
+
+    system = smallest_system(data, "LiMnO2", "Mn3+HS")
+    coord = np.load(system / "set.000" / "coord.npy")
+    own = shutil.copytree(system, tmp_path / "system")
+    frames = DeepmdDataSetForLoader(str(own), TYPE_MAP, FramesInMemory())
+    frames.preload_and_modify_all_data_torch()
+    shutil.rmtree(own)
+    for number, expected in enumerate(coord):
+        np.testing.assert_array_equal(frames[number]["coord"].flatten(), expected)
 
 
 # ---- restart --------------------------------------------------------------------

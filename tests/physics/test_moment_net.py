@@ -116,6 +116,35 @@ def test_gradients_reach_the_moment_net_only(model, frames):
     assert touched == {n for n, _ in model.named_parameters() if "moment_net" in n}
 
 
+@pytest.mark.parametrize("excluded", [[], [[4, 1], [4, 2], [4, 3]]])
+def test_training_predicts_them_in_passing(frames, excluded):
+    """The same moments, energies and gradients as one after the other.
+
+    Places without an atom do not disturb: the last atoms are none.
+    """
+    built = get_model(section(pair_exclude_types=excluded))
+    Contract._draw(built)
+    built.train()
+    coord, atype, spin, box = arrays_of(frames)
+    atype[:, -2:] = -1
+    guess = spin.flip(1) * (atype >= 0).unsqueeze(-1)
+
+    def gradients(passing: bool) -> list[torch.Tensor]:
+        built.zero_grad()
+        together = built(coord, atype, spin, box, guess=guess if passing else None)
+        if passing:
+            moments = together["moments"]
+        else:
+            moments = built.predict_moments(coord, atype, guess, box)
+        loss = together["force"].square().sum() + moments.square().sum()
+        (loss + together["energy"].sum()).backward()
+        found = [p.grad for p in built.parameters() if p.grad is not None]
+        return [moments.detach(), together["energy"].detach(), *found]
+
+    for one, other in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
 def test_excluded_pairs_induce_no_moment(frames):
     """Where no metal is seen from oxygen, a guess on metals gives it none."""
     oxygen = TYPE_MAP.index("O")

@@ -127,8 +127,8 @@ def test_zero_moments_are_stock_dpa1(make_model):
     )
     n_max = int((nlist >= 0).sum(-1).max())
     moments = torch.zeros_like(coord)
-    ours, _ = built.atomic_model.descriptor(
-        edge_vectors(coord, nlist, 5.0), nlist, atype, moments
+    (ours, _), *_ = built.atomic_model.descriptor(
+        edge_vectors(coord, nlist, 5.0), nlist, atype, [moments]
     )
     expected = _stock_rows(stock, coord, atype, nlist, table)
     n_real = 12 * 4

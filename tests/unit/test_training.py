@@ -97,6 +97,22 @@ def test_systems_weigh_by_their_frames(tmp_path: Path, data: Path) -> None:
     assert found == [data / "training/LiMnO2/HS", data / "training/LiMnO2/LS"]
 
 
+@pytest.mark.parametrize("spin", [["Mn"], []])
+def test_small_data_stay_in_memory(tmp_path: Path, data: Path, spin: list[str]) -> None:
+    """Training and validation frames count, six here."""
+    for most in (6, 5):
+        path = write_input(
+            tmp_path / "input.json",
+            type_map=TYPE_MAP,
+            training=data / "training",
+            validation=data / "validation",
+            spin_elements=spin,
+            settings=TrainingSettings(in_memory=most),
+        )
+        expected = {"type": "frames_in_memory"} if most == 6 else None
+        assert read(path)["model"].get("modifier") == expected
+
+
 def test_moments_are_predicted_where_there_is_a_guess(
     tmp_path: Path, data: Path
 ) -> None:

@@ -42,7 +42,7 @@ class NeighbourSums(NamedTuple):
     dressed: torch.Tensor  # (n, k, C): the same times 1 + g
     slopes: torch.Tensor  # (n, k, C): their derivatives, 1/Å
     dressing: torch.Tensor  # (n, k, C): 1 + g
-    hidden: list[torch.Tensor]  # layers of the pair net
+    hidden: list[torch.Tensor]  # layers of the pair net; none without moments
     unit: torch.Tensor  # (n, 12, k): 1, direction, moments, Y: rows without weight
     inverse: torch.Tensor  # (n, k): 1/r, 1/Å
     weight: torch.Tensor  # (n, k): s, 1/Å
@@ -55,6 +55,7 @@ class DressingNet(torch.nn.Module):
 
     if TYPE_CHECKING:  # buffers; TorchScript cannot read these as annotations
         typed: torch.Tensor
+        bare: torch.Tensor
         first: torch.Tensor
         head: torch.Tensor
         head_bias: torch.Tensor
@@ -69,7 +70,12 @@ class DressingNet(torch.nn.Module):
             head = torch.cat([head.weight for head in heads])
             # Rows are multiplied by 1 + g.
             head_bias = torch.cat([head.bias for head in heads]) + 1.0
+            bare = torch.tanh(typed)
+            for layer in pair.hidden:
+                bare = torch.tanh(layer(bare))
+            bare = torch.nn.functional.linear(bare, head, head_bias)
         self.register_buffer("typed", typed)
+        self.register_buffer("bare", bare)
         self.register_buffer("first", first)
         self.register_buffer("head", head)
         self.register_buffer("head_bias", head_bias)
@@ -88,6 +94,13 @@ class DressingNet(torch.nn.Module):
             x = torch.tanh(layer(x))
             layers.append(x)
         return torch.nn.functional.linear(x, self.head, self.head_bias), layers
+
+    def without_moments(
+        self, type_i: torch.Tensor, type_ij: torch.Tensor
+    ) -> torch.Tensor:
+        """Return 1 + g (n, k, C) where all moments are zero: by the types alone."""
+        index = type_i.unsqueeze(-1) * self.n_types + type_ij
+        return torch.nn.functional.embedding(index, self.bare)
 
     def slope(
         self, layers: list[torch.Tensor], dressing_slope: torch.Tensor
@@ -182,6 +195,7 @@ class CompressedSpinDescriptor(torch.nn.Module):
         type_ij: torch.Tensor,
         moments_i: torch.Tensor,
         moments_ij: torch.Tensor,
+        bare: bool = False,
     ) -> NeighbourSums:
         """Return the sums over the neighbours of n atoms.
 
@@ -193,6 +207,8 @@ class CompressedSpinDescriptor(torch.nn.Module):
             Types of atoms (n,) and of their neighbours (n, nnei).
         moments_i, moments_ij
             Scaled moments (n, 3) and (n, nnei, 3), dimensionless.
+        bare
+            Whether all moments are zero: then g depends on the types alone.
         """
         edge = edges.to(self.dtype).transpose(1, 2).contiguous()
         distance = edge.square().sum(1).sqrt()
@@ -208,11 +224,15 @@ class CompressedSpinDescriptor(torch.nn.Module):
         scale = self.row_scale.unsqueeze(-1)
         unit = torch.cat(parts, dim=1)
         rows = unit * (weight.unsqueeze(1) * scale)
-        own_sq = moments_i.square().sum(-1, keepdim=True).expand_as(distance)
-        other_sq = other.square().sum(1)
-        product = (moments_i.unsqueeze(-1) * other).sum(1)
-        invariants = torch.stack([own_sq, other_sq, product], dim=-1)
-        dressing, hidden = self.dressing(type_i, type_ij, invariants)
+        hidden: list[torch.Tensor] = []
+        if bare:
+            dressing = self.dressing.without_moments(type_i, type_ij)
+        else:
+            own_sq = moments_i.square().sum(-1, keepdim=True).expand_as(distance)
+            other_sq = other.square().sum(1)
+            product = (moments_i.unsqueeze(-1) * other).sum(1)
+            invariants = torch.stack([own_sq, other_sq, product], dim=-1)
+            dressing, hidden = self.dressing(type_i, type_ij, invariants)
         values, slopes = self.table(distance)
         dressed = values * dressing
         return NeighbourSums(
@@ -279,7 +299,6 @@ class CompressedSpinDescriptor(torch.nn.Module):
         channel_slope = found.rows.transpose(1, 2) @ sums_slope  # (n, k, C)
         row_slope = sums_slope @ found.dressed.transpose(1, 2)  # (n, 12, k)
         row_slope = row_slope * self.row_scale.unsqueeze(-1)
-        phi = self.dressing.slope(found.hidden, channel_slope * found.values)
         along = (channel_slope * found.dressing * found.slopes).sum(-1)
         by_weight = (row_slope * found.unit).sum(1)
         by_direction = row_slope[:, 1:4]
@@ -289,6 +308,10 @@ class CompressedSpinDescriptor(torch.nn.Module):
         along = along + by_weight * found.weight_slope
         along = along - (by_direction * direction).sum(1)
         edge_slope = by_direction + along.unsqueeze(1) * direction
+        if len(found.hidden) == 0:
+            # The energy is even in the moments: no slope where all are zero.
+            return edge_slope, torch.zeros_like(found.moments_i), torch.zeros_like(other)
+        phi = self.dressing.slope(found.hidden, channel_slope * found.values)
         own = found.moments_i.unsqueeze(-1)
         product = phi[:, 2:]
         other_slope = row_slope[:, 4:7] * weight.unsqueeze(1)

@@ -171,6 +171,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         spin.requires_grad_(True)
         scaled = self.descriptor.scaled_moments(spin, types)
         moments = scaled.detach()
+        bare = not bool(moments.any())
         energy = torch.zeros([nf * nloc, 1], dtype=torch.float64, device=edges.device)
         mask = torch.zeros([nf * nloc], dtype=torch.int32, device=edges.device)
         slope = torch.zeros_like(spin)
@@ -201,6 +202,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
                 moments[index],
                 frame_parameters,
                 atom_parameters,
+                bare,
             )
             energy[places] = part["energy"]
             mask[places] = part["mask"]
@@ -238,6 +240,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         moments_ij: torch.Tensor,
         fparam: torch.Tensor | None,
         aparam: torch.Tensor | None,
+        bare: bool = False,
     ) -> dict[str, torch.Tensor]:
         """Return energies of n atoms and their slopes, with a compressed descriptor.
 
@@ -251,6 +254,8 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             Scaled moments (n, 3) and (n, nnei, 3), dimensionless.
         fparam, aparam
             Parameters of the fitting net, (n, ...) and (n, 1, ...).
+        bare
+            Whether all moments are zero, which saves the pair net.
 
         Returns
         -------
@@ -262,7 +267,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         """
         with torch.no_grad():
             found = self.descriptor.core.sum_neighbours(
-                edges, type_i, type_ij, moments_i, moments_ij
+                edges, type_i, type_ij, moments_i, moments_ij, bare
             )
         fitted = self._fit_sums(found.sums, found.moments_i, type_i, fparam, aparam)
         with torch.no_grad():

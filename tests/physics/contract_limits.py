@@ -87,6 +87,20 @@ class MomentContract:
 
     @only_for(in_double)
     @requires("smooth_moments")
+    def test_no_moments_is_the_limit_of_small_ones(self, subject: Subject) -> None:
+        """Energies and forces change with the square of small moments."""
+        frames = subject.frames
+        step = 1e-5
+        none = subject.evaluate(replace(frames, moments=0.0 * frames.moments))
+        few = subject.evaluate(replace(frames, moments=step * frames.moments))
+        some = subject.evaluate(replace(frames, moments=0.1 * frames.moments))
+        for name in ("energy", "force", "virial"):
+            zero = getattr(none, name)
+            assert np.abs(getattr(some, name) - zero).max() > 1e-6
+            np.testing.assert_allclose(getattr(few, name), zero, rtol=0, atol=1e-8)
+
+    @only_for(in_double)
+    @requires("smooth_moments")
     def test_smooth_where_one_moment_vanishes(self, subject: Subject) -> None:
         """The same for one atom between others that keep their moments."""
         frames = subject.frames

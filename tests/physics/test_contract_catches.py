@@ -119,6 +119,7 @@ BROKEN: dict[str, tuple[Term, set[str]]] = {
             "rotation_of_space_with_the_moments",
             "no_torque_on_the_moments_as_a_whole",
             "no_magnetic_force_at_zero_moments",
+            "no_moments_is_the_limit_of_small_ones",
             "smooth_where_all_moments_vanish",
         },
     ),
@@ -173,7 +174,11 @@ BROKEN: dict[str, tuple[Term, set[str]]] = {
     ),
     "|m|": (
         lambda a: norm(a.moments),
-        {"smooth_where_all_moments_vanish", "smooth_where_one_moment_vanishes"},
+        {
+            "no_moments_is_the_limit_of_small_ones",
+            "smooth_where_all_moments_vanish",
+            "smooth_where_one_moment_vanishes",
+        },
     ),
     "|m|³": (
         lambda a: norm(a.moments) ** 3,

@@ -310,7 +310,8 @@ class CompressedSpinDescriptor(torch.nn.Module):
         edge_slope = by_direction + along.unsqueeze(1) * direction
         if len(found.hidden) == 0:
             # The energy is even in the moments: no slope where all are zero.
-            return edge_slope, torch.zeros_like(found.moments_i), torch.zeros_like(other)
+            none = torch.zeros_like(found.moments_i)
+            return edge_slope, none, torch.zeros_like(other)
         phi = self.dressing.slope(found.hidden, channel_slope * found.values)
         own = found.moments_i.unsqueeze(-1)
         product = phi[:, 2:]

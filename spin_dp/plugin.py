@@ -20,7 +20,7 @@ from deepmd.utils.argcheck import (
     modifier_args_plugin,
 )
 
-from spin_dp.descriptors.spin_se_e2_a import SpinDescriptorConfig
+from spin_dp.descriptors.config import SpinDescriptorConfig
 from spin_dp.model.energy import SpinEnergyModel
 from spin_dp.model.loss import SpinLoss
 from spin_dp.model.memory import FramesInMemory

@@ -13,13 +13,9 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from deepmd.dpmodel import ModelOutputDef
-from deepmd.pt.model.model.dp_model import DPModelCommon
-from deepmd.pt.model.model.make_model import make_model
 from deepmd.pt.model.model.model import BaseModel
 from deepmd.utils.spin import Spin
 
@@ -28,16 +24,14 @@ from spin_dp.descriptors import (
     edge_vectors,
     neighbours_in_cells,
 )
-from spin_dp.errors import ConfigError
 from spin_dp.model.atomic import SpinAtomicModel
 from spin_dp.model.build import model_parts
+from spin_dp.model.hosted import HostedSpinModel
 from spin_dp.model.moment_net import MomentNet
-
-_HostModel = make_model(SpinAtomicModel)
 
 
 @BaseModel.register("spin_dp")
-class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-type]
+class SpinEnergyModel(HostedSpinModel):
     """Spin-aware Deep Potential without virtual atoms.
 
     Parameters
@@ -50,12 +44,6 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         Passed on to the host's model.
     """
 
-    # What the host calls an energy model: `dp change-bias --bias-value` asks for it.
-    model_type = "ener"
-
-    if TYPE_CHECKING:  # a buffer; TorchScript cannot read it as an annotation
-        use_spin: torch.Tensor
-
     def __init__(
         self,
         *args: Any,
@@ -63,13 +51,8 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         moment_net: MomentNet | None = None,
         **kwargs: Any,
     ) -> None:
-        DPModelCommon.__init__(self)
-        _HostModel.__init__(self, *args, **kwargs)
-        self.spin = spin
+        super().__init__(*args, spin=spin, **kwargs)
         self.moment_net = moment_net
-        self.register_buffer(
-            "use_spin", torch.tensor(spin.use_spin.tolist(), dtype=torch.bool)
-        )
         self.to(self.atomic_model.out_bias.device)
 
     @classmethod
@@ -84,8 +67,6 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         made = cls(**model_parts(copy.deepcopy(model_params)))
         made.model_def_script = json.dumps(model_params)
         return made
-
-    # ---- evaluation -------------------------------------------------------------
 
     def forward(
         self,
@@ -348,18 +329,6 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
         result["energy"] = result["energy"].to(torch.float64).sum(1)
         return result
 
-    def _is_magnetic(self, atype: torch.Tensor) -> torch.Tensor:
-        magnetic: torch.Tensor = self.use_spin[atype.clamp(min=0)] & (atype >= 0)
-        return magnetic.unsqueeze(-1)
-
-    def _counted_moments(self, atype: torch.Tensor) -> torch.Tensor:
-        """Return where magnetic forces count in losses and tests, (nf, nloc, 1)."""
-        magnetic = self._is_magnetic(atype)
-        # The host takes means over these atoms, and a mean over none is NaN in a loss
-        # and a division by zero in `dp test`. Where no atom is magnetic all count:
-        # their magnetic forces are exactly zero, as is the label.
-        return magnetic | ((atype >= 0).unsqueeze(-1) & ~magnetic.any())
-
     def predict_atomic_outputs_for_stat(
         self,
         coord: torch.Tensor,
@@ -388,95 +357,6 @@ class SpinEnergyModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
             "energy": result["atom_energy"].detach(),
             "mask": result["mask"].detach(),
         }
-
-    # ---- what the host asks for -------------------------------------------------
-
-    @torch.jit.export
-    def has_spin(self) -> bool:
-        """Return True: moments are an input."""
-        return True
-
-    @torch.jit.export
-    def get_use_spin(self) -> list[bool]:
-        """Return for each type whether its moments are read."""
-        flags: list[bool] = []
-        for flag in self.use_spin:
-            flags.append(bool(flag.item()))  # noqa: PERF401 (TorchScript)
-        return flags
-
-    @torch.jit.unused
-    def model_output_def(self) -> ModelOutputDef:
-        """Return the output definition, with magnetic forces."""
-        atomic = self.atomic_output_def()
-        atomic["energy"].magnetic = True
-        return ModelOutputDef(atomic)
-
-    @torch.jit.export
-    def model_output_type(self) -> list[str]:
-        """Return the fitted property."""
-        return ["energy"]
-
-    def translated_output_def(self) -> dict[str, Any]:
-        """Return the output definition under the public names."""
-        data = self.model_output_def().get_data()
-        names = {
-            "atom_energy": "energy",
-            "energy": "energy_redu",
-            "mask_mag": "mask_mag",
-            "force": "energy_derv_r",
-            "force_mag": "energy_derv_r_mag",
-            "virial": "energy_derv_c_redu",
-            "atom_virial": "energy_derv_c",
-        }
-        result = {public: copy.deepcopy(data[name]) for public, name in names.items()}
-        for public in ("force", "force_mag", "virial", "atom_virial"):
-            result[public].squeeze(-2)
-        return result
-
-    def change_type_map(
-        self, type_map: list[str], model_with_new_type_stat: Any = None
-    ) -> None:
-        """Reorder, drop or add types; see :meth:`DescrptSpinSeA.change_type_map`."""
-        super().change_type_map(type_map, model_with_new_type_stat)
-        flags = self.get_descriptor().use_spin
-        self.spin = Spin(use_spin=flags)
-        self.use_spin = self.use_spin.new_tensor(flags)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        own, stored = self.use_spin.tolist(), state_dict.get(prefix + "use_spin")
-        if stored is not None and len(stored) == len(own) and stored.tolist() != own:
-            names = np.array(self.get_type_map())
-            trained, asked = (
-                ", ".join(names[np.array(flags)]) for flags in (stored.tolist(), own)
-            )
-            raise ConfigError(
-                f"spin.use_spin: the model was trained with moments of {trained}, the "
-                f"input asks for those of {asked}. An element keeps what it was "
-                "trained with; only elements new in the type_map are free."
-            )
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def enable_compression(
-        self,
-        table_extrapolate: float = 5,
-        table_stride_1: float = 0.01,
-        table_stride_2: float = 0.1,
-        check_frequency: int = -1,
-    ) -> None:
-        """Tabulate the radial nets."""
-        shortest = self.get_min_nbor_dist()
-        if shortest is None:
-            raise ConfigError(
-                "the model does not know the shortest distance of its training data; "
-                "train without --skip-neighbor-stat or give `-t input.json`."
-            )
-        self.atomic_model.enable_compression(
-            shortest, table_extrapolate, table_stride_1, table_stride_2, check_frequency
-        )
-        # For inference only, and a scripted graph derives by all that asks for it.
-        self.requires_grad_(False)
 
     def serialize(self) -> dict[str, Any]:
         """Return settings and weights as plain numbers and arrays."""

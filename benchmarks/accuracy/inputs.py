@@ -119,10 +119,10 @@ def write_training(
     content = json.loads(part.read_text())
     part.unlink()
     if model.backend != "--pt":
-        del content["model"]["modifier"]  # keeps its data in memory anyway
+        content["model"].pop("modifier", None)  # keeps its data in memory anyway
     if model.section is not None:
-        kept = {k: v for k, v in content["model"].items() if k == "modifier"}
-        content["model"] = {**model.section(type_map, settings), **kept}
+        reading = {k: v for k, v in content["model"].items() if k == "modifier"}
+        content["model"] = {**model.section(type_map, settings), **reading}
         if model.moments:  # stock models predict none
             kept = {k: v for k, v in content["loss"].items() if not k.endswith("_m")}
             content["loss"] = {**kept, "type": "ener_spin"}

@@ -24,7 +24,7 @@ REMARKS = "_spin_dp"
 
 MOST_IN_MEMORY = 20_000
 """Frames up to which trainings keep their data in memory; so many are read in about a
-minute, and take half a gigabyte with a hundred atoms each."""
+minute, and take a quarter of a gigabyte with a hundred atoms each."""
 
 
 @dataclass(frozen=True, kw_only=True)

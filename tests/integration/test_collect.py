@@ -302,7 +302,9 @@ def test_absent_scheduler_is_one_sentence(
 
 
 def start(sources: list[Path], out: Path, *more: str) -> subprocess.Popen[str]:
-    code = "from spin_dp.cli import main; raise SystemExit(main())"
+    # A shell that runs the tests in the background has children ignore the key.
+    key = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{key}\nfrom spin_dp.cli import main; raise SystemExit(main())"
     command = [sys.executable, "-c", code, "collect", *map(str, sources)]
     return subprocess.Popen(
         [*command, "-o", str(out), *more],

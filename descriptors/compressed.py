@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from spin_dp.descriptors.angular import N_QUADRUPOLE, quadrupole, quadrupole_slope
+from spin_dp.descriptors.embedding import pair_of_types
 from spin_dp.descriptors.radial import smooth_switch, smooth_switch_slope
 from spin_dp.descriptors.table import RadialTable
 
@@ -70,23 +71,23 @@ class DressingNet(torch.nn.Module):
             head = torch.cat([head.weight for head in heads])
             # Rows are multiplied by 1 + g.
             head_bias = torch.cat([head.bias for head in heads]) + 1.0
-            bare = torch.tanh(typed)
-            for layer in pair.hidden:
-                bare = torch.tanh(layer(bare))
-            bare = torch.nn.functional.linear(bare, head, head_bias)
         self.register_buffer("typed", typed)
-        self.register_buffer("bare", bare)
         self.register_buffer("first", first)
         self.register_buffer("head", head)
         self.register_buffer("head_bias", head_bias)
         self.hidden = copy.deepcopy(pair.hidden)
         self.reverse = torch.nn.ModuleList(list(self.hidden)[::-1])
+        types = torch.arange(self.n_types, device=typed.device)
+        zero = first.new_zeros(self.n_types, self.n_types, first.shape[1])
+        with torch.no_grad():
+            bare, _ = self(types, types.expand(self.n_types, -1), zero)
+        self.register_buffer("bare", bare.flatten(0, 1))
 
     def forward(
         self, type_i: torch.Tensor, type_ij: torch.Tensor, invariants: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return 1 + g (n, k, C) and the hidden layers for :meth:`slope`."""
-        index = type_i.unsqueeze(-1) * self.n_types + type_ij
+        index = pair_of_types(type_i, type_ij, self.n_types)
         typed = torch.nn.functional.embedding(index, self.typed)
         x = torch.tanh(typed + invariants @ self.first.t())
         layers = [x]
@@ -99,7 +100,7 @@ class DressingNet(torch.nn.Module):
         self, type_i: torch.Tensor, type_ij: torch.Tensor
     ) -> torch.Tensor:
         """Return 1 + g (n, k, C) where all moments are zero: by the types alone."""
-        index = type_i.unsqueeze(-1) * self.n_types + type_ij
+        index = pair_of_types(type_i, type_ij, self.n_types)
         return torch.nn.functional.embedding(index, self.bare)
 
     def slope(

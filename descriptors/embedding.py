@@ -58,6 +58,13 @@ class EmbeddingNet(torch.nn.Module):
         return x
 
 
+def pair_of_types(
+    type_i: torch.Tensor, type_ij: torch.Tensor, n_types: int
+) -> torch.Tensor:
+    """Return the number of each pair of types, (..., nnei), as ``of_types`` counts."""
+    return type_i.unsqueeze(-1) * n_types + type_ij
+
+
 class PairNet(torch.nn.Module):
     """The net g that dresses rows by what both atoms of the pair are.
 
@@ -138,7 +145,7 @@ class PairNet(torch.nn.Module):
         list
             For each head (nf, nloc, nnei, channels), dimensionless.
         """
-        index = type_i.unsqueeze(-1) * tebd.shape[0] + type_ij
+        index = pair_of_types(type_i, type_ij, tebd.shape[0])
         typed = torch.nn.functional.embedding(index, self.of_types(tebd))
         invariant_weight = self.first.weight[:, 2 * self.tebd_dim :]
         x = torch.tanh(typed + invariants @ invariant_weight.t())

@@ -102,6 +102,8 @@ def write_training(
     settings = replace(TrainingSettings(), **WEIGHTS[choice.weights], **model.settings)
     settings = replace(settings, steps=steps, seed=seed)
     settings = replace(settings, optimizer=choice.optimizer, start_lr=choice.start_lr)
+    if model.backend != "--pt":  # keeps its data in memory anyway
+        settings = replace(settings, in_memory=0)
     if not model.fill:
         settings = replace(settings, batch_size=BATCH_UNFILLED)
     type_map = next(training.rglob("type_map.raw")).read_text().split()
@@ -118,8 +120,6 @@ def write_training(
     )
     content = json.loads(part.read_text())
     part.unlink()
-    if model.backend != "--pt":
-        content["model"].pop("modifier", None)  # keeps its data in memory anyway
     if model.section is not None:
         reading = {k: v for k, v in content["model"].items() if k == "modifier"}
         content["model"] = {**model.section(type_map, settings), **reading}

@@ -319,19 +319,17 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         nlist: torch.Tensor,
         extended_atype: torch.Tensor,
         extended_spin: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what moments are predicted from; arguments as :meth:`forward`.
 
         Returns
         -------
         tuple
-            Features (nf, nloc, n), spin vectors (nf, nloc, n', 3) and the typical
-            moment of each atom's type, (nf, nloc), μB, zero where it has none.
+            Features (nf, nloc, n) and spin vectors (nf, nloc, n', 3).
         """
         described = self.descriptor(edges, nlist, extended_atype, [extended_spin])
         features, vectors = described[0]
-        local = extended_atype[:, : nlist.shape[1]]
-        return features, vectors, self.typical_moments(local)
+        return features, vectors
 
     def typical_moments(self, atype: torch.Tensor) -> torch.Tensor:
         """Return the typical moment of each atom's type, (nf, nloc), μB; or zero."""

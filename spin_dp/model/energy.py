@@ -178,21 +178,20 @@ class SpinEnergyModel(HostedSpinModel):
         with torch.no_grad():
             edges, nlist = self._neighbours(coord, atype, box)
             edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, atype)
-            features, vectors, unit = self.atomic_model.describe(
-                edges, nlist, atype, guess
-            )
-        return self._moments(features, vectors, guess, unit)
+            features, vectors = self.atomic_model.describe(edges, nlist, atype, guess)
+        return self._moments(features, vectors, guess, atype)
 
     def _moments(
         self,
         features: torch.Tensor,
         vectors: torch.Tensor,
         guess: torch.Tensor,
-        unit: torch.Tensor,
+        atype: torch.Tensor,
     ) -> torch.Tensor:
         net = self.moment_net
         if net is None:
             raise RuntimeError("this model has no moment net; it predicts no moments")
+        unit = self.atomic_model.typical_moments(atype)
         moments: torch.Tensor = net(features, vectors, guess, unit)
         return moments
 
@@ -322,9 +321,12 @@ class SpinEnergyModel(HostedSpinModel):
         )
         if guess is not None:
             nloc = nlist.shape[1]
-            unit = self.atomic_model.typical_moments(atype[:, :nloc])
-            features, vectors = result.pop("features"), result.pop("vectors")
-            result["moments"] = self._moments(features, vectors, guess[:, :nloc], unit)
+            result["moments"] = self._moments(
+                result.pop("features"),
+                result.pop("vectors"),
+                guess[:, :nloc],
+                atype[:, :nloc],
+            )
         result["atom_energy"] = result["energy"]
         result["energy"] = result["energy"].to(torch.float64).sum(1)
         return result

@@ -149,14 +149,18 @@ def write_input(
             f"spin elements {', '.join(strange)} are not in the type map "
             f"({', '.join(type_map)}). Add them there or leave them out here."
         )
+    counted = _frames(training)
+    total = sum(count for _, count in counted)
     data: dict[str, Any] = {
-        "training_data": _systems(training, path.parent, settings.batch_size)
+        "training_data": _systems(counted, path.parent, settings.batch_size)
     }
     if validation is not None:
-        data["validation_data"] = _systems(validation, path.parent, settings.batch_size)
+        counted = _frames(validation)
+        total += sum(count for _, count in counted)
+        data["validation_data"] = _systems(counted, path.parent, settings.batch_size)
         data["validation_data"]["numb_btch"] = 4
     model = _model(type_map, spin_elements, settings) | dict(nets or {})
-    if _count_all(training) + _count_all(validation or []) <= settings.in_memory:
+    if total <= settings.in_memory:
         model["modifier"] = {"type": "frames_in_memory"}
     if spin_elements:
         model["info"] = moments_info(training)
@@ -295,26 +299,26 @@ def _folders(data: Path | Sequence[Path]) -> list[Path]:
     return list(data)
 
 
-def _systems(
-    data: Path | Sequence[Path], relative_to: Path, batch_size: str
-) -> dict[str, Any]:
+def _frames(data: Path | Sequence[Path]) -> list[tuple[Path, int]]:
+    """Return systems with their number of frames; DataError if there is none."""
     folders = _folders(data)
     if not folders:
         raise DataError(
             f"{data}: expected deepmd systems (folders with type.raw), found none. "
             "Collect frames into it first."
         )
-    frames = [_count_frames(folder) for folder in folders]
-    here = relative_to.resolve()
+    return [(folder, _count_frames(folder)) for folder in folders]
+
+
+def _systems(
+    counted: Sequence[tuple[Path, int]], relative_to: Path, batch_size: str
+) -> dict[str, Any]:
+    total, here = sum(count for _, count in counted), relative_to.resolve()
     return {
-        "systems": [os.path.relpath(folder.resolve(), here) for folder in folders],
+        "systems": [os.path.relpath(folder.resolve(), here) for folder, _ in counted],
         "batch_size": batch_size,
-        "sys_probs": [count / sum(frames) for count in frames],
+        "sys_probs": [count / total for _, count in counted],
     }
-
-
-def _count_all(data: Path | Sequence[Path]) -> int:
-    return sum(_count_frames(folder) for folder in _folders(data))
 
 
 def _count_frames(system: Path) -> int:

@@ -74,14 +74,16 @@ def fake_dp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_POLL_SECONDS", 0.01)
 
 
-def make_input(folder: Path, data: Path, spin: list[str], steps: int = 5) -> Path:
+def make_input(
+    folder: Path, data: Path, spin: list[str], steps: int = 5, **settings: Any
+) -> Path:
     return write_input(
         folder / "input.json",
         type_map=TYPE_MAP,
         training=data / "training",
         validation=data / "validation",
         spin_elements=spin,
-        settings=TrainingSettings(steps=steps),
+        settings=TrainingSettings(steps=steps, **settings),
     )
 
 
@@ -101,14 +103,7 @@ def test_systems_weigh_by_their_frames(tmp_path: Path, data: Path) -> None:
 def test_small_data_stay_in_memory(tmp_path: Path, data: Path, spin: list[str]) -> None:
     """Training and validation frames count, six here."""
     for most in (6, 5):
-        path = write_input(
-            tmp_path / "input.json",
-            type_map=TYPE_MAP,
-            training=data / "training",
-            validation=data / "validation",
-            spin_elements=spin,
-            settings=TrainingSettings(in_memory=most),
-        )
+        path = make_input(tmp_path, data, spin, in_memory=most)
         expected = {"type": "frames_in_memory"} if most == 6 else None
         assert read(path)["model"].get("modifier") == expected
 

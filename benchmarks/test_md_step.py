@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from benchmarks.md_step import step_times
 from benchmarks.speed.files import model_file
 from benchmarks.speed.peers import BASELINE, PEERS
 from spin_dp.errors import BackendError
+from spin_dp.lammps_interface import step_times
 
 CELLS = {64: (2, 2, 2), 256: (2, 4, 4), 2048: (4, 8, 8), 16384: (8, 16, 16)}
 CELLS[65536] = (16, 16, 32)

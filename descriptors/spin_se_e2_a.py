@@ -295,9 +295,35 @@ class SpinDescriptor(torch.nn.Module):
             quad = quad_rows / norm
             quad_sq = quad @ quad[:, :, : self.quad_axis].transpose(-1, -2)
             parts.append(quad_sq.flatten(-2))
-        parts.append(moments_i.square().sum(-1, keepdim=True))
-        parts.append(torch.nn.functional.embedding(type_i, self.tebd))
-        return torch.cat(parts, dim=-1), spin
+        return self.with_site(parts, type_i, moments_i), spin
+
+    def with_site(
+        self,
+        invariants: list[torch.Tensor],
+        type_i: torch.Tensor,
+        moments_i: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return D from the invariants of the summed rows and the atom itself.
+
+        Parameters
+        ----------
+        invariants
+            Parts of D, (..., n) each.
+        type_i
+            Types, (...).
+        moments_i
+            Scaled moments, (..., 3), dimensionless.
+
+        Returns
+        -------
+        torch.Tensor
+            D, (..., dim_out).
+        """
+        own = [
+            moments_i.square().sum(-1, keepdim=True),
+            torch.nn.functional.embedding(type_i, self.tebd),
+        ]
+        return torch.cat(invariants + own, dim=-1)
 
     def surroundings(self, edges: torch.Tensor) -> Surroundings:
         """Return what of the neighbours depends on positions alone.

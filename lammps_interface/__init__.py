@@ -7,6 +7,7 @@ from spin_dp.lammps_interface.deck import Deck, render_deck
 from spin_dp.lammps_interface.job import MDJob, MDResult, Progress, run_job
 from spin_dp.lammps_interface.program import find_program, lammps_command
 from spin_dp.lammps_interface.settings import MDSettings
+from spin_dp.lammps_interface.timing import step_times
 from spin_dp.lammps_interface.trajectory import read_dump, write_trajectory
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "render_data",
     "render_deck",
     "run_job",
+    "step_times",
     "write_trajectory",
 ]

@@ -105,6 +105,9 @@ def run_md(
         )
     paths = [models] if isinstance(models, str | Path) else list(models)
     infos = _read_models([Path(path) for path in paths])
+    slow = [info.path for info in infos if info.slow]
+    if slow:
+        log.info("%s: `spin-dp deploy` makes it about five times as fast", slow[0])
     labels = _labels(moments, atoms, infos[0])
     if complete and infos[0].predicts_moments:
         labels = _completed(atoms, labels, infos[0])

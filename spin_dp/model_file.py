@@ -22,6 +22,7 @@ EMBEDDED = "model/extra/spin_dp.pth.base64"
 reads all that lies there as text."""
 
 _PREDICTS = "predicts_moments"
+_TABLE = "core.table.values"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class ModelInfo:
         Mean moment of each spin state in its training data, μB.
     predicts_moments
         Whether it predicts converged moments from a guess.
+    slow
+        Whether ``spin-dp deploy`` would make it faster in MD.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class ModelInfo:
     moment_labels: str = ""
     state_moments: Mapping[str, float] = field(default_factory=dict)
     predicts_moments: bool = False
+    slow: bool = False
 
     @property
     def spin_elements(self) -> list[str]:
@@ -115,9 +119,30 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
         use_spin = [has_spin] * len(type_map)
     labels, moments = _recorded_moments(model)
     predicts = bool(model.predicts_moments()) if hasattr(model, _PREDICTS) else False
-    return model, ModelInfo(
-        path, type_map, use_spin, cutoff, has_spin, labels, moments, predicts
+    slow = (
+        model_section(model).get("type") == "spin_dp"
+        and path.suffix != ".pt2"
+        and not is_compressed(model)
     )
+    return model, ModelInfo(
+        path, type_map, use_spin, cutoff, has_spin, labels, moments, predicts, slow
+    )
+
+
+def model_section(model: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return section ``model`` of the training input that a frozen model records.
+
+    Empty if it records none.
+    """
+    if not hasattr(model, "get_model_def_script"):
+        return {}
+    section = json.loads(str(model.get_model_def_script()) or "{}")
+    return section if isinstance(section, dict) else {}
+
+
+def is_compressed(model: Any) -> bool:  # noqa: ANN401
+    """Return whether a frozen model of type ``spin_dp`` has tables for radial nets."""
+    return any(name.endswith(_TABLE) for name in model.state_dict())
 
 
 def _embedded(path: Path) -> BytesIO:
@@ -127,10 +152,7 @@ def _embedded(path: Path) -> BytesIO:
 
 def _recorded_moments(model: Any) -> tuple[str, dict[str, float]]:  # noqa: ANN401
     """Return what section ``info`` of the training input says of the moments."""
-    if not hasattr(model, "get_model_def_script"):
-        return "", {}
-    script = json.loads(model.get_model_def_script() or "{}")
-    info = script.get("info", {}) if isinstance(script, dict) else {}
+    info = model_section(model).get("info", {})
     return str(info.get("moment_labels", "")), dict(info.get("state_moments", {}))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.forms import FROZEN, fast_form
-from benchmarks.md_step import step_times
 from spin_dp.demo.structure import layered_linio2, striped_moments
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
+from spin_dp.lammps_interface import step_times
 from spin_dp.training import freeze
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import typer
 
 from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
-from spin_dp.cli.deployment import compile_for_here, compress
+from spin_dp.cli.deployment import compile_for_here, compress, deploy
 from spin_dp.cli.init import init
 from spin_dp.cli.md import md
 from spin_dp.cli.merge import merge
@@ -68,6 +68,7 @@ app.command("collect")(collect)
 app.command("compile")(compile_for_here)
 app.command("compress")(compress)
 app.command("demo")(demo)
+app.command("deploy")(deploy)
 app.command("init")(init)
 app.command("md")(md)
 app.command("merge")(merge)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""``spin-dp compress`` and ``spin-dp compile``: fast forms of a frozen model."""
+"""``spin-dp deploy``, ``compress``, ``compile``: fast forms of a frozen model."""
 
 from __future__ import annotations
 
@@ -38,6 +38,55 @@ Check: TypeAlias = Annotated[
 ]
 
 
+def deploy(
+    model: Model,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder of the file to write; that of the model if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Digits = Precision.float32,
+    atoms: Annotated[
+        int,
+        typer.Option(metavar="N", help="Atoms of a process in the runs to come."),
+    ] = 1000,
+    check: Check = None,
+) -> None:
+    """Write the form of a frozen model that is fastest in MD on this machine.
+
+    Makes what `spin-dp compress` and, where there is a C++ compiler, `spin-dp compile`
+    make, times both in LAMMPS on a cell of so many atoms, and keeps the faster one. Do
+    it where, or on the kind of machine where, LAMMPS runs. Example:
+
+    spin-dp deploy run/model.pth --check data
+    """
+    from rich.console import Console
+
+    from spin_dp.deployment import deploy as write_fastest
+
+    _prepare(check)
+    with Console(stderr=True).status("reading the model") as status:
+        made = write_fastest(
+            model,
+            output,
+            precision=precision.value,
+            atoms=atoms,
+            progress=status.update,
+        )
+    if made.not_compiled:
+        print(f"not compiled: {made.not_compiled.splitlines()[0]}")
+    for timing in made.timings:
+        per_atom = 1e6 * timing.seconds / made.atoms
+        print(f"{timing.form}: {per_atom:.3g} μs per atom and step, {made.atoms} atoms")
+    print(f"model for MD: {made.file} ({made.timings[0].form}, {precision.value})")
+    _print_difference(model, made.file, check)
+
+
 def compress(
     model: Model,
     output: Annotated[
@@ -63,7 +112,7 @@ def compress(
     """
     from spin_dp.deployment import compress as write_compressed
 
-    _silence()
+    _prepare(check)
     written = write_compressed(model, output, precision=precision.value)
     print(f"compressed model: {written} ({precision.value})")
     _print_difference(model, written, check)
@@ -84,7 +133,7 @@ def compile_for_here(
     precision: Digits = Precision.float32,
     check: Check = None,
 ) -> None:
-    """Write a frozen model as machine code: the fastest form for MD.
+    """Write a frozen model as machine code, for MD.
 
     The compressed model, compiled for the processor of this machine: do it where, or
     on the kind of machine where, LAMMPS runs. Needs a C++ compiler and about a minute.
@@ -96,14 +145,19 @@ def compile_for_here(
 
     from spin_dp.deployment import compile_model
 
-    _silence()
+    _prepare(check)
     with Console(stderr=True).status("compiling, about a minute"):
         written = compile_model(model, output, precision=precision.value)
     print(f"compiled model: {written} ({precision.value})")
     _print_difference(model, written, check)
 
 
-def _silence() -> None:
+def _prepare(data: Path | None) -> None:
+    """Silence the libraries; refuse what is not there before the work is done."""
+    from spin_dp.deployment import split_to_compare
+
+    if data is not None:
+        split_to_compare(data)
     for name in ("deepmd", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)  # hints cut the bar
 

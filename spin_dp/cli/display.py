@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from functools import partial
 from math import isnan
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
     import pandas as pd
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -37,6 +39,43 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
         console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         yield partial(bar.update, bar.add_task(description, total=None))
+
+
+@contextmanager
+def notes(console: Console, *loggers: str) -> Iterator[None]:
+    """Show what some loggers say, from level info on, above a progress bar.
+
+    Parameters
+    ----------
+    console
+        Where the bar is.
+    *loggers
+        Their names.
+    """
+    handler = _Notes(console)
+    found = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in found]
+    for logger in found:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(found, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _Notes(logging.Handler):
+    """Prints messages with the name of the program before them."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"spin-dp: {record.getMessage()}"
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def state_table(

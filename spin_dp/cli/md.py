@@ -90,6 +90,7 @@ def md(
         TimeRemainingColumn,
     )
 
+    from spin_dp.cli.display import notes
     from spin_dp.md import MDSettings, run_md
 
     settings = MDSettings(
@@ -110,7 +111,11 @@ def md(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with (
+        Progress(*columns, console=console, transient=True) as bar,
+        notes(console, "spin_dp.md", "spin_dp.lammps_interface"),
+    ):
         task = bar.add_task("starting LAMMPS", total=steps)
 
         def show(step: int, total: int, thermo: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.errors import DataError
 from spin_dp.evaluation import Potential, read_systems
 
 if TYPE_CHECKING:
@@ -34,6 +35,23 @@ class Deviation:
     magnetic_force: float
 
 
+def split_to_compare(data: Path) -> str:
+    """Return the split of a result of ``spin-dp collect`` that is compared on.
+
+    Raises
+    ------
+    DataError
+        If the folder has none.
+    """
+    for split in ("validation", "training"):
+        if (data / split).is_dir():
+            return split
+    raise DataError(
+        f"{data}: expected a result of `spin-dp collect` with a folder training or "
+        "validation, found neither."
+    )
+
+
 def compare(
     model: str | os.PathLike[str],
     compressed: str | os.PathLike[str],
@@ -57,8 +75,7 @@ def compare(
     DataError
         If a model or the data cannot be read.
     """
-    split = "validation" if (data / "validation").is_dir() else "training"
-    systems = read_systems(data, split)
+    systems = read_systems(data, split_to_compare(data))
     first, second = Potential(model), Potential(compressed)
     frames, energy, force, magnetic_force = 0, 0.0, 0.0, 0.0
     for done, system in enumerate(systems, 1):

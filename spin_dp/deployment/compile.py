@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Compiled models: the compressed model as machine code for the processor at hand.
+"""Compiled models: the compressed model as machine code for the machine at hand.
 
-PyTorch's AOTInductor fuses the operations and writes a ``.pt2`` package. The stock
+PyTorch's AOTInductor writes a ``.pt2`` package; for a processor, the descriptor in it
+is C++ of our own (:mod:`spin_dp.deployment.kernel`). The stock
 LAMMPS plug-in and ``deepmd.infer.DeepPot`` read it, as they read those of deepmd-kit's
 own exportable models; the metadata are theirs.
 """
@@ -114,11 +115,11 @@ def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
     from deepmd.pt.utils import env
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from spin_dp.model.lower import LowerModel
+    from spin_dp.deployment.lower import LowerModel
 
-    lower = LowerModel(model).eval()
+    lower = LowerModel(model, fused=env.DEVICE.type == "cpu").eval()
     sample = _sample(model, env.DEVICE)
-    keys = list(lower(*sample))
+    keys = list(lower.KEYS)
 
     def results(*tensors: torch.Tensor) -> list[torch.Tensor]:
         found = lower(*tensors)
@@ -177,8 +178,12 @@ def _compile(
     aoti_compile_and_package(
         exported,
         package_path=str(package),
-        # Bounds checks of neighbour indices would stop vectorisation.
-        inductor_configs={"assert_indirect_indexing": False},
+        inductor_configs={
+            # Bounds checks of neighbour indices would stop vectorisation.
+            "assert_indirect_indexing": False,
+            # Our functions take nothing behind them in.
+            "epilogue_fusion": False,
+        },
     )
 
 

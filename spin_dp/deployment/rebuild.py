@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.model_file import load_frozen
+from spin_dp.model_file import is_compressed, load_frozen, model_section
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from spin_dp.model.energy import SpinEnergyModel
 
 PRECISIONS = ("float32", "float64")
+
+_SAME = 1e-6  # of the energy
 
 
 def compressed_model(path: Path, precision: str) -> SpinEnergyModel:
@@ -35,7 +36,8 @@ def compressed_model(path: Path, precision: str) -> SpinEnergyModel:
         If the file is no frozen Deep Potential.
     ConfigError
         If it is not of type ``spin_dp``, or compressed already, or does not know the
-        shortest distance of its training data; if the precision is unknown.
+        shortest distance of its training data; if its weights mean something else
+        here than in the file; if the precision is unknown.
     """
     if precision not in PRECISIONS:
         raise ConfigError(
@@ -43,13 +45,10 @@ def compressed_model(path: Path, precision: str) -> SpinEnergyModel:
         )
     frozen, _ = load_frozen(path)
     section = _model_section(path, frozen)
-    from deepmd.pt.model.model import get_model
-
+    _require_same(path, frozen, _rebuilt(section, frozen))
     for part in ("descriptor", "fitting_net"):
         section[part] = {**section.get(part, {}), "precision": precision}
-    made: SpinEnergyModel = get_model(section)
-    made.load_state_dict(frozen.state_dict())
-    made.eval()
+    made = _rebuilt(section, frozen)
     made.enable_compression()
     return made
 
@@ -68,17 +67,56 @@ def require_folder(target: Path) -> None:
 
 def _model_section(path: Path, frozen: torch.jit.ScriptModule) -> dict[str, Any]:
     """Return the model section of the training input that a frozen model records."""
-    has_record = hasattr(frozen, "get_model_def_script")
-    text = str(frozen.get_model_def_script()) if has_record else ""
-    section: dict[str, Any] = json.loads(text or "{}")
+    section = model_section(frozen)
     if section.get("type") != "spin_dp":
         raise ConfigError(
             f"{path}: expected a model of type 'spin_dp', got "
             f"{section.get('type', 'one without a record of its type')!r}; compress it "
             "with `dp --pt compress`."
         )
-    if any(name.endswith("core.table.values") for name in frozen.state_dict()):
+    if is_compressed(frozen):
         raise ConfigError(
             f"{path}: compressed already; compress the frozen model it was made from."
         )
     return section
+
+
+def _rebuilt(section: dict[str, Any], frozen: Any) -> SpinEnergyModel:  # noqa: ANN401
+    """Return a model with the weights of a frozen one."""
+    from deepmd.pt.model.model import get_model
+
+    made: SpinEnergyModel = get_model(section)
+    made.load_state_dict(frozen.state_dict())
+    made.eval()
+    return made
+
+
+def _require_same(path: Path, frozen: Any, made: Any) -> None:  # noqa: ANN401
+    """Refuse a model frozen by a version whose descriptor was another one."""
+    import torch
+    from deepmd.pt.utils import env
+
+    n = 4 * len(made.get_type_map())
+    generator = torch.Generator().manual_seed(1)
+    options: Any = {"dtype": torch.float64, "generator": generator}
+    coord = 2.0 * n ** (1 / 3) * torch.rand(1, n, 3, **options)
+    spin = 3.0 * torch.randn(1, n, 3, **options)
+    atype = (torch.arange(n) % len(made.get_type_map())).view(1, n)
+    dim_f, dim_a = made.get_dim_fparam(), made.get_dim_aparam()
+    fparam = torch.zeros(1, dim_f, dtype=torch.float64) if dim_f else None
+    aparam = torch.zeros(1, n, dim_a, dtype=torch.float64) if dim_a else None
+
+    def energy(model: Any) -> float:  # noqa: ANN401
+        found = [
+            None if x is None else x.to(env.DEVICE)
+            for x in (coord, atype, spin, None, fparam, aparam)
+        ]
+        return float(model(*found)["energy"].detach()) / n
+
+    before, after = energy(frozen.to(env.DEVICE)), energy(made)
+    if not abs(after - before) < _SAME * max(1.0, abs(before)):
+        raise ConfigError(
+            f"{path}: frozen by a version of spin-dp with another descriptor: a test "
+            f"structure has {before:.6f} eV/atom there and {after:.6f} eV/atom here; "
+            "train the model again."
+        )

@@ -54,16 +54,31 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         """
         described = self.descriptor(edges, nlist, extended_atype, [extended_spin])
         local = extended_atype[:, : nlist.shape[1]]
-        return self._fit(described[0][0], local, fparam, aparam)
+        return self.fit_features(described[0][0], local, fparam, aparam)
 
-    def _fit(
+    def fit_features(
         self,
         features: torch.Tensor,
         atype: torch.Tensor,
         fparam: torch.Tensor | None,
         aparam: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
-        """Return energies and mask from the features of the local atoms."""
+        """Return energies and mask from features.
+
+        Parameters
+        ----------
+        features
+            D, (nf, nloc, n), dimensionless.
+        atype
+            Types of the local atoms, (nf, nloc), negative for no atom.
+        fparam, aparam
+            Parameters of the fitting net.
+
+        Returns
+        -------
+        dict
+            ``energy`` (nf, nloc, 1), eV, and ``mask`` (nf, nloc).
+        """
         is_atom = atype >= 0
         atype = atype.clamp(min=0)
         fitted = self.fitting_net(features, atype, fparam=fparam, aparam=aparam)
@@ -125,7 +140,7 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             spins.append(guess)
         described = self.descriptor(edges, nlist, extended_atype, spins)
         local = extended_atype[:, : nlist.shape[1]]
-        result = self._fit(described[0][0], local, fparam, aparam)
+        result = self.fit_features(described[0][0], local, fparam, aparam)
         energy = result["energy"].sum()
         slopes = torch.autograd.grad(
             [energy], [edges, moments], create_graph=create_graph
@@ -301,7 +316,9 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         own = moments.detach()
         own.requires_grad_(True)
         features, _ = self.descriptor.core.contract(sums, types, own)
-        fitted = self._fit(features.unsqueeze(1), types.unsqueeze(1), fparam, aparam)
+        fitted = self.fit_features(
+            features.unsqueeze(1), types.unsqueeze(1), fparam, aparam
+        )
         slopes = torch.autograd.grad([fitted["energy"].sum()], [sums, own])
         sums_slope, own_slope = slopes[0], slopes[1]
         assert sums_slope is not None
@@ -341,10 +358,18 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return edges and neighbours without the excluded pairs of types."""
         if self.pair_excl is not None:
-            keep = self.pair_excl(nlist, extended_atype) == 1
-            nlist = torch.where(keep, nlist, torch.full_like(nlist, -1))
+            nlist = self.without_excluded_pairs(nlist, extended_atype)
             edges = away_where_empty(edges, nlist >= 0, self.rcut)
         return edges, nlist
+
+    def without_excluded_pairs(
+        self, nlist: torch.Tensor, extended_atype: torch.Tensor
+    ) -> torch.Tensor:
+        """Return neighbours, -1 instead of those of excluded pairs of types."""
+        if self.pair_excl is not None:
+            keep = self.pair_excl(nlist, extended_atype) == 1
+            nlist = torch.where(keep, nlist, torch.full_like(nlist, -1))
+        return nlist
 
     def has_chg_spin_ebd(self) -> bool:
         """Return False: no embedding of the total charge or multiplicity."""

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+import torch
 
 from spin_dp import SpinDP
 from spin_dp.cli.app import main
+from spin_dp.deployment import fastest
 from spin_dp.errors import DataError
 from spin_dp.model_file import read_model_info
 
@@ -76,8 +79,72 @@ def test_file_beside_the_model(frozen_model, tmp_path):
     ]
 
 
+def test_deploy_keeps_the_fastest(
+    frozen_model, compiled_model, collected, tmp_path, monkeypatch, capsys
+):
+    """Both forms run in LAMMPS; what was compiled for other tests is not made again."""
+    made = []
+
+    def compile_model(model, output, precision):
+        made.append((model, precision))
+        shutil.copy(compiled_model[0], output)
+        return output
+
+    monkeypatch.setattr(fastest, "compile_model", compile_model)
+    arguments = [str(frozen_model), "-o", str(tmp_path), "--atoms", "60"]
+    assert main(["deploy", *arguments, "--check", str(collected)]) == 0
+    out = capsys.readouterr().out
+    assert made == [(frozen_model, "float32")]
+    found = re.findall(
+        r"^(\w+): ([\d.e+]+) μs per atom and step, 64 atoms$", out, re.MULTILINE
+    )
+    assert sorted(form for form, _ in found) == ["compiled", "compressed"]
+    assert 0.0 < float(found[0][1]) <= float(found[1][1])
+    name = {"compiled": "model.pt2", "compressed": "model.compressed.pth"}
+    assert [f.name for f in tmp_path.iterdir()] == [name[found[0][0]]]
+    assert 0.0 < printed_force_error(out) < 1e-5
+
+
+def test_deploy_without_a_compiler(predicting_model, tmp_path, capfd):
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("spin-dp"), "deploy", predicting_model),
+            *("-o", tmp_path, "--atoms", "8", "--precision", "float64"),
+        ],
+        env={**os.environ, "CXX": "no-such-compiler"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not compiled: no C++ compiler found" in done.stdout
+    assert "model.compressed.pth (compressed, float64)" in done.stdout
+    assert [f.name for f in tmp_path.iterdir()] == ["model.compressed.pth"]
+
+
+def test_refusals_of_deploy(frozen_model, tmp_path, capsys):
+    for arguments, message in (
+        (["--atoms", "0"], "atoms: expected a positive integer"),
+        (["-o", str(tmp_path / "none")], "no such folder"),
+        (["--check", str(tmp_path)], "expected a result of `spin-dp collect`"),
+    ):
+        assert main(["deploy", str(frozen_model), *arguments]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_model_of_another_version(frozen_model, tmp_path, capsys):
+    """Its weights fit, but mean something else: energies would be silently wrong."""
+    path = tmp_path / "old.pth"
+    old = torch.jit.load(frozen_model)
+    old.atomic_model.descriptor.core.rcut_smth = 1.5
+    torch.jit.save(old, path)
+    assert main(["compress", str(path)]) == 1
+    assert "version of spin-dp with another descriptor" in capsys.readouterr().err
+    assert [f.name for f in tmp_path.iterdir()] == ["old.pth"]
+
+
 def spin_blind(folder):
-    import torch
     from deepmd.pt.model.model import get_model
 
     section = {

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Builds and installs as pip does, but with the setuptools at hand, offline.
-DATA_FILES = {"spin_dp/py.typed", "spin_dp/report/page.html.j2"}
+DATA_FILES = {
+    "spin_dp/py.typed",
+    "spin_dp/deployment/kernel/descriptor.h",
+    "spin_dp/report/page.html.j2",
+}
 _BUILD_PY = """
 import json, sys
 from setuptools import Distribution

@@ -8,6 +8,7 @@ import pytest
 import torch
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
+from spin_dp.deployment.lower import LowerModel
 from spin_dp.descriptors import (
     CompressedSpinDescriptor,
     SpinDescriptor,
@@ -20,7 +21,6 @@ from spin_dp.descriptors.angular import quadrupole_slope
 from spin_dp.descriptors.radial import smooth_switch_slope
 from spin_dp.descriptors.table import RadialTable
 from spin_dp.errors import ConfigError
-from spin_dp.model.lower import LowerModel
 from tests.physics.contract_subject import evaluate, random_frames, tensors
 
 INNER, SWITCH, CUTOFF = 0.8, 2.0, 5.0
@@ -188,7 +188,7 @@ def test_lower_model_is_forward_lower(make_model):
     expected = model.forward_lower(
         coord, atype, spin, nlist, mapping, do_atomic_virial=True
     )
-    got = LowerModel(model)(coord, atype, spin, nlist, mapping)
+    got = LowerModel(model, fused=False)(coord, atype, spin, nlist, mapping)
     names = {
         "energy": "atom_energy",
         "energy_redu": "energy",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Time of an MD step in stock LAMMPS, from its own loop times."""
+"""Time of an MD step in stock LAMMPS, by its own loop times."""
 
 from __future__ import annotations
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The descriptor in C++, compiled into a model, against automatic differentiation."""
+
+import numpy as np
+import pytest
+import torch
+from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
+
+from spin_dp.deployment import compile_model
+from tests.physics.contract_subject import random_frames, tensors
+
+SKIN = 0.8  # Å
+NAMES = {
+    "energy": "atom_energy",
+    "energy_redu": "energy",
+    "energy_derv_r": "extended_force",
+    "energy_derv_r_mag": "extended_force_mag",
+    "energy_derv_c": "extended_virial",
+    "energy_derv_c_redu": "virial",
+}
+
+
+def lower_arguments(cutoff):
+    """Cells with ghosts, a skin, places without an atom, atoms too close for the table,
+    and one frame without moments."""
+    frames = random_frames()[:4]
+    coord, atype, spin, box = tensors(frames)
+    atype[1, -2:] = -1
+    spin[2] = 0.0
+    spin[3, :3] = 0.0
+    with torch.no_grad():
+        coord[3, 1] = coord[3, 0] + torch.tensor([0.15, 0.1, 0.05])
+    coord, atype, mapping, nlist = extend_input_and_build_neighbor_list(
+        coord, atype, cutoff + SKIN, [150], mixed_types=True, box=box
+    )
+    spin = torch.gather(spin, 1, mapping.unsqueeze(-1).expand(-1, -1, 3))
+    return [x.detach().contiguous() for x in (coord, atype, spin, nlist, mapping)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(
+            {"neuron": [4, 9, 18], "axis_neuron": 5, "pair_neuron": [17, 5]},
+            id="odd-widths",
+        ),
+        pytest.param({"quad_axis_neuron": 0}, id="no-quadrupoles"),
+    ],
+)
+def test_compiled_is_forward_lower(make_model, tmp_path, settings):
+    """To rounding: the tables are those of the compressed model."""
+    model = make_model({"pair_exclude_types": [[1, 4]]}, **settings)
+    path = tmp_path / "model.pth"
+    torch.jit.save(torch.jit.script(model), path)
+    compiled = compile_model(path, precision="float64")
+    model.enable_compression()
+    coord, atype, spin, nlist, mapping = lower_arguments(model.get_rcut())
+    expected = model.forward_lower(
+        coord, atype, spin, nlist, mapping, do_atomic_virial=True
+    )
+    run = torch._inductor.aoti_load_package(str(compiled))
+    got = run(coord, atype, spin, nlist, mapping, None, None, None)
+    assert set(got) == set(NAMES)
+    for name, value in got.items():
+        reference = expected[NAMES[name]].detach()
+        assert reference.abs().max() > 1e-3
+        np.testing.assert_allclose(
+            value.view(reference.shape).numpy(),
+            reference.numpy(),
+            rtol=1e-9,
+            atol=1e-9 * float(reference.abs().max()),
+            err_msg=name,
+        )

@@ -20,6 +20,24 @@ COMPILED: Final = "compiled"
 """The files of ``spin-dp compress`` and ``spin-dp compile``."""
 
 
+_UNFUSED: Final = {"TORCHINDUCTOR_CPP_MAX_HORIZONTAL_FUSION_SIZE": "1"}
+"""Where PyTorch 2.11 fuses more loops of DPA4C, the C++ that it writes uses variables
+before it declares them."""
+
+
+def exported(folder: Path) -> Path:
+    """Return the machine code that ``dp --pt-expt freeze`` makes of a checkpoint."""
+    file = folder / "model.pt2"
+    run_dp(
+        *("freeze", "-o", file.name),
+        threads=1,
+        backend="--pt-expt",
+        folder=folder,
+        variables=_UNFUSED,
+    )
+    return file
+
+
 def fast_form(frozen: Path, kind: str) -> Path:
     """Return the file of another form, made beside the frozen model."""
     file = frozen.with_name(f"model.{kind}.pth")

@@ -42,11 +42,8 @@ def neighbours_in_cells(
         # Columns of the inverse are reciprocal vectors: one over a distance of faces.
         # Differences in units of the cell are at most a half before they are shifted.
         reach = cutoff * inverse.square().sum(1).sqrt().amax(0) + 0.5
-        shifts = (
-            _lattice(int(reach[0].item()), int(reach[1].item()), int(reach[2].item()))
-            .to(cell)
-            .matmul(cell)
-        )
+        na, nb, nc = int(reach[0].item()), int(reach[1].item()), int(reach[2].item())
+        shifts = _lattice(na, nb, nc, device).to(cell.dtype).matmul(cell)
     n_shifts = shifts.shape[1]
     sx, sy, sz = shifts.view(nf, 1, 1, n_shifts, 3).unbind(-1)
     rows: list[torch.Tensor] = []
@@ -84,9 +81,10 @@ def neighbours_in_cells(
     return edges.view(nf, nloc, n_most, 3), nlist.view(nf, nloc, n_most)
 
 
-def _lattice(na: int, nb: int, nc: int) -> torch.Tensor:
+def _lattice(na: int, nb: int, nc: int, device: torch.device) -> torch.Tensor:
     """Return all triples from (-na, -nb, -nc) to (na, nb, nc), zero in the middle."""
-    number = torch.arange((2 * na + 1) * (2 * nb + 1) * (2 * nc + 1))
+    n_all = (2 * na + 1) * (2 * nb + 1) * (2 * nc + 1)
+    number = torch.arange(n_all, device=device)
     first = number // ((2 * nb + 1) * (2 * nc + 1)) - na
     second = number // (2 * nc + 1) % (2 * nb + 1) - nb
     third = number % (2 * nc + 1) - nc

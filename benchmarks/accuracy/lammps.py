@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.forms import FROZEN, fast_form
+from benchmarks.forms import FROZEN, exported, fast_form
 from spin_dp.demo.structure import layered_linio2, striped_moments
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
@@ -48,9 +48,7 @@ def time_files(
             continue
         progress(name, 0, 1)
         try:
-            file = freeze(training.checkpoint(), training.folder / "model.pth")
-            if kind != FROZEN:
-                file = fast_form(file, kind)
+            file = _model_file(model, training, kind)
             n_atoms, seconds = time_step(
                 model, file, out / "lammps" / f"{model.name}-{kind}"
             )
@@ -63,6 +61,13 @@ def time_files(
             pd.DataFrame(rows).to_csv(part, index=False)
         progress(name, 1, 1)
     return failed
+
+
+def _model_file(model: Model, training: Training, kind: str) -> Path:
+    if model.backend == "--pt-expt":
+        return exported(training.folder)
+    file = freeze(training.checkpoint(), training.folder / "model.pth")
+    return file if kind == FROZEN else fast_form(file, kind)
 
 
 def time_step(model: Model, frozen: Path, folder: Path) -> tuple[int, float]:

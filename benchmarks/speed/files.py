@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.forms import FROZEN, fast_form
+from benchmarks.forms import FROZEN, exported, fast_form
 from spin_dp.data_tools import Rules, collect, merge_systems
 from spin_dp.errors import BackendError
 from spin_dp.training.program import run_dp
@@ -48,10 +48,12 @@ def model_file(peer: Peer, kind: Kind, folder: Path) -> Path:
 
 
 def _make(peer: Peer, kind: Kind, folder: Path) -> Path:
-    exportable = peer.backend == "--pt-expt"  # freezes to machine code
-    if kind == FROZEN or exportable:
-        file = folder / ("model.pt2" if exportable else "model.pth")
+    if peer.backend == "--pt-expt":  # freezes to machine code
         _train(peer, folder)
+        return exported(folder)
+    if kind == FROZEN:
+        _train(peer, folder)
+        file = folder / "model.pth"
         _dp(peer, folder, "freeze", "-o", file.name)
         return file
     return fast_form(model_file(peer, FROZEN, folder), kind)

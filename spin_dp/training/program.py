@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from spin_dp.errors import BackendError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 LOG_TAIL = 12
@@ -23,7 +24,11 @@ def dp_command(backend: str = "--pt") -> list[str]:
 
 
 def run_dp(
-    *arguments: str, threads: int, backend: str = "--pt", folder: Path | None = None
+    *arguments: str,
+    threads: int,
+    backend: str = "--pt",
+    folder: Path | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     """Run ``dp`` to its end.
 
@@ -37,6 +42,8 @@ def run_dp(
         The flag of the back end.
     folder
         Where it runs; None: here.
+    variables
+        Further variables of its environment.
 
     Returns
     -------
@@ -51,7 +58,7 @@ def run_dp(
     done = subprocess.run(
         [*dp_command(backend), *arguments],
         cwd=folder,
-        env=environment(threads),
+        env={**environment(threads), **(variables or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

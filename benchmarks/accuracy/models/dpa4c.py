@@ -2,7 +2,7 @@
 """DPA4C with native spin, as deepmd-kit's example ``spin/dpa4c`` sets it up.
 
 Sizes and gradient clipping are those of the example; the cutoff is that of all models
-here. Freezing five elements fails in deepmd-kit 3.2.0.
+here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy.model import SPIN_ELEMENTS, Model
+from benchmarks.forms import COMPILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ MODELS = (
         section=dpa4c,
         moments=True,
         backend="--pt-expt",
-        files=(),
+        files=(COMPILED,),
         overrides={
             "training": {"gradient_max_norm": 5.0},
         },

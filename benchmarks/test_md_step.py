@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Time of an MD step in stock LAMMPS: NiO with antiferromagnetic planes, one core.
+"""Time of an MD step in stock LAMMPS: NiO with antiferromagnetic planes.
 
 All models, forms, sizes and numbers of ranks in one run on one machine; one thread a
-rank. The clock is LAMMPS's own loop time, so that loading a model does not count.
+rank, and the GPU where deepmd-kit finds one. The clock is LAMMPS's own loop time, so
+that loading a model does not count.
 """
 
 import itertools
 
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk
 
 from benchmarks.speed.files import model_file
@@ -19,6 +21,11 @@ from spin_dp.lammps_interface import step_times
 CELLS = {64: (2, 2, 2), 256: (2, 4, 4), 2048: (4, 8, 8), 16384: (8, 16, 16)}
 CELLS[65536] = (16, 16, 32)
 STEPS = {64: 100, 256: 30, 2048: 5, 16384: 2, 65536: 1}
+DEVICE = "GPU" if torch.cuda.is_available() else "CPU"
+if DEVICE == "GPU":
+    CELLS |= {262144: (32, 32, 32), 1048576: (32, 64, 64)}
+    STEPS = dict.fromkeys(CELLS, 20)
+LARGER = 16 if DEVICE == "GPU" else 1  # than the largest cells of a core
 FAST = ("compressed", "compressed-float32", "compiled")
 REFERENCE = 256
 
@@ -41,7 +48,9 @@ def cases():
     for peer in PEERS:
         fastest = peer.kinds[-1]
         for kind, atoms in itertools.product(peer.kinds, CELLS):
-            if atoms > peer.largest or (atoms != REFERENCE and kind not in FAST):
+            if atoms > LARGER * peer.largest or (
+                atoms != REFERENCE and kind not in FAST
+            ):
                 continue
             if atoms == REFERENCE or kind in (fastest, "compressed-float32"):
                 yield pytest.param(
@@ -70,13 +79,14 @@ def nickel_oxide(atoms):
 @pytest.mark.parametrize(("peer", "kind", "atoms", "ranks"), list(cases()))
 @pytest.mark.benchmark(timer=CLOCK)
 def test_md_step(benchmark, models, tmp_path, peer, kind, atoms, ranks):
-    benchmark.group = f"MD step, NiO, {atoms} atoms, ranks: {ranks}"
+    benchmark.group = f"MD step, NiO, {atoms} atoms, {DEVICE}, ranks: {ranks}"
     benchmark.extra_info.update(
         model=peer.name,
         title=peer.title,
         file=kind,
         atoms=atoms,
         ranks=ranks,
+        device=DEVICE,
         label=f"{peer.title}, {kind}",
         baseline=(peer.name, kind) == BASELINE,
     )

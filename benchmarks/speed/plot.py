@@ -36,12 +36,13 @@ def plot_steps(path: Path, steps: pd.DataFrame) -> None:
             linestyle="-" if ranks == 1 else ":",
             label=f"{title}, {file}" if ranks == 1 else None,
         )
+    unit = "core" if set(steps["device"]) == {"CPU"} else "GPU"
     axes.set(
         xscale="log",
         yscale="log",
         xlabel="atoms",
         ylabel="μs per atom and step",
-        title="MD step of NiO in LAMMPS, one core (dotted: two)",
+        title=f"MD step of NiO in LAMMPS, one {unit} (dotted: two ranks)",
     )
     axes.grid(which="major", alpha=0.3)
     axes.legend(fontsize="x-small", ncols=2)

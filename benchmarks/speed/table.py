@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 def read_steps(content: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row for each timed MD step; DataError if there is none.
 
-    Columns: ``model``, ``title``, ``file``, ``atoms``, ``ranks``, ``seconds`` (median
-    time of a step) and ``us_per_atom`` (μs per atom and step).
+    Columns: ``model``, ``title``, ``file``, ``device``, ``atoms``, ``ranks``,
+    ``seconds`` (median time of a step) and ``us_per_atom`` (μs per atom and step).
     """
+    names = ("model", "title", "file", "device")
     rows = [
         {
-            **{key: bench["extra_info"][key] for key in ("model", "title", "file")},
+            **{key: bench["extra_info"][key] for key in names},
             **{key: int(bench["extra_info"][key]) for key in ("atoms", "ranks")},
             "seconds": bench["stats"]["median"],
         }
@@ -37,8 +38,10 @@ def read_steps(content: Mapping[str, Any]) -> pd.DataFrame:
 
 def render_steps(steps: pd.DataFrame, baseline: tuple[str, str], machine: str) -> str:
     """Return the times as Markdown, with ratios to the baseline of the same run."""
+    devices = " and ".join(sorted(steps["device"].unique()))
     lines = [
-        f"MD steps of rocksalt NiO in stock LAMMPS, {machine}, one thread a rank.",
+        f"MD steps of rocksalt NiO in stock LAMMPS, {devices} ({machine}), one thread "
+        "a rank.",
         "",
         "| atoms | ranks | model | file | ms/step | μs/atom/step | ratio |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -24,7 +24,7 @@ Digits: TypeAlias = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="Of tables and nets; distances and sums of forces are float64 anyway.",
+        help="Of tables and nets; positions and sums of forces are float64.",
     ),
 ]
 Check: TypeAlias = Annotated[
@@ -136,7 +136,7 @@ def compile_for_here(
     """Write a frozen model as machine code, for MD.
 
     The compressed model, compiled for the processor of this machine: do it where, or
-    on the kind of machine where, LAMMPS runs. Needs a C++ compiler and about a minute.
+    on the kind of machine where, LAMMPS runs. Needs a C++ compiler and half a minute.
     `spin-dp md` and the pair style take the file as they take others. Example:
 
     spin-dp compile run/model.pth --check data
@@ -146,7 +146,7 @@ def compile_for_here(
     from spin_dp.deployment import compile_model
 
     _prepare(check)
-    with Console(stderr=True).status("compiling, about a minute"):
+    with Console(stderr=True).status("compiling, half a minute"):
         written = compile_model(model, output, precision=precision.value)
     print(f"compiled model: {written} ({precision.value})")
     _print_difference(model, written, check)

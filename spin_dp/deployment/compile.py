@@ -51,8 +51,8 @@ def compile_model(
     output
         The file to write; ``NAME.pt2`` beside ``NAME.pth`` if None.
     precision
-        ``float32`` or ``float64``: of tables and nets. Distances are taken and forces
-        added up in float64 in either case.
+        ``float32`` or ``float64``: of tables and nets. Positions are subtracted and
+        forces added up in float64 in either case.
 
     Returns
     -------

@@ -31,8 +31,8 @@ def compress(
     output
         The file to write; ``NAME.compressed.pth`` beside ``NAME.pth`` if None.
     precision
-        ``float32`` or ``float64``: of tables and nets. Distances are taken and forces
-        added up in float64 in either case.
+        ``float32`` or ``float64``: of tables and nets. Positions are subtracted and
+        forces added up in float64 in either case.
 
     Returns
     -------

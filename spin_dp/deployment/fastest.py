@@ -97,8 +97,8 @@ def deploy(
         Where the file goes, ``NAME.compressed.pth`` or ``NAME.pt2``; None: beside the
         model.
     precision
-        ``float32`` or ``float64``: of tables and nets. Distances are taken and forces
-        added up in float64 in either case.
+        ``float32`` or ``float64``: of tables and nets. Positions are subtracted and
+        forces added up in float64 in either case.
     atoms
         Least number of atoms of the cell.
     progress
@@ -156,7 +156,7 @@ def _make_forms(
     say("compressing")
     small = folder / f"{model.stem}.compressed.pth"
     files = {"compressed": compress(model, small, precision=precision)}
-    say("compiling, about a minute")
+    say("compiling, half a minute")
     machine_code = folder / f"{model.stem}.pt2"
     try:
         files["compiled"] = compile_model(model, machine_code, precision=precision)

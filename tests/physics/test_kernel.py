@@ -72,3 +72,6 @@ def test_compiled_is_forward_lower(make_model, tmp_path, settings):
             atol=1e-9 * float(reference.abs().max()),
             err_msg=name,
         )
+    coord[0, 0, 1] = float("nan")
+    got = run(coord, atype, spin, nlist, mapping, None, None, None)
+    assert torch.isnan(got["energy_redu"]).flatten().tolist() == [True] + 3 * [False]

@@ -83,7 +83,8 @@ inline void surround(
     pair.edge[0] = x;
     pair.edge[1] = y;
     pair.edge[2] = z;
-    count += list[k] >= 0 && x * x + y * y + z * z < CUTOFF * CUTOFF;
+    // What is no number stays in, and shows in the energy.
+    count += list[k] >= 0 && !(x * x + y * y + z * z >= CUTOFF * CUTOFF);
   }
   out.count = count;
   const real* m = moments + 3 * centre;

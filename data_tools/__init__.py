@@ -12,7 +12,7 @@ from spin_dp.data_tools.readers.registry import find_sources, read_source
 from spin_dp.data_tools.readers.source import ReadOptions, Source
 from spin_dp.data_tools.readers.vasp.outcar import read_outcar
 from spin_dp.data_tools.selection.select import SelectionReport, select_frames
-from spin_dp.data_tools.spin_states.pattern import moment_pattern
+from spin_dp.spin_states.pattern import moment_pattern
 
 __all__ = [
     "CollectReport",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from spin_dp.data_tools.elements import formula
+from spin_dp.spin_states.elements import formula
 
 if TYPE_CHECKING:
     import numpy.typing as npt

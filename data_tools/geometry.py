@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.elements import type_order
+from spin_dp.spin_states.elements import type_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

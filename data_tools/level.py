@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from spin_dp.data_tools.elements import is_element
+from spin_dp.spin_states.elements import is_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

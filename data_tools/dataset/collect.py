@@ -28,12 +28,12 @@ from spin_dp.data_tools.dataset.reading import read_into
 from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION, draw_validation
 from spin_dp.data_tools.dataset.store import FOLDER, FrameStore
 from spin_dp.data_tools.dataset.write import DatasetWriter
-from spin_dp.data_tools.elements import is_element, type_order
 from spin_dp.data_tools.frame import Rejected
 from spin_dp.data_tools.level import compatible_groups
 from spin_dp.data_tools.readers.registry import find_sources
 from spin_dp.data_tools.readers.source import ReadOptions
 from spin_dp.errors import ConfigError, DataError, unknown
+from spin_dp.spin_states.elements import is_element, type_order
 
 if TYPE_CHECKING:
     import os
@@ -71,7 +71,7 @@ class CollectReport:
         :func:`spin_dp.data_tools.dataset.manifest.key_table`.
     states
         Spin states of sites, see
-        :meth:`spin_dp.data_tools.spin_states.classify.SpinStates.table`.
+        :meth:`spin_dp.data_tools.naming.classify.SpinStates.table`.
     level_groups
         Number of each level of theory's group; levels of different groups must not be
         trained on together.

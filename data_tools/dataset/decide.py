@@ -16,10 +16,10 @@ from spin_dp.data_tools.dataset.split import (
 )
 from spin_dp.data_tools.dataset.summary import Summary
 from spin_dp.data_tools.frame import Rejected, reject
-from spin_dp.data_tools.spin_states.classify import FrameState, SpinStates
-from spin_dp.data_tools.spin_states.cluster_pattern import FrameMoments
-from spin_dp.data_tools.spin_states.key import slug
-from spin_dp.data_tools.spin_states.pattern import moment_pattern
+from spin_dp.data_tools.naming.classify import FrameState, SpinStates
+from spin_dp.data_tools.naming.cluster_pattern import FrameMoments
+from spin_dp.spin_states.key import slug
+from spin_dp.spin_states.pattern import moment_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from spin_dp.data_tools.spin_states.key import is_signless
+from spin_dp.spin_states.key import is_signless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.dataset.summary import Summary
     from spin_dp.data_tools.frame import Array, Frame
-    from spin_dp.data_tools.spin_states.classify import FrameState
+    from spin_dp.data_tools.naming.classify import FrameState
 
 Labels = Literal["dft", "nominal"]
 
@@ -34,7 +34,7 @@ def nominal_moments(states: pd.DataFrame) -> dict[tuple[str, str], float]:
     Parameters
     ----------
     states
-        Table of :meth:`spin_dp.data_tools.spin_states.classify.SpinStates.table`.
+        Table of :meth:`spin_dp.data_tools.naming.classify.SpinStates.table`.
 
     Returns
     -------

@@ -13,7 +13,7 @@ import numpy as np
 from spin_dp.data_tools.dataset.manifest import COLUMNS, KEPT, SITE_COLUMNS
 from spin_dp.data_tools.dataset.output import LEVELS, MANIFEST, RECORD, SITES, STATES
 from spin_dp.data_tools.dataset.stored import open_system
-from spin_dp.data_tools.spin_states.classify import STATE_COLUMNS
+from spin_dp.data_tools.naming.classify import STATE_COLUMNS
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class CollectedData:
         Returns
         -------
         pandas.DataFrame
-            See :meth:`spin_dp.data_tools.spin_states.classify.SpinStates.table`.
+            See :meth:`spin_dp.data_tools.naming.classify.SpinStates.table`.
 
         Raises
         ------

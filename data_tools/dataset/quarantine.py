@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.dataset.summary import Summary
     from spin_dp.data_tools.frame import Array
-    from spin_dp.data_tools.spin_states.sites import Sites
+    from spin_dp.data_tools.naming.sites import Sites
 
 OUTLIER = "absurd energy: over 50 eV/atom from the median of its formula and level"
 SPIKE = "force spike: a force over {limit:g} eV/Å"

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from spin_dp.data_tools.dataset.summary import N_FORCES, Summary, summarise
-from spin_dp.data_tools.elements import carries_spin_state, formula
 from spin_dp.data_tools.frame import Frame, Rejected
 from spin_dp.data_tools.level import Level
-from spin_dp.data_tools.spin_states.sites import Sites
+from spin_dp.data_tools.naming.sites import Sites
 from spin_dp.errors import DataError
 from spin_dp.files import replacing
+from spin_dp.spin_states.elements import carries_spin_state, formula
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.geometry import fingerprint
-from spin_dp.data_tools.neighbours import find_pairs
-from spin_dp.data_tools.spin_states.sites import REACH_ANGSTROM, Sites, find_sites
+from spin_dp.data_tools.naming.sites import REACH_ANGSTROM, Sites, find_sites
+from spin_dp.neighbours import find_pairs
 
 if TYPE_CHECKING:
     from spin_dp.data_tools.frame import Array, Frame

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spin_dp.data_tools.elements import formula
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
 from spin_dp.data_tools.readers.abacus_input import (
     abacus_level,
@@ -30,6 +29,7 @@ from spin_dp.data_tools.readers.abacus_input import (
 from spin_dp.data_tools.readers.dpdata_source import elements_of
 from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import formula
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,11 +15,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from spin_dp.data_tools.elements import formula, is_element
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
 from spin_dp.data_tools.level import Level, level_of_settings
 from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import formula, is_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

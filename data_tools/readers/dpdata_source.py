@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spin_dp.data_tools.elements import is_element
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
 from spin_dp.data_tools.level import UNSPECIFIED, named_level
 from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source
 from spin_dp.errors import DataError, unknown
+from spin_dp.spin_states.elements import is_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

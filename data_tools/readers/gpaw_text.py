@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.elements import formula, is_element
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
 from spin_dp.data_tools.level import Level
 from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source, bare_name
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import formula, is_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.elements import carries_spin_state, type_order
-from spin_dp.data_tools.neighbours import find_pairs
+from spin_dp.neighbours import find_pairs
+from spin_dp.spin_states.elements import carries_spin_state, type_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def frame_fingerprint(
     -------
     Array
         The blocks of the module's docstring, elements in the order of
-        :func:`spin_dp.data_tools.elements.type_order`; its length is the same for all
+        :func:`spin_dp.spin_states.elements.type_order`; its length is the same for all
         frames of the same elements.
     """
     elements = type_order(symbols)

@@ -15,13 +15,13 @@ from spin_dp.data_tools.dataset.manifest import KEPT
 from spin_dp.data_tools.dataset.opened import read_manifest
 from spin_dp.data_tools.dataset.output import MANIFEST
 from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
-from spin_dp.data_tools.elements import formula
 from spin_dp.data_tools.frame import Frame
 from spin_dp.data_tools.readers.deepmd_system import read_deepmd_system
 from spin_dp.data_tools.readers.source import ReadOptions
 from spin_dp.errors import DataError, unknown
 from spin_dp.evaluation import LabelledSystem, Potential, evaluate, read_system
 from spin_dp.evaluation.error_table import error_table
+from spin_dp.spin_states.elements import formula
 from spin_dp.training.data import look_through
 
 if TYPE_CHECKING:

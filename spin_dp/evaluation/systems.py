@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.dataset.stored import open_system
-from spin_dp.data_tools.elements import carries_spin_state
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from spin_dp.data_tools.spin_states.ions import is_anion
 from spin_dp.evaluation import read_system
+from spin_dp.spin_states.ions import is_anion
 
 if TYPE_CHECKING:
     from collections.abc import Callable

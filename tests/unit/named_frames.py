@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from spin_dp.data_tools import Frame, read_extxyz
 from spin_dp.data_tools.dataset.decide import site_levels
 from spin_dp.data_tools.dataset.summary import summarise
-from spin_dp.data_tools.spin_states.classify import FrameState, SpinStates
-from spin_dp.data_tools.spin_states.cluster_pattern import FrameMoments
+from spin_dp.data_tools.naming.classify import FrameState, SpinStates
+from spin_dp.data_tools.naming.cluster_pattern import FrameMoments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

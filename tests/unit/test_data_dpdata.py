@@ -17,12 +17,12 @@ from dpdata.plugins.deepmd import register_spin
 import spin_dp.data_tools.dpdata_format  # noqa: F401  (registers the formats)
 from spin_dp.data_tools import Frame, Rejected, find_sources, read_outcar, read_source
 from spin_dp.data_tools import write_system as write_deepmd_system
-from spin_dp.data_tools.elements import type_order
 from spin_dp.data_tools.readers import abacus, dpdata_source
 from spin_dp.data_tools.readers.abacus import read_abacus
 from spin_dp.data_tools.readers.dpdata_source import parse, read_dpdata
 from spin_dp.data_tools.readers.source import ReadOptions
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.spin_states.elements import type_order
 
 if TYPE_CHECKING:
     from pathlib import Path

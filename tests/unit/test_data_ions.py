@@ -12,14 +12,14 @@ from ase import Atoms
 from ase.spacegroup import crystal
 
 from spin_dp.data_tools import Frame, read_outcar
-from spin_dp.data_tools.neighbours import find_pairs
-from spin_dp.data_tools.spin_states.ions import ion_charge
-from spin_dp.data_tools.spin_states.nominal import (
+from spin_dp.data_tools.naming.sites import find_sites
+from spin_dp.neighbours import find_pairs
+from spin_dp.spin_states.ions import ion_charge
+from spin_dp.spin_states.nominal import (
     NominalState,
     nominal_states,
     usual_moment,
 )
-from spin_dp.data_tools.spin_states.sites import find_sites
 from tests.unit.named_frames import (
     GROUP_NUMBER,
     METALS,

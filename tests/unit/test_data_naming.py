@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from spin_dp.data_tools.spin_states.clusters import find_clusters
-from spin_dp.data_tools.spin_states.naming import (
+from spin_dp.data_tools.naming.clusters import find_clusters
+from spin_dp.data_tools.naming.naming import (
     AMBIGUOUS_BELOW,
     ClusterOfFrame,
     name_clusters,
     prior,
     update,
 )
-from spin_dp.data_tools.spin_states.nominal import (
+from spin_dp.spin_states.nominal import (
     NominalState,
     nominal_states,
     usual_moment,

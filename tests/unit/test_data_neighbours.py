@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.neighborlist import primitive_neighbor_list
 
-from spin_dp.data_tools.neighbours import find_pairs
+from spin_dp.neighbours import find_pairs
 
 
 @pytest.mark.parametrize("seed", range(4))

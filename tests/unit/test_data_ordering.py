@@ -15,9 +15,9 @@ from ase.geometry import minkowski_reduce
 from ase.io import read
 from ase.spacegroup import crystal
 
-from spin_dp.data_tools.elements import carries_spin_state
-from spin_dp.data_tools.spin_states.ordering import ordering_tag
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import carries_spin_state
+from spin_dp.spin_states.ordering import ordering_tag
 
 # spglib 2.8 announces another way to tell errors with every call.
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR:DeprecationWarning")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spin_dp.data_tools.spin_states.pattern import moment_pattern
+from spin_dp.spin_states.pattern import moment_pattern
 
 
 def along_z(*moments: float) -> np.ndarray:

@@ -13,8 +13,8 @@ import pytest
 from ase import Atoms
 
 from spin_dp.data_tools import Frame, read_extxyz, read_outcar
-from spin_dp.data_tools.spin_states.key import key_text, slug, sorted_labels
-from spin_dp.data_tools.spin_states.nominal import (
+from spin_dp.spin_states.key import key_text, slug, sorted_labels
+from spin_dp.spin_states.nominal import (
     nominal_states,
 )
 from tests.unit.named_frames import (

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import Frame, write_system
-from spin_dp.data_tools.elements import formula, type_order
 from spin_dp.data_tools.level import named_level
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import formula, type_order
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from spin_dp.data_tools.dataset.manifest import COLUMNS, SITE_COLUMNS
-from spin_dp.data_tools.spin_states.classify import STATE_COLUMNS
+from spin_dp.data_tools.naming.classify import STATE_COLUMNS
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.report import write_report
 from spin_dp.report.dataset import read_dataset

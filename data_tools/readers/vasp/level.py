@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spin_dp.data_tools.elements import is_element
 from spin_dp.data_tools.level import Level
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import is_element
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

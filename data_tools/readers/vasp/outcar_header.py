@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 
-from spin_dp.data_tools.elements import is_element
 from spin_dp.data_tools.readers.vasp.level import (
     RunHeader,
     RunSettings,
@@ -18,6 +17,7 @@ from spin_dp.data_tools.readers.vasp.level import (
     net_charge,
 )
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import is_element
 
 _U_ROUNDING_EV = 0.06  # the table of parameters gives one decimal
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.elements import formula
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import formula
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from spin_dp.data_tools.elements import is_element
 from spin_dp.data_tools.readers.vasp.level import (
     RunHeader,
     RunSettings,
@@ -22,6 +21,7 @@ from spin_dp.data_tools.readers.vasp.level import (
     net_charge,
 )
 from spin_dp.errors import DataError
+from spin_dp.spin_states.elements import is_element
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from functools import cache
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from spin_dp.data_tools.spin_states.nominal import (
+from spin_dp.spin_states.nominal import (
     NominalState,
     has_nominal_states,
     nominal_states,

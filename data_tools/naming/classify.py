@@ -4,7 +4,7 @@
 Moments of each element are clustered over all frames of one site level (what the moment
 of that element depends on: program, functional, its U and its pseudopotential). Frames
 of one composition and level with the same clusters, signs and total moment are named
-together, see :mod:`spin_dp.data_tools.spin_states.naming`; what the sites of a state
+together, see :mod:`spin_dp.data_tools.naming.naming`; what the sites of a state
 then show on average is expected of it in the next round.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from spin_dp.data_tools.spin_states.cluster_pattern import (
+from spin_dp.data_tools.naming.cluster_pattern import (
     Assigned,
     FrameMoments,
     Kind,
@@ -26,22 +26,22 @@ from spin_dp.data_tools.spin_states.cluster_pattern import (
     kinds_of,
     mean_clusters,
 )
-from spin_dp.data_tools.spin_states.clusters import COARSE_MUB, find_clusters
-from spin_dp.data_tools.spin_states.key import (
-    is_signless,
-    key_text,
-    label_rank,
-    moment_label,
-)
-from spin_dp.data_tools.spin_states.naming import (
+from spin_dp.data_tools.naming.clusters import COARSE_MUB, find_clusters
+from spin_dp.data_tools.naming.naming import (
     AMBIGUOUS_BELOW,
     Expected,
     Naming,
     name_clusters,
     update,
 )
-from spin_dp.data_tools.spin_states.nominal import NominalState, has_nominal_states
-from spin_dp.data_tools.spin_states.runs import OrderingTags
+from spin_dp.data_tools.naming.runs import OrderingTags
+from spin_dp.spin_states.key import (
+    is_signless,
+    key_text,
+    label_rank,
+    moment_label,
+)
+from spin_dp.spin_states.nominal import NominalState, has_nominal_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class FrameState:
     Attributes
     ----------
     key
-        The spin-state key, see :mod:`spin_dp.data_tools.spin_states.key`.
+        The spin-state key, see :mod:`spin_dp.spin_states.key`.
     naming
         ``certain``; ``ambiguous`` if a site could as well be in another state;
         ``unbalanced`` if the oxidation states do not add up to a neutral cell;

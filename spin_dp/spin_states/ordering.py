@@ -6,7 +6,7 @@ equal atoms or the reversal of all signs takes one ordering into the other. Only
 metal sites of the frame count, neither anions nor lithium.
 
 For each site and each symmetry of the net of the sublattice
-(:mod:`spin_dp.data_tools.spin_states.net`) the surroundings are hashed shell by shell
+(:mod:`spin_dp.spin_states.net`) the surroundings are hashed shell by shell
 until no more sites become distinct. The set of these hashes names the ordering,
 whatever cell it was given in.
 """
@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.spin_states.net import (
+from spin_dp.errors import DataError
+from spin_dp.spin_states.net import (
     Net,
     edge_keys,
     find_net,
     hash_surroundings,
     symmetry_frames,
 )
-from spin_dp.data_tools.spin_states.sublattice import (
+from spin_dp.spin_states.sublattice import (
     Sublattice,
     copy_numbers,
     find_sublattice,
 )
-from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from spin_dp.data_tools.elements import type_order
+from spin_dp.spin_states.elements import type_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

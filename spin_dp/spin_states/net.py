@@ -27,7 +27,7 @@ from spin_dp.errors import DataError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from spin_dp.data_tools.spin_states.sublattice import Sublattice
+    from spin_dp.spin_states.sublattice import Sublattice
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ def find_net(sublattice: Sublattice) -> Net:
     Parameters
     ----------
     sublattice
-        What :func:`spin_dp.data_tools.spin_states.sublattice.find_sublattice` gives.
+        What :func:`spin_dp.spin_states.sublattice.find_sublattice` gives.
 
     Returns
     -------

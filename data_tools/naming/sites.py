@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.elements import carries_spin_state
-from spin_dp.data_tools.neighbours import Pairs, find_pairs
-from spin_dp.data_tools.spin_states.ions import ion_charge, is_anion
+from spin_dp.neighbours import Pairs, find_pairs
+from spin_dp.spin_states.elements import carries_spin_state
+from spin_dp.spin_states.ions import ion_charge, is_anion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.spin_states.ordering import ordering_tag
+from spin_dp.spin_states.ordering import ordering_tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from spin_dp.data_tools.spin_states.cluster_pattern import FrameMoments
-    from spin_dp.data_tools.spin_states.sites import Sites
+    from spin_dp.data_tools.naming.cluster_pattern import FrameMoments
+    from spin_dp.data_tools.naming.sites import Sites
 
 _LARGEST_STRAIN = 0.4
 _LARGEST_MOVE_ANGSTROM = 0.7

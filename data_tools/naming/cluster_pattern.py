@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from spin_dp.data_tools.spin_states.clusters import FINE_MUB, Clusters, find_clusters
-from spin_dp.data_tools.spin_states.naming import ClusterOfFrame
-from spin_dp.data_tools.spin_states.signs import sign_choices
+from spin_dp.data_tools.naming.clusters import FINE_MUB, Clusters, find_clusters
+from spin_dp.data_tools.naming.naming import ClusterOfFrame
+from spin_dp.spin_states.signs import sign_choices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from spin_dp.data_tools.spin_states.sites import Sites
+    from spin_dp.data_tools.naming.sites import Sites
 
 Kind: TypeAlias = tuple[str, int]
 """Element and number of the cluster of a site."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.elements import atomic_number
-from spin_dp.data_tools.spin_states.nominal import has_nominal_states
+from spin_dp.spin_states.elements import atomic_number
+from spin_dp.spin_states.nominal import has_nominal_states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spin_dp.data_tools.neighbours import Pairs
+    from spin_dp.neighbours import Pairs
 
 _CATIONS = {
     **dict.fromkeys(("H", "Li", "Na", "K", "Rb", "Cs", "Ag"), 1),

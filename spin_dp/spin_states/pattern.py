@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.elements import carries_spin_state, type_order
-from spin_dp.data_tools.spin_states.signs import sign_choices
+from spin_dp.spin_states.elements import carries_spin_state, type_order
+from spin_dp.spin_states.signs import sign_choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

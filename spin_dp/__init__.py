@@ -10,15 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spin_dp.calculator import SpinDPCalculator
-    from spin_dp.predictor import Prediction, SpinDP
-    from spin_dp.states import rank_states
+    from spin_dp.inference.calculator import SpinDPCalculator
+    from spin_dp.inference.predictor import Prediction, SpinDP
+    from spin_dp.search import rank_states
 
 _LAZY = {
-    "Prediction": "spin_dp.predictor",
-    "SpinDP": "spin_dp.predictor",
-    "SpinDPCalculator": "spin_dp.calculator",
-    "rank_states": "spin_dp.states",
+    "Prediction": "spin_dp.inference.predictor",
+    "SpinDP": "spin_dp.inference.predictor",
+    "SpinDPCalculator": "spin_dp.inference.calculator",
+    "rank_states": "spin_dp.search",
 }
 
 __all__ = ["Prediction", "SpinDP", "SpinDPCalculator", "rank_states"]

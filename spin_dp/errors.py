@@ -6,6 +6,7 @@ SpinDPError
     DataError   (ValueError)      a file or array does not hold what it should
       ShapeError                  an array has the wrong shape
     BackendError (RuntimeError)   deepmd-kit or LAMMPS is absent or failed
+OutsideTrainingData (UserWarning)   a model is asked for what it has not seen
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ class ShapeError(DataError):
 
 class BackendError(SpinDPError, RuntimeError):
     """deepmd-kit or LAMMPS is absent or failed."""
+
+
+class OutsideTrainingData(UserWarning):
+    """A model is asked for what its training data do not show; it extrapolates."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:

@@ -9,24 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.errors import ConfigError, DataError, unknown
+from spin_dp.errors import ConfigError, DataError
 from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, run_job
-from spin_dp.structures import (
-    as_atoms,
-    moment_vectors,
-    parse_moments,
-    read_structure,
-)
+from spin_dp.spin_states.labels import Sites, ordered
+from spin_dp.structures import as_atoms, read_structure, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
-    from numpy.typing import ArrayLike
     from pymatgen.core import Structure
 
+    from spin_dp.inference.labelling import Given
+    from spin_dp.inference.predictor import SpinDP
     from spin_dp.lammps_interface import Progress
-    from spin_dp.model_file import ModelInfo
     from spin_dp.structures import Array
 
 __all__ = ["MDResult", "MDSettings", "run_md"]
@@ -39,10 +35,11 @@ def run_md(
     models: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
-    moments: str | ArrayLike | None = None,
+    moments: Given | None = None,
+    order: str | None = None,
     settings: MDSettings | None = None,
     supercell: tuple[int, int, int] = (1, 1, 1),
-    complete: bool = True,
+    predict: bool = True,
     ranks: int = 1,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -60,17 +57,19 @@ def run_md(
         Output folder: new, empty, or that of the same run, which is then gone on with
         (interrupted) or reported (finished).
     moments
-        Labels of the structure before it is repeated: a word for
-        :func:`spin_dp.structures.parse_moments`, or (n,) or (n, 3), μB. None takes the
-        structure's own.
+        Labels of the structure before it is repeated, as for
+        :meth:`spin_dp.SpinDP.evaluate`: ``"Mn=3+HS"``, moments by number, None for what
+        it carries.
+    order
+        Magnetic ordering of the supercell, ``FM``, ``AFM``, ``AFM-001``.
     settings
         Ensemble, temperature, lengths and output.
     supercell
         Repetitions along the cell vectors.
-    complete
-        Whether elements that the model reads but the labels give no moment (oxygen,
-        where only the metals are labelled) get those that the model predicts, if it
-        can; see :meth:`spin_dp.SpinDP.complete_moments`.
+    predict
+        Whether sites that are labelled by name, or not at all (oxygen), get the moments
+        that the model predicts in the structure to start from, if it can; else the mean
+        ones of the states, and none.
     ranks
         Number of MPI processes.
     dry_run
@@ -104,95 +103,62 @@ def run_md(
             "molecule and set pbc."
         )
     paths = [models] if isinstance(models, str | Path) else list(models)
-    infos = _read_models([Path(path) for path in paths])
-    slow = [info.path for info in infos if info.slow]
-    if slow:
-        log.info("%s: `spin-dp deploy` makes it about five times as fast", slow[0])
-    labels = _labels(moments, atoms, infos[0])
-    if complete and infos[0].predicts_moments:
-        labels = _completed(atoms, labels, infos[0])
-    repeated, labels = _repeat(atoms, labels, supercell)
+    model = _open_models([Path(path) for path in paths])
+    if model.info.slow:
+        log.info("%s: `spin-dp deploy` makes it some twenty times as fast", paths[0])
+    large = repeated(atoms, supercell)
+    labels = _moments(model, atoms, large, moments, order, predict)
+    model.check(large, labels)
     job = MDJob(
-        symbols=repeated.get_chemical_symbols(),
-        positions=repeated.positions,
-        cell=repeated.cell.array,
+        symbols=large.get_chemical_symbols(),
+        positions=large.positions,
+        cell=large.cell.array,
         moments=labels,
-        models=[info.path for info in infos],
+        models=[Path(path) for path in paths],
         settings=settings or MDSettings(),
     )
     return run_job(job, Path(out), ranks=ranks, dry_run=dry_run, progress=progress)
 
 
-def _read_models(paths: Sequence[Path]) -> list[ModelInfo]:
+def _open_models(paths: Sequence[Path]) -> SpinDP:
+    """Return the first model; of the others only their elements are looked at."""
+    from spin_dp.inference.predictor import SpinDP
     from spin_dp.model_file import read_model_info, require_spin
 
     if not paths:
         raise ConfigError("models: expected at least one model file, got none")
-    infos = [read_model_info(path) for path in paths]
-    for info in infos:
+    first = SpinDP(paths[0])
+    for path in paths[1:]:
+        info = read_model_info(path)
         require_spin(info)
-        if info.type_map != infos[0].type_map:
+        if info.type_map != first.type_map:
             raise ConfigError(
-                f"{info.path}: expected the elements {infos[0].type_map} of "
-                f"{infos[0].path}, got {info.type_map}. Model deviation needs models "
-                "with one type map."
+                f"{path}: expected the elements {first.type_map} of {paths[0]}, got "
+                f"{info.type_map}. Model deviation needs models with one type map."
             )
-    return infos
+    return first
 
 
-def _labels(moments: str | ArrayLike | None, atoms: Atoms, model: ModelInfo) -> Array:
-    """Return the labels; those the model does not read are refused, or zeroed."""
-    symbols = atoms.get_chemical_symbols()
-    for symbol in dict.fromkeys(symbols):
-        if symbol not in model.type_map:
-            raise unknown("element", symbol, model.type_map)
-    if moments is None or isinstance(moments, str):
-        labels = parse_moments(moments, atoms)
-    else:
-        labels = moment_vectors(moments, len(atoms))
-    is_read = np.isin(symbols, model.spin_elements)
-    lost = ~is_read & labels.any(axis=1)
-    if not lost.any():
-        return labels
-    names = ", ".join(sorted({symbols[index] for index in np.flatnonzero(lost)}))
-    if moments is not None:
-        raise ConfigError(
-            f"moments: {names} carries a moment, but {model.path} reads moments of "
-            f"{', '.join(model.spin_elements)} only. Set it to 0, or train with "
-            f"{names} in use_spin."
-        )
-    # A DFT file has small moments on every atom; only those of the model are labels.
-    log.warning(
-        "moments of %s (up to %.2f μB) set to 0: %s does not read them",
-        names,
-        np.linalg.norm(labels[lost], axis=1).max(),
-        model.path,
-    )
-    return np.where(is_read[:, None], labels, 0.0)
-
-
-def _completed(atoms: Atoms, labels: Array, model: ModelInfo) -> Array:
-    """Return the labels with predicted moments of elements that have none."""
-    from spin_dp.predictor import SpinDP
-
-    filled: Array = SpinDP(model.path).complete_moments(atoms, labels[None])[0]
-    new = ~labels.any(axis=1) & filled.any(axis=1)
-    if new.any():
-        symbols = np.array(atoms.get_chemical_symbols())
+def _moments(
+    model: SpinDP,
+    atoms: Atoms,
+    large: Atoms,
+    moments: Given | None,
+    order: str | None,
+    predict: bool,
+) -> Array:
+    """Return the moments of the supercell; the labels are those of the cell."""
+    labels = model.labels(atoms, moments).tiled(len(large) // len(atoms))
+    sites = Sites(large.get_chemical_symbols(), large.cell.array, large.positions)
+    labels = ordered(labels, sites, model.states, order)
+    if not predict:
+        return labels.moments
+    filled = model.moments_of(large, labels)
+    is_new = ~labels.is_labelled & filled.any(axis=1)
+    if is_new.any():
         log.info(
             "moments of %s predicted (up to %.2f μB)",
-            ", ".join(sorted(set(symbols[new]))),
-            np.linalg.norm(filled[new], axis=1).max(),
+            ", ".join(sorted(set(np.array(sites.symbols)[is_new]))),
+            np.linalg.norm(filled[is_new], axis=1).max(),
         )
     return filled
-
-
-def _repeat(
-    atoms: Atoms, labels: Array, supercell: tuple[int, int, int]
-) -> tuple[Atoms, Array]:
-    if any(number < 1 for number in supercell):
-        raise ConfigError(
-            f"supercell: expected three positive integers, got {supercell}"
-        )
-    repeated = atoms.repeat(supercell)
-    return repeated, np.tile(labels, (int(np.prod(supercell)), 1))

@@ -1,33 +1,34 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What a frozen model file says of itself."""
+"""What a model file says of itself."""
 
 from __future__ import annotations
 
 import json
-from base64 import b64decode
+import zipfile
 from dataclasses import dataclass, field
-from io import BytesIO
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile, ZipFile
 
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.spin_states.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+METADATA = "model/extra/metadata.json"
+INPUT = "model/extra/model_def_script.json"
+"""Members of a compiled model: what deepmd-kit reads, and the input's model section."""
 
-EMBEDDED = "model/extra/spin_dp.pth.base64"
-"""The frozen model inside a ``.pt2`` package that was made from it; text, as PyTorch
-reads all that lies there as text."""
+ENERGY, MOMENTS = "model", "moments"
+"""Functions of a compiled model: that of LAMMPS, and the moment net."""
 
-_PREDICTS = "predicts_moments"
 _TABLE = "core.table.values"
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Self-description of a frozen model.
+    """Self-description of a model.
 
     Attributes
     ----------
@@ -41,8 +42,10 @@ class ModelInfo:
         Whether it is a spin model.
     moment_labels
         Moments that it was trained on, ``dft`` or ``nominal``; empty if not recorded.
-    state_moments
-        Mean moment of each spin state in its training data, μB.
+    catalogue
+        Spin states of its training data, and the moments they stand for.
+    min_distance
+        Shortest distance in its training data, Å; nan if not recorded.
     predicts_moments
         Whether it predicts converged moments from a guess.
     slow
@@ -55,7 +58,8 @@ class ModelInfo:
     cutoff: float
     has_spin: bool
     moment_labels: str = ""
-    state_moments: Mapping[str, float] = field(default_factory=dict)
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    min_distance: float = nan
     predicts_moments: bool = False
     slow: bool = False
 
@@ -67,18 +71,40 @@ class ModelInfo:
 
 
 def read_model_info(path: str | Path) -> ModelInfo:
-    """Read the self-description of a frozen model; see :func:`load_frozen`."""
+    """Read the self-description of a frozen, compressed or compiled model.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or it holds no Deep Potential.
+    """
+    path = Path(path)
+    if path.suffix == ".pt2":
+        return read_compiled_info(path)
     return load_frozen(path)[1]
 
 
+def require_file(path: Path) -> None:
+    """Refuse a model file that is not there.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
+        )
+
+
 def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
-    """Load a frozen model with its self-description.
+    """Load a frozen or compressed model with its self-description.
 
     Parameters
     ----------
     path
-        A ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``, or a ``.pt2``
-        file of ``spin-dp compile``, which holds the frozen model it was made from.
+        A ``.pth`` file of ``dp --pt freeze`` or ``dp --pt compress``.
     device
         Where its weights go.
 
@@ -93,39 +119,84 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
         If there is no such file or it holds no frozen Deep Potential.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
-        )
+    require_file(path)
     import deepmd.pt  # noqa: F401  (operators of compressed models)
     import torch
 
     try:
-        stored = _embedded(path) if path.suffix == ".pt2" else str(path)
         model = torch.jit.load(  # type: ignore[no-untyped-call]
-            stored, map_location=device
+            str(path), map_location=device
         )
         type_map = list(model.get_type_map())
         cutoff = float(model.get_rcut())
-    except (RuntimeError, AttributeError, BadZipFile, KeyError) as error:
+    except (RuntimeError, AttributeError) as error:
         raise DataError(
-            f"{path}: expected a frozen Deep Potential (.pth, or .pt2 of `spin-dp "
-            "compile`), got something else; write one with `dp --pt freeze`."
+            f"{path}: expected a frozen Deep Potential (.pth), got something else; "
+            "write one with `dp --pt freeze`."
         ) from error
     has_spin = bool(model.has_spin()) if hasattr(model, "has_spin") else False
-    if hasattr(model, "get_use_spin"):
-        use_spin = list(model.get_use_spin())
-    else:
-        use_spin = [has_spin] * len(type_map)
-    labels, moments = _recorded_moments(model)
-    predicts = bool(model.predicts_moments()) if hasattr(model, _PREDICTS) else False
-    slow = (
-        model_section(model).get("type") == "spin_dp"
-        and path.suffix != ".pt2"
-        and not is_compressed(model)
+    section = model_section(model)
+    asked = getattr(model, "predicts_moments", None)
+    return model, _info(
+        path,
+        section,
+        type_map=type_map,
+        use_spin=(
+            list(model.get_use_spin())
+            if hasattr(model, "get_use_spin")
+            else [has_spin] * len(type_map)
+        ),
+        cutoff=cutoff,
+        has_spin=has_spin,
+        min_distance=float(getattr(model, "min_nbor_dist", nan)),
+        predicts_moments=bool(asked()) if asked is not None else False,
+        slow=section.get("type") == "spin_dp" and not is_compressed(model),
     )
-    return model, ModelInfo(
-        path, type_map, use_spin, cutoff, has_spin, labels, moments, predicts, slow
+
+
+def read_compiled_info(path: Path) -> ModelInfo:
+    """Read the self-description of a compiled model.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or it holds no compiled Deep Potential.
+    """
+    require_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata = json.loads(archive.read(METADATA))
+            section = json.loads(archive.read(INPUT))
+        type_map = list(metadata["type_map"])
+        has_spin = bool(metadata.get("is_spin", False))
+        return _info(
+            path,
+            section,
+            type_map=type_map,
+            use_spin=metadata.get("use_spin") or [has_spin] * len(type_map),
+            cutoff=float(metadata["rcut"]),
+            has_spin=has_spin,
+            min_distance=float(metadata.get("min_nbor_dist", nan)),
+            predicts_moments=bool(metadata.get("predicts_moments", False)),
+        )
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected a compiled Deep Potential (.pt2), got something else; "
+            "write one with `spin-dp compile`."
+        ) from error
+
+
+def _info(
+    path: Path, section: Mapping[str, Any], *, min_distance: float, **known: Any
+) -> ModelInfo:
+    """Return what a model says of itself, with what its training input records."""
+    info = section.get("info", {})
+    return ModelInfo(
+        path,
+        **known,
+        moment_labels=str(info.get("moment_labels", "")),
+        catalogue=Catalogue.from_records(info.get("states", ()), info.get("largest")),
+        min_distance=min_distance if min_distance > 0.0 else nan,
     )
 
 
@@ -143,17 +214,6 @@ def model_section(model: Any) -> dict[str, Any]:  # noqa: ANN401
 def is_compressed(model: Any) -> bool:  # noqa: ANN401
     """Return whether a frozen model of type ``spin_dp`` has tables for radial nets."""
     return any(name.endswith(_TABLE) for name in model.state_dict())
-
-
-def _embedded(path: Path) -> BytesIO:
-    with ZipFile(path) as archive:
-        return BytesIO(b64decode(archive.read(EMBEDDED)))
-
-
-def _recorded_moments(model: Any) -> tuple[str, dict[str, float]]:  # noqa: ANN401
-    """Return what section ``info`` of the training input says of the moments."""
-    info = model_section(model).get("info", {})
-    return str(info.get("moment_labels", "")), dict(info.get("state_moments", {}))
 
 
 def require_spin(info: ModelInfo) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +11,7 @@ from ase import Atoms
 from ase import io as ase_io
 from numpy.typing import NDArray
 
-from spin_dp.errors import ConfigError, DataError, ShapeError, unknown
+from spin_dp.errors import ConfigError, DataError, ShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -20,7 +19,11 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = NDArray[np.float64]
 
-log = logging.getLogger(__name__)
+SPIN_STATES = "spin_states"
+"""Array of ASE atoms, site property of pymatgen structures: the state of each site,
+``Mn3+HS``, ``-Mn3+HS`` for down, empty or ``none`` for no label."""
+
+_FOREIGN_MOMENTS = ("magmoms", "magmom")  # arrays that other programs write
 
 
 def read_structure(path: str | Path) -> Atoms:
@@ -87,7 +90,8 @@ def as_atoms(structure: Atoms | Structure) -> Atoms:
     ----------
     structure
         ASE atoms pass through. Of a pymatgen structure the site property ``magmom``,
-        or else the spin of its species, becomes the initial moments.
+        or else the spin of its species, becomes the initial moments; ``spin_states``
+        is kept.
 
     Returns
     -------
@@ -119,7 +123,10 @@ def as_atoms(structure: Atoms | Structure) -> Atoms:
     )
     moments = _pymatgen_moments(structure)
     if moments is not None:
-        atoms.set_initial_magnetic_moments(_shortest(moments))
+        atoms.set_initial_magnetic_moments(shortest_moments(moments))
+    states = structure.site_properties.get(SPIN_STATES)
+    if states is not None:
+        atoms.set_array(SPIN_STATES, np.array([state or "none" for state in states]))
     return atoms
 
 
@@ -145,7 +152,7 @@ def _moment_vector(value: Any) -> Array:  # noqa: ANN401 - number, list or Magmo
     return vector if vector.shape == (3,) else np.array([0.0, 0.0, float(vector)])
 
 
-def _shortest(moments: Array) -> Array:
+def shortest_moments(moments: Array) -> Array:
     """Return one number per atom for moments along z, else the vectors."""
     return moments if moments[:, :2].any() else moments[:, 2]
 
@@ -198,10 +205,12 @@ def moment_vectors(moments: ArrayLike, n_atoms: int, *, name: str = "moments") -
     return vectors
 
 
-def structure_moments(atoms: Atoms) -> Array | None:
+def carried_moments(atoms: Atoms) -> Array | None:
     """Return the moments that a structure carries.
 
-    Calculated moments come before the initial ones, from which a calculation started.
+    Calculated moments count while they belong to these atoms: nothing that ASE's
+    ``check_state`` sees, positions and initial moments among it, has changed since they
+    were calculated. Otherwise the initial moments count.
 
     Parameters
     ----------
@@ -214,100 +223,62 @@ def structure_moments(atoms: Atoms) -> Array | None:
         Moments, (n, 3), μB; None where the structure has none.
     """
     calculated = getattr(atoms.calc, "results", {}).get("magmoms")
-    for name, values in (
-        ("calculated moments", calculated),
-        ("magmoms", atoms.arrays.get("magmoms")),
-        ("initial moments", atoms.arrays.get("initial_magmoms")),
-    ):
-        if values is not None:
-            return moment_vectors(values, len(atoms), name=name)
+    if calculated is not None and not _has_changed(atoms):
+        return moment_vectors(calculated, len(atoms), name="calculated moments")
+    for name in ("initial_magmoms", *_FOREIGN_MOMENTS):
+        if atoms.has(name):
+            return moment_vectors(atoms.arrays[name], len(atoms), name=name)
     return None
 
 
-def parse_moments(text: str | None, atoms: Atoms) -> Array:
-    """Return the moments that a word stands for.
+def _has_changed(atoms: Atoms) -> bool:
+    """Return whether calculated results belong to other atoms, as far as one sees."""
+    check = getattr(atoms.calc, "check_state", None)
+    if check is None or atoms.calc.atoms is None:
+        return True
+    return bool(check(atoms))
 
-    Parameters
-    ----------
-    text
-        ``None``: the structure's own. ``"Mn=3.8,Ni=1.3"``: by element, all others
-        zero. ``"3.8,3.8,0,0"``: one number per atom. Else the path of a text file
-        with one row of one or three numbers per atom.
-    atoms
-        The structure.
 
-    Returns
-    -------
-    Array
-        Moments, (n, 3), μB.
+def repeated(atoms: Atoms, supercell: tuple[int, int, int]) -> Atoms:
+    """Return a supercell with the moments that the cell carries, calculated ones, too.
 
     Raises
     ------
     ConfigError
-        If nothing gives moments, or an element or number is not understood.
-    ShapeError
-        If the number of moments is not the number of atoms.
-    DataError
-        If the file is absent or damaged, or a moment is no finite number.
+        If a number of repetitions is not positive.
     """
-    if text is None:
-        own = structure_moments(atoms)
-        if own is None:
-            raise ConfigError(
-                f"{_formula(atoms)} has no moments in its structure file. Give "
-                "moments: per element (Mn=3.8,Ni=1.3), one per atom (3.8,0,0,...) or a "
-                "file."
-            )
-        return own
-    words = [word.strip() for word in text.split(",")]
-    if any("=" in word for word in words):
-        return _moments_by_element(words, atoms)
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        return _moments_from_file(Path(text), atoms)
-    _check_count(len(numbers), atoms, "moments")
-    return moment_vectors(numbers, len(atoms))
-
-
-def _formula(atoms: Atoms) -> str:
-    return str(atoms.get_chemical_formula())
-
-
-def _check_count(found: int, atoms: Atoms, source: str) -> None:
-    if found != len(atoms):
-        raise ShapeError(
-            f"{source}: expected {len(atoms)} moments from {_formula(atoms)}, got "
-            f"{found}. Give one per atom, in the order of the structure file."
+    if any(number < 1 for number in supercell):
+        raise ConfigError(
+            f"supercell: expected three positive integers, got {supercell}"
         )
-
-
-def _moments_by_element(words: list[str], atoms: Atoms) -> Array:
-    symbols = np.array(atoms.get_chemical_symbols())
-    sizes = np.zeros(len(atoms))
-    seen: set[str] = set()
-    for word in words:
-        element, _, number = (part.strip() for part in word.partition("="))
-        if element not in symbols:
-            raise unknown("element", element, set(symbols.tolist()))
-        if element in seen:
-            raise ConfigError(f"moments: {element} is given twice in {','.join(words)}")
-        seen.add(element)
-        try:
-            sizes[symbols == element] = float(number)
-        except ValueError as error:
-            raise ConfigError(
-                f"moments: expected a number of μB after {element}=, got {number!r}"
-            ) from error
-    return moment_vectors(sizes, len(atoms))
-
-
-def _moments_from_file(path: Path, atoms: Atoms) -> Array:
-    if not path.is_file():
-        raise DataError(
-            f"moments {str(path)!r}: neither numbers, nor elements (Mn=3.8), nor the "
-            "path of a file"
+    moments = carried_moments(atoms)
+    large: Atoms = atoms.repeat(supercell)
+    if moments is not None:
+        copies = int(np.prod(supercell))
+        large.set_initial_magnetic_moments(
+            shortest_moments(np.tile(moments, (copies, 1)))
         )
+    return large
+
+
+def read_moments(path: Path) -> Array:
+    """Read moments from a text file, a row of one or three numbers for each atom.
+
+    Parameters
+    ----------
+    path
+        ``#`` begins a comment; commas count as blanks.
+
+    Returns
+    -------
+    Array
+        (n,) or (n, 3), μB.
+
+    Raises
+    ------
+    DataError
+        If a row holds anything else, or the rows differ.
+    """
     rows: list[list[float]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         words = line.split("#")[0].replace(",", " ").split()
@@ -323,8 +294,7 @@ def _moments_from_file(path: Path, atoms: Atoms) -> Array:
                 f"every row, got {len(row)}"
             )
         rows.append(row)
-    _check_count(len(rows), atoms, str(path))
+    if not rows:
+        raise DataError(f"{path}: expected a row of moments for each atom, got none")
     array = np.array(rows)
-    return moment_vectors(
-        array[:, 0] if array.shape[1] == 1 else array, len(atoms), name=str(path)
-    )
+    return array[:, 0] if array.shape[1] == 1 else array

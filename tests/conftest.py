@@ -21,6 +21,17 @@ for _name in ("OMP_NUM_THREADS", "DP_INTRA_OP_PARALLELISM_THREADS"):
 os.environ.setdefault("DP_INTER_OP_PARALLELISM_THREADS", "1")
 
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
+STATES_INFO = {
+    "states": [
+        {"name": "Mn3+HS", "moment": 3.7, "lowest": 3.5, "highest": 3.9, "sites": 9},
+        {"name": "Mn3+LS", "moment": 1.9, "lowest": 1.8, "highest": 2.0, "sites": 5},
+        {"name": "Mn4+", "moment": 3.1, "lowest": 3.0, "highest": 3.2, "sites": 4},
+        {"name": "Ni2+", "moment": 1.7, "lowest": 1.6, "highest": 1.8, "sites": 7},
+        {"name": "Ni3+LS", "moment": 1.2, "lowest": 1.0, "highest": 1.3, "sites": 6},
+    ],
+    "largest": {"Mn": 3.9, "Ni": 1.8, "O": 0.3},
+}
+"""What a model remembers of the spin states of its training data."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -100,6 +111,7 @@ def predicting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "moment_net": {"neuron": [8], "seed": 3},
             "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+            "info": STATES_INFO,
         }
     )
     path = tmp_path_factory.mktemp("predicting") / "model.pth"

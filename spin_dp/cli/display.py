@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING, Any
+
+from spin_dp.errors import OutsideTrainingData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -43,7 +46,7 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def notes(console: Console, *loggers: str) -> Iterator[None]:
-    """Show what some loggers say, from level info on, above a progress bar.
+    """Show what some loggers say, from info on, and warnings, above a progress bar.
 
     Parameters
     ----------
@@ -58,8 +61,15 @@ def notes(console: Console, *loggers: str) -> Iterator[None]:
     for logger in found:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        handler.print(f"warning: {message}")
+
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", OutsideTrainingData)
+            warnings.showwarning = show
+            yield
     finally:
         for logger, level in zip(found, levels, strict=True):
             logger.removeHandler(handler)
@@ -74,8 +84,13 @@ class _Notes(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = f"spin-dp: {record.getMessage()}"
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.print(record.getMessage())
+
+    def print(self, text: str) -> None:
+        """Print a line of text as it is."""
+        self._console.print(
+            f"spin-dp: {text}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def state_table(

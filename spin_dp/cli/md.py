@@ -37,8 +37,15 @@ def md(
         str | None,
         typer.Option(
             metavar="LABELS",
-            help="Moments in μB: 'Mn=3.8,Ni=1.3', one number per atom '3.8,0,0', or a "
-            "file of one or three numbers a row; the structure's own if left out.",
+            help="Spin states by element or atom, 'Mn=3+HS' or 'Ni=2+ Mn=-4+ 5=4+' (- "
+            "for down), or moments in μB, 'Mn=3.7' or one number per atom, or a file "
+            "of one or three numbers a row; what the structure carries if left out.",
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Magnetic ordering of the supercell: FM, AFM, AFM-001."
         ),
     ] = None,
     ensemble: Annotated[str, typer.Option(help="nve, nvt or npt.")] = "nvt",
@@ -69,11 +76,11 @@ def md(
         int, typer.Option(metavar="N", help="Steps between restart files.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the initial velocities.")] = 1,
-    complete: Annotated[
+    predict: Annotated[
         bool,
         typer.Option(
-            help="Fill in the moments of elements that the labels leave out and the "
-            "model reads, as it predicts them."
+            help="Let the model predict the moments of sites that are labelled by name "
+            "or not at all, in the structure to start from."
         ),
     ] = True,
     dry_run: Annotated[
@@ -127,9 +134,10 @@ def md(
             model,
             out=output,
             moments=moments,
+            order=order,
             settings=settings,
             supercell=supercell,
-            complete=complete,
+            predict=predict,
             ranks=ranks,
             dry_run=dry_run,
             progress=show,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 def states(
@@ -25,22 +27,37 @@ def states(
         str | None,
         typer.Option(
             metavar="EL,EL",
-            help="Elements whose moments are varied; all magnetic ones if left out.",
+            help="Elements whose states are varied; all with spin states if left out.",
         ),
     ] = None,
-    levels: Annotated[
+    states: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="EL=M,M",
-            help="Sizes of moments to try in μB, e.g. Mn=3.7,1.9; repeat it for each "
-            "element. Left out: usual ones of Mn, Co and Ni in PBE+U.",
+            "--states",
+            metavar="EL=S,S",
+            help="States to try, e.g. Mn=3+HS,4+, or moments in μB, Mn=3.7,1.9; repeat "
+            "it for each element. All that the model knows if left out.",
         ),
     ] = None,
+    moments: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Labels of metals that are not varied, e.g. 'Ni=2+'; what the "
+            "structure carries if left out.",
+        ),
+    ] = None,
+    any_charge: Annotated[
+        bool,
+        typer.Option(
+            "--any-charge", help="Try states whose charges do not add up, too."
+        ),
+    ] = False,
     supercell: Annotated[
         tuple[int, int, int], typer.Option(help="Repetitions of the cell.")
     ] = (1, 1, 1),
     max_patterns: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Largest number of patterns.")
+        int, typer.Option(metavar="N", min=1, help="Most assignments to try.")
     ] = 512,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="Rows to print.")] = 20,
     output: Annotated[
@@ -53,28 +70,36 @@ def states(
     """Rank the spin states of a structure by energy, at fixed positions."""
     from rich.console import Console
 
+    from spin_dp.cli.display import notes
     from spin_dp.files import replacing
-    from spin_dp.structures import read_structure, structure_moments
+    from spin_dp.structures import read_structure, repeated
 
-    atoms = read_structure(structure)
-    own = structure_moments(atoms)
-    if own is not None:  # a repeated cell keeps initial moments only
-        atoms.arrays.pop("initial_magmoms", None)
-        atoms.set_initial_magnetic_moments(own)
-    atoms = atoms.repeat(supercell)
+    atoms = repeated(read_structure(structure), supercell)
     names = None if elements is None else _names(elements)
-    sizes = None if not levels else dict(_level(word) for word in levels)
-    with Console(stderr=True).status("loading the model and evaluating spin states"):
-        from spin_dp.predictor import SpinDP
-        from spin_dp.states import rank_states
+    chosen = dict(_states(word) for word in states or ())
+    console = Console(stderr=True)
+    with (
+        console.status("loading the model and evaluating spin states"),
+        notes(console, "spin_dp.search"),
+    ):
+        from spin_dp.inference.predictor import SpinDP
+        from spin_dp.search import rank_states
 
         table = rank_states(
-            atoms, SpinDP(model), names, levels=sizes, max_patterns=max_patterns
+            atoms,
+            SpinDP(model),
+            names,
+            states=chosen,
+            moments=moments,
+            any_charge=any_charge,
+            max_patterns=max_patterns,
         )
-    _print(table, str(atoms.get_chemical_formula()), top)
+    _print(table, str(atoms.get_chemical_formula()), top, any_charge=any_charge)
     if output is not None:
         with replacing(output) as temporary:
-            table.drop(columns="pattern").to_csv(temporary, index=False)
+            table.assign(moments=table["moments"].map(_moments_text)).to_csv(
+                temporary, index=False
+            )
         print(f"all {len(table)} states: {output}")
 
 
@@ -82,46 +107,71 @@ def _names(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _level(word: str) -> tuple[str, list[float]]:
-    element, _, numbers = word.partition("=")
-    try:
-        return element.strip(), [float(number) for number in numbers.split(",")]
-    except ValueError:
+def _states(word: str) -> tuple[str, list[str]]:
+    element, _, values = word.partition("=")
+    if not values:
         raise typer.BadParameter(
-            f"--levels {word!r}: expected an element and its moments, e.g. Mn=3.7,1.9"
-        ) from None
+            f"--states {word!r}: expected an element and its states or moments, e.g. "
+            "Mn=3+HS,4+"
+        )
+    return element.strip(), _names(values)
 
 
-def _print(table: pd.DataFrame, formula: str, top: int) -> None:
+def _moments_text(moments: NDArray[np.float64]) -> str:
+    """Return moments as one number for each atom, or three with commas, in μB."""
+    if not moments[:, :2].any():
+        return " ".join(f"{m:.4f}" for m in moments[:, 2])
+    return " ".join(",".join(f"{x:.4f}" for x in vector) for vector in moments)
+
+
+def _untagged(key: object) -> str:
+    """Return a key without the tag of its ordering, which says nothing to the eye."""
+    return str(key).partition("#")[0]
+
+
+def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=f"spin states of {formula}, lowest first")
-    for name in ("#", "order", "moments / μB", "total / μB"):
-        shown.add_column(name, justify="left" if name == "order" else "right")
-    shown.add_column("E / eV per f.u.", justify="right")
-    shown.add_column("above lowest / meV per f.u.", justify="right")
-    shown.add_column("patterns", justify="right")
-    shown.add_column("max |F_m| / eV/μB", justify="right")
-    for row in table.head(top).itertuples():
+    head = table.head(top)
+    has_twins = bool((head["degeneracy"] > 1).any())
+    changes = bool(head["becomes"].any())
+    shown = Table(
+        title=f"spin states of {formula}, lowest first",
+        box=SIMPLE_HEAD,
+        caption="E and ΔE per formula unit; M: total moment; |F_m|: largest magnetic "
+        "force, eV/μB"
+        + ("; ×: equal by symmetry" if has_twins else "")
+        + ("; becomes: the state does not hold" if changes else ""),
+    )
+    shown.add_column("#", justify="right")
+    shown.add_column("state", overflow="fold", min_width=24)
+    shown.add_column("order")
+    if any_charge:
+        shown.add_column("charge/e", justify="right")
+    for name in ("M/μB", "E/eV", "ΔE/meV", "|F_m|"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    if has_twins:
+        shown.add_column("×", justify="right")
+    if changes:
+        shown.add_column("becomes", overflow="fold")
+    for row in head.itertuples():
         shown.add_row(
             str(row.rank),
+            _untagged(row.state),
             str(row.order),
-            _shorten(str(row.moments)),
+            *([f"{row.charge:+.0f}"] if any_charge else []),
             f"{row.total_moment:+.2f}",
             f"{row.energy_per_fu:.4f}",
             f"{row.above_lowest:.1f}",
-            str(row.degeneracy),
             f"{row.max_magnetic_force:.2f}",
+            *([str(row.degeneracy)] if has_twins else []),
+            *([_untagged(row.becomes)] if changes else []),
         )
     console = Console()
     console.print(shown)
+    lowest = table.iloc[0]
+    console.print(f"lowest: --moments '{lowest['labels']}'", soft_wrap=True)
     if len(table) > top:
         console.print(f"{len(table) - top} more; --top {len(table)} shows all.")
-
-
-def _shorten(moments: str, most: int = 8) -> str:
-    words = moments.split()
-    if len(words) <= most:
-        return moments
-    return f"{' '.join(words[:most])} ... ({len(words)} sites)"

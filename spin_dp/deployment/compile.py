@@ -14,24 +14,22 @@ import logging
 import tempfile
 import warnings
 import zipfile
-from base64 import b64encode
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from spin_dp.deployment.rebuild import compressed_model, require_folder
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import replacing
-from spin_dp.model_file import EMBEDDED
+from spin_dp.model_file import ENERGY, INPUT, METADATA, MOMENTS
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     import torch
 
     from spin_dp.model.energy import SpinEnergyModel
-
-_METADATA = "model/extra/metadata.json"
-_INPUT = "model/extra/model_def_script.json"
 
 
 def compile_model(
@@ -41,8 +39,6 @@ def compile_model(
     precision: str = "float32",
 ) -> Path:
     """Write a frozen model as machine code for this processor.
-
-    The package holds the frozen model, too, so that Python reads all it needs from it.
 
     Parameters
     ----------
@@ -89,9 +85,8 @@ def compile_model(
         package = Path(folder) / "model.pt2"
         keys = _write_package(made, package)
         with zipfile.ZipFile(package, "a") as archive:
-            archive.writestr(_METADATA, json.dumps(_metadata(made, keys)))
-            archive.writestr(_INPUT, made.get_model_def_script())
-            archive.writestr(EMBEDDED, b64encode(path.read_bytes()))
+            archive.writestr(METADATA, json.dumps(_metadata(made, keys)))
+            archive.writestr(INPUT, made.get_model_def_script())
         part.write_bytes(package.read_bytes())
     return target
 
@@ -111,80 +106,93 @@ def _require_compiler() -> None:
 
 def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
     """Compile the model into a package; return the names of its results."""
-    import torch
     from deepmd.pt.utils import env
+    from torch._inductor.package import package_aoti
+
+    from spin_dp.deployment.lower import LowerModel, LowerMoments
+
+    fused = env.DEVICE.type == "cpu"
+    sample = _sample(model, env.DEVICE)
+    # The last three are what the host passes to every model.
+    functions: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        ENERGY: (LowerModel(model, fused=fused), (*sample, None, None, None))
+    }
+    if model.predicts_moments():
+        functions[MOMENTS] = (LowerMoments(model, fused=fused), sample[:4])
+    try:
+        with _quiet_compiler():
+            files = {
+                name: _compile(function.eval(), arguments)
+                for name, (function, arguments) in functions.items()
+            }
+        package_aoti(str(package), files)
+    except Exception as error:  # export, code generation and compiler have their own
+        raise BackendError(f"PyTorch could not compile the model: {error}") from error
+    return list(LowerModel.KEYS)
+
+
+@contextmanager
+def _quiet_compiler() -> Iterator[None]:
+    """Keep PyTorch from saying what does not concern the caller."""
+    # A CUDA toolkit without a device is no concern of a model for the processor.
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # torch.export itself calls what it says will go.
+            warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _compile(function: Any, arguments: tuple[Any, ...]) -> list[str]:  # noqa: ANN401
+    """Compile a function of tensors to files; arguments of None are not used."""
+    import torch
+    from torch._inductor import aot_compile
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from spin_dp.deployment.lower import LowerModel
+    keys = list(function.KEYS)
+    tensors = tuple(x for x in arguments if x is not None)
 
-    lower = LowerModel(model, fused=env.DEVICE.type == "cpu").eval()
-    sample = _sample(model, env.DEVICE)
-    keys = list(lower.KEYS)
-
-    def results(*tensors: torch.Tensor) -> list[torch.Tensor]:
-        found = lower(*tensors)
-        return [found[key] for key in keys]
+    def results(*given: torch.Tensor) -> list[torch.Tensor]:
+        values = function(*given)
+        return [values[key] for key in keys]
 
     # Records slopes with all else; what is recorded needs no automatic differentiation.
     record = make_fx(results, tracing_mode="symbolic", _allow_non_fake_inputs=True)
-    recorded = record(*sample)
+    recorded = record(*tensors)
+    size = torch.export.Dim
+    shape = {0: size("nframes", min=1), 1: size("nall", min=1)}
+    rows = {0: shape[0], 1: size("nloc", min=1), 2: size("nnei", min=1)}
+    shapes = [shape, shape, shape, rows, shape][: len(tensors)]
+    shapes += [None] * (len(arguments) - len(tensors))
 
     class Named(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.recorded = recorded
 
-        def forward(
-            self,
-            coord: torch.Tensor,
-            atype: torch.Tensor,
-            spin: torch.Tensor,
-            nlist: torch.Tensor,
-            mapping: torch.Tensor,
-            fparam: None = None,  # noqa: ARG002
-            aparam: None = None,  # noqa: ARG002
-            charge_spin: None = None,  # noqa: ARG002
-        ) -> dict[str, torch.Tensor]:
-            found = self.recorded(coord, atype, spin, nlist, mapping)
-            return dict(zip(keys, found, strict=True))
+        def forward(self, *given: torch.Tensor | None) -> dict[str, torch.Tensor]:
+            values = self.recorded(*given[: len(tensors)])
+            return dict(zip(keys, values, strict=True))
 
-    # A CUDA toolkit without a device is no concern of a model for the processor.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # torch.export itself calls what it says will go.
-            warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
-            _compile(Named(), sample, package)
-    except Exception as error:  # export, code generation and compiler have their own
-        raise BackendError(f"PyTorch could not compile the model: {error}") from error
-    return keys
-
-
-def _compile(
-    module: torch.nn.Module, sample: tuple[torch.Tensor, ...], package: Path
-) -> None:
-    import torch
-    from torch._inductor import aoti_compile_and_package
-
-    size = torch.export.Dim
-    shape = {0: size("nframes", min=1), 1: size("nall", min=1)}
-    rows = {0: shape[0], 1: size("nloc", min=1), 2: size("nnei", min=1)}
     exported = torch.export.export(
-        module,
-        (*sample, None, None, None),
-        dynamic_shapes=(shape, shape, shape, rows, shape, None, None, None),
-        strict=False,
+        Named(), arguments, dynamic_shapes=(tuple(shapes),), strict=False
     )
-    aoti_compile_and_package(
-        exported,
-        package_path=str(package),
-        inductor_configs={
+    files = aot_compile(
+        exported.module(check_guards=False),
+        *exported.example_inputs,
+        options={
+            "aot_inductor.package": True,
             # Bounds checks of neighbour indices would stop vectorisation.
             "assert_indirect_indexing": False,
             # Our functions take nothing behind them in.
             "epilogue_fusion": False,
         },
     )
+    return cast("list[str]", files)
 
 
 def _sample(model: SpinEnergyModel, device: torch.device) -> tuple[torch.Tensor, ...]:
@@ -247,4 +255,7 @@ def _metadata(model: SpinEnergyModel, keys: list[str]) -> dict[str, Any]:
         "pair_exclude_types": [],  # done inside
         "do_atomic_virial": True,
         "output_keys": keys,
+        # What follows is read by this package alone.
+        "predicts_moments": model.predicts_moments(),
+        "min_nbor_dist": float(model.min_nbor_dist),
     }

@@ -25,7 +25,107 @@ class _Slopes(NamedTuple):
     virial: torch.Tensor  # (m, 9): Σ slope ⊗ edge, eV
 
 
-class LowerModel(torch.nn.Module):
+class _Lower(torch.nn.Module):
+    """A function of a model where the caller brings the neighbours.
+
+    Parameters
+    ----------
+    model
+        A compressed model without frame and atomic parameters.
+    fused
+        Whether the descriptor is one C++ function: for processors, and only to be
+        compiled. Otherwise it is made of operations of PyTorch.
+    """
+
+    def __init__(self, model: SpinEnergyModel, *, fused: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.cutoff = float(model.get_rcut())
+        core = model.atomic_model.descriptor.core
+        self.kernel = DescriptorKernel(core) if fused else None
+
+    def _pairs(
+        self, coord: torch.Tensor, nlist: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return edges (nf·nloc, n, 3) and their ends (nf·nloc, n) within the cutoff."""
+        nf, nall = coord.shape[:2]
+        first = torch.arange(nf, device=coord.device).view(nf, 1, 1) * nall
+        nlist = self._inside(coord, nlist, first)
+        edges = edge_vectors(coord, nlist, self.cutoff).flatten(0, 1)
+        return edges, (nlist.clamp(min=0) + first).flatten(0, 1)
+
+    def _inside(
+        self, coord: torch.Tensor, nlist: torch.Tensor, first: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the neighbours inside the cutoff, in as few columns as possible."""
+        inside = (nlist >= 0) & inside_cutoff(
+            coord, nlist.clamp(min=0) + first, self.cutoff
+        )
+        count = inside.cumsum(-1)
+        n_columns: Any = count[:, :, -1].max().clamp(min=2).item()
+        # The compiler knows nothing of this number but what is said here.
+        torch.ops.aten.sym_constrain_range_for_size.default(
+            n_columns, min=2, max=1 << 20
+        )
+        return first_columns(nlist, inside, count, n_columns)
+
+
+def _centres(nlist: torch.Tensor, nall: int) -> torch.Tensor:
+    """Return the numbers of the local atoms among the atoms of all frames."""
+    nf, nloc = nlist.shape[:2]
+    first = torch.arange(nf, device=nlist.device).view(nf, 1) * nall
+    return (torch.arange(nloc, device=nlist.device) + first).view(-1)
+
+
+class LowerMoments(_Lower):
+    """Converged moments from a guess, see :meth:`SpinEnergyModel.moments_lower`.
+
+    Parameters
+    ----------
+    model, fused
+        As for :class:`LowerModel`; the model has a moment net.
+    """
+
+    KEYS: Final = ("moments",)
+    """Names of the results."""
+
+    def forward(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Return ``moments`` of local atoms, (nf, nloc, 3), μB; spin is the guess."""
+        atoms = self.model.atomic_model
+        core = atoms.descriptor.core
+        nf, nloc = nlist.shape[:2]
+        nlist = atoms.without_excluded_pairs(nlist, atype)
+        types = atype.clamp(min=0).view(-1)
+        scaled = atoms.descriptor.scaled_moments(spin.view(-1, 3), types)
+        centres = _centres(nlist, coord.shape[1])
+        if self.kernel is None:
+            edges, index = self._pairs(coord, nlist)
+            found = core.sum_neighbours(
+                edges, types[centres], types[index], scaled[centres], scaled[index]
+            )
+            features, vectors = core.contract(
+                found.sums, types[centres], scaled[centres]
+            )
+        else:
+            described, invariants = self.kernel.describe(coord, atype, scaled, nlist)
+            features = core.net.with_site([invariants], types[centres], scaled[centres])
+            vectors = self.kernel.spin_vectors(described)
+        moments = self.model.predicted_moments(
+            features.view(nf, nloc, -1),
+            vectors.view(nf, nloc, -1, 3),
+            spin[:, :nloc],
+            atype[:, :nloc],
+        )
+        return {"moments": moments}
+
+
+class LowerModel(_Lower):
     """Energies and derivatives where the caller brings the neighbours.
 
     What :meth:`SpinEnergyModel.forward_lower` computes, without a branch that depends
@@ -50,13 +150,6 @@ class LowerModel(torch.nn.Module):
         "energy_derv_c_redu",
     )
     """Names of the results."""
-
-    def __init__(self, model: SpinEnergyModel, *, fused: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.cutoff = float(model.get_rcut())
-        core = model.atomic_model.descriptor.core
-        self.kernel = DescriptorKernel(core) if fused else None
 
     def forward(
         self,
@@ -96,8 +189,7 @@ class LowerModel(torch.nn.Module):
         leaf = spin.detach().clone().view(nf * nall, 3).requires_grad_(True)
         types = atype.clamp(min=0).view(-1)
         scaled = atoms.descriptor.scaled_moments(leaf, types)
-        first = torch.arange(nf, device=coord.device).view(nf, 1) * nall
-        centres = (torch.arange(nloc, device=coord.device) + first).view(-1)
+        centres = _centres(nlist, nall)
         compute = self._by_pairs if self.kernel is None else self._by_kernel
         found = compute(coord, atype, scaled.detach(), nlist, centres)
         is_atom = (atype[:, :nloc] >= 0).reshape(nf * nloc, 1).to(torch.float64)
@@ -158,10 +250,7 @@ class LowerModel(torch.nn.Module):
         """Use operations of PyTorch on all pairs."""
         atoms = self.model.atomic_model
         nf, nall = atype.shape
-        first = torch.arange(nf, device=coord.device).view(nf, 1, 1) * nall
-        nlist = self._inside(coord, nlist, first)
-        edges = edge_vectors(coord, nlist, self.cutoff).flatten(0, 1)
-        index = (nlist.clamp(min=0) + first).flatten(0, 1)
+        edges, index = self._pairs(coord, nlist)
         types = atype.clamp(min=0).view(-1)
         part = atoms.slopes_of_atoms(
             edges,
@@ -186,18 +275,3 @@ class LowerModel(torch.nn.Module):
             by_moment,
             none.index_add(0, neighbour, pairs),
         )
-
-    def _inside(
-        self, coord: torch.Tensor, nlist: torch.Tensor, first: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the neighbours inside the cutoff, in as few columns as possible."""
-        inside = (nlist >= 0) & inside_cutoff(
-            coord, nlist.clamp(min=0) + first, self.cutoff
-        )
-        count = inside.cumsum(-1)
-        n_columns: Any = count[:, :, -1].max().clamp(min=2).item()
-        # The compiler knows nothing of this number but what is said here.
-        torch.ops.aten.sym_constrain_range_for_size.default(
-            n_columns, min=2, max=1 << 20
-        )
-        return first_columns(nlist, inside, count, n_columns)

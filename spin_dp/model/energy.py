@@ -179,15 +179,44 @@ class SpinEnergyModel(HostedSpinModel):
             edges, nlist = self._neighbours(coord, atype, box)
             edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, atype)
             features, vectors = self.atomic_model.describe(edges, nlist, atype, guess)
-        return self._moments(features, vectors, guess, atype)
+        return self.predicted_moments(features, vectors, guess, atype)
 
-    def _moments(
+    @torch.jit.export
+    def moments_lower(
+        self,
+        extended_coord: torch.Tensor,
+        extended_atype: torch.Tensor,
+        extended_spin: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> torch.Tensor:
+        """Do as :meth:`predict_moments` where the caller brings the neighbours.
+
+        Arguments are those of :meth:`forward_lower`, of all atoms; the moments are
+        those of local atoms, (nf, nloc, 3), μB.
+        """
+        nf, nall = extended_atype.shape[:2]
+        nloc = nlist.shape[1]
+        coord = extended_coord.view(nf, nall, 3).to(torch.float64)
+        guess = extended_spin.view(nf, nall, 3).to(torch.float64)
+        with torch.no_grad():
+            nlist = compact_neighbours(coord, nlist, self.get_rcut())
+            edges = edge_vectors(coord, nlist, self.get_rcut())
+            edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, extended_atype)
+            features, vectors = self.atomic_model.describe(
+                edges, nlist, extended_atype, guess
+            )
+        return self.predicted_moments(
+            features, vectors, guess[:, :nloc], extended_atype[:, :nloc]
+        )
+
+    def predicted_moments(
         self,
         features: torch.Tensor,
         vectors: torch.Tensor,
         guess: torch.Tensor,
         atype: torch.Tensor,
     ) -> torch.Tensor:
+        """Return moments (nf, nloc, 3) from D, V and the guess that they belong to."""
         net = self.moment_net
         if net is None:
             raise RuntimeError("this model has no moment net; it predicts no moments")
@@ -321,7 +350,7 @@ class SpinEnergyModel(HostedSpinModel):
         )
         if guess is not None:
             nloc = nlist.shape[1]
-            result["moments"] = self._moments(
+            result["moments"] = self.predicted_moments(
                 result.pop("features"),
                 result.pop("vectors"),
                 guess[:, :nloc],

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from spin_dp.neighbours import Pairs
 
+BOND_REACH_ANGSTROM = 3.3
+"""How far atoms may be apart that are bound to each other, Å."""
+
 _CATIONS = {
     **dict.fromkeys(("H", "Li", "Na", "K", "Rb", "Cs", "Ag"), 1),
     **dict.fromkeys(("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"), 2),
@@ -52,7 +55,7 @@ def ion_charge(symbols: Sequence[str], pairs: Pairs) -> float:
     symbols
         Element of each atom, (nloc,).
     pairs
-        Pairs of atoms up to 3.3 Å or more.
+        Pairs of atoms up to :data:`BOND_REACH_ANGSTROM` or more.
 
     Returns
     -------

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from spin_dp.errors import ConfigError
 from spin_dp.spin_states.elements import type_order
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 NO_METAL = "no-metal"
 _LABEL = re.compile(r"([A-Z][a-z]?)(?:(\d+)\+(\w*)|~(\d+(?:\.5)?))")
+_SITE = r"[A-Z][a-z]?(?:\d+\+\w*|~[\d.]+)"
+_WORD = re.compile(rf"({_SITE})\[([^\]]*)\]")
+_KEY = re.compile(
+    rf"((?:{_SITE}\[\d+(?:up|dn|off)?(?:,\d+(?:up|dn|off)?)*\])+)(?:#(\w+))?"
+)
 _WORDS = ((1, "up"), (-1, "dn"), (0, "off"))
 _SPINS = {"HS": 0, "": 1, "IS": 2, "LS": 3, "NM": 4}
 
@@ -97,6 +103,47 @@ def key_text(
             )
         words.append(f"{label}[{inside}]")
     return "".join(words) + (f"#{tag}" if tag else "")
+
+
+def is_key(text: str) -> bool:
+    """Return whether a text is a key of a frame with metals."""
+    return _KEY.fullmatch(text) is not None
+
+
+def parse_key(key: str) -> tuple[list[tuple[str, int]], str]:
+    """Return label and sign of each site of a key, and its tag.
+
+    Parameters
+    ----------
+    key
+        As :func:`key_text` writes it.
+
+    Returns
+    -------
+    tuple
+        Label and sign (+1, -1; 0 without a moment) of each site, in the order of the
+        key; the tag, empty if there is none.
+
+    Raises
+    ------
+    ConfigError
+        If it is no key, or has sites off the axis of the frame.
+    """
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise ConfigError(
+            f"expected a spin-state key such as Mn3+HS[1up,1dn], got {key!r}."
+        )
+    sites: list[tuple[str, int]] = []
+    for label, inside in _WORD.findall(match[1]):
+        for number, word in re.findall(r"(\d+)(up|dn|off)?", inside):
+            if word == "off":
+                raise ConfigError(
+                    f"{key}: has sites off the axis of the others; give moments as "
+                    "vectors instead."
+                )
+            sites += [(label, {"up": 1, "dn": -1, "": 0}[word])] * int(number)
+    return sites, match[2] or ""
 
 
 def sorted_labels(labels: Sequence[str]) -> list[str]:

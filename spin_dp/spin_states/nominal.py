@@ -16,6 +16,7 @@ that B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), and the frames in
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -132,6 +133,19 @@ def nominal_states(element: str, *, tetrahedral: bool = False) -> list[NominalSt
                 rarity = max(rarity, _TETRAHEDRAL_RARITY)
             states.append(NominalState(element, oxidation, spin, unpaired, rarity))
     return states
+
+
+@cache
+def find_nominal_state(name: str) -> NominalState | None:
+    """Return the state of a name such as ``Mn3+HS``; None if there is no such ion."""
+    match = re.fullmatch(r"([A-Z][a-z]?)\d+\+\w*", name)
+    if match is None or not has_nominal_states(match[1]):
+        return None
+    states = [
+        *nominal_states(match[1]),
+        *nominal_states(match[1], tetrahedral=True),
+    ]
+    return next((state for state in states if state.name == name), None)
 
 
 def usual_moment(state: NominalState) -> float:

@@ -13,6 +13,7 @@ whatever cell it was given in.
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -83,23 +84,51 @@ def ordering_tag(
     signs = np.asarray(signs, dtype=np.int64)
     _check(len(symbols), cell, positions, len(labels), signs)
     sites = [i for i, label in enumerate(labels) if label]
-    states = [(symbols[i], labels[i]) for i in sites]
-    signs = signs[sites]
-    if len(set(states)) == len({symbol for symbol, _ in states}) and (
-        len(set(signs[signs != 0].tolist())) < 2
-    ):
-        return ""
-    sublattice = find_sublattice(cell, positions[sites])
-    seeds = [_seeds(states, signs), _seeds(states, -signs)]
-    if len(sublattice.points) > _MOST_POINTS:
-        return min(_digest(_shares(seed)) for seed in seeds)
-    net = find_net(sublattice)
-    ends, offsets, edges = _edges_of_sites(sublattice, net)
-    keys = edge_keys(net, symmetry_frames(net, sublattice.basis))[edges]
-    return min(
-        _digest(np.unique(hash_surroundings(seed, keys, ends, offsets)))
-        for seed in seeds
-    )
+    ordered = OrderedSites([symbols[i] for i in sites], cell, positions[sites])
+    return ordered.tag([labels[i] for i in sites], signs[sites])
+
+
+class OrderedSites:
+    """Metal sites on which many orderings are named.
+
+    Parameters
+    ----------
+    elements
+        Of each site, (nsites,).
+    cell, positions
+        Cell vectors as rows, (3, 3), and positions of the sites, (nsites, 3), Å.
+    """
+
+    def __init__(
+        self, elements: Sequence[str], cell: Floats, positions: Floats
+    ) -> None:
+        self.elements = elements
+        self._cell, self._positions = cell, positions
+
+    def tag(self, labels: Sequence[str], signs: Ints) -> str:
+        """Return the tag of states and signs, (nsites,) each; see ordering_tag."""
+        states = list(zip(self.elements, labels, strict=True))
+        if len(set(states)) == len(set(self.elements)) and (
+            len(set(signs[signs != 0].tolist())) < 2
+        ):
+            return ""
+        seeds = [_seeds(states, signs), _seeds(states, -signs)]
+        if self._net is None:
+            return min(_digest(_shares(seed)) for seed in seeds)
+        return min(
+            _digest(np.unique(hash_surroundings(seed, *self._net))) for seed in seeds
+        )
+
+    @cached_property
+    def _net(self) -> tuple[Hashes, Ints, Ints] | None:
+        """Edge keys, ends and offsets of the net; None of a disordered sublattice."""
+        sublattice = find_sublattice(self._cell, self._positions)
+        if len(sublattice.points) > _MOST_POINTS:
+            return None
+        net = find_net(sublattice)
+        ends, offsets, edges = _edges_of_sites(sublattice, net)
+        keys = edge_keys(net, symmetry_frames(net, sublattice.basis))[edges]
+        return keys, ends, offsets
 
 
 def _check(

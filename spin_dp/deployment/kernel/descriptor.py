@@ -32,6 +32,8 @@ class DescriptorKernel(torch.nn.Module):
         self.definitions = definitions(core, channels)
         self.n_features = channels.n_features
         self.n_sums = channels.n_sums
+        t, v, _ = channels.padded
+        self.spin_rows = (4 * t, v, channels.used[1])  # first number, width, used
         weights = read_weights(core, channels)
         self.names = [f"weight_{number}" for number in range(len(weights))]
         for name, weight in zip(self.names, weights, strict=True):
@@ -71,6 +73,12 @@ class DescriptorKernel(torch.nn.Module):
             self.n_sums + self.n_features,
         )
         return found, found[:, self.n_sums :]
+
+    def spin_vectors(self, described: torch.Tensor) -> torch.Tensor:
+        """Return V of what :meth:`describe` returned first, (nf·nloc, M', 3)."""
+        first, padded, used = self.spin_rows
+        rows = described[:, first : first + 3 * padded].view(-1, 3, padded)
+        return rows[:, :, :used].transpose(1, 2)
 
     def slopes(
         self,

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""An ASE calculator that reads labels and returns moments with the energy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from spin_dp.inference.predictor import SpinDP
+from spin_dp.structures import SPIN_STATES, shortest_moments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from spin_dp.inference.labelling import Given
+    from spin_dp.structures import Array
+
+
+class SpinDPCalculator(Calculator):  # type: ignore[misc]
+    """ASE calculator of a spin-aware Deep Potential.
+
+    Labels come from ``moments``, else from the atoms: their array ``spin_states``, else
+    their initial moments (:mod:`spin_dp.inference.labelling`). The moments that they
+    stand for, predicted ones among them, are found where the atoms are first seen and
+    then held while they move, so that forces are derivatives of the energy; other
+    labels or :meth:`reset` find them anew. They come back as ``magmoms`` and ``magmom``
+    (μB). Beyond ASE's properties, ``results["magnetic_forces"]`` holds -dE/dm, (n, 3),
+    eV/μB.
+
+    Parameters
+    ----------
+    model
+        A model file, or a loaded :class:`spin_dp.SpinDP`.
+    moments, order
+        Labels and magnetic ordering, as for :meth:`spin_dp.SpinDP.evaluate`.
+    **kwargs
+        Passed on to ASE's Calculator.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        "magmom",
+        "magmoms",
+    ]
+
+    def __init__(
+        self,
+        model: str | Path | SpinDP,
+        *,
+        moments: Given | None = None,
+        order: str | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model if isinstance(model, SpinDP) else SpinDP(model)
+        self._labels, self._order = moments, order
+        self._held: tuple[Atoms, Array] | None = None
+
+    def reset(self) -> None:
+        """Forget results and moments; labels are read anew."""
+        super().reset()
+        self._held = None
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Return what has changed since the last calculation, labels among it."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if self.atoms is not None and not _same_array(self.atoms, atoms, SPIN_STATES):
+            changes.append("initial_magmoms")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute all properties of the atoms in the spin state that they carry."""
+        super().calculate(atoms, properties, system_changes)
+        result = self.model.evaluate(self.atoms, self._moments())
+        moments = shortest_moments(result.moments)
+        self.results = {
+            "energy": float(result.energy),
+            "free_energy": float(result.energy),
+            "energies": result.atomic_energies,
+            "forces": result.forces,
+            "magmoms": moments,
+            "magmom": float(moments.sum()) if moments.ndim == 1 else moments.sum(0),
+            "magnetic_forces": result.magnetic_forces,
+        }
+        if self.atoms.pbc.all():
+            stress = -result.virial / self.atoms.get_volume()
+            symmetric = 0.5 * (stress + np.transpose(stress))
+            self.results["stress"] = full_3x3_to_voigt_6_stress(symmetric)
+
+    def _moments(self) -> Array:
+        """Return the moments that are held, (n, 3), μB."""
+        if self._held is None or not _same_labels(self._held[0], self.atoms):
+            moments = self.model.moments(self.atoms, self._labels, order=self._order)
+            self._held = (self.atoms.copy(), moments)
+        return self._held[1]
+
+
+def _same_labels(a: Atoms, b: Atoms) -> bool:
+    return len(a) == len(b) and all(
+        _same_array(a, b, name) for name in ("numbers", "initial_magmoms", SPIN_STATES)
+    )
+
+
+def _same_array(a: Atoms, b: Atoms, name: str) -> bool:
+    if a.has(name) != b.has(name):
+        return False
+    return not a.has(name) or np.array_equal(a.arrays[name], b.arrays[name])

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What runs a model file: with our neighbours, as in LAMMPS, or through deepmd-kit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from spin_dp.errors import DataError
+from spin_dp.inference.kernels import load_kernel
+from spin_dp.inference.neighbourhood import find_neighbourhood, stack_neighbourhoods
+from spin_dp.inference.training_range import check_positions
+from spin_dp.model_file import ModelInfo
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from spin_dp.inference.kernels import Kernel
+    from spin_dp.inference.neighbourhood import Neighbourhood
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+_ATOMS_AT_ONCE = 2048  # local atoms of a batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """Energies and derivatives of nf frames with n atoms.
+
+    Attributes
+    ----------
+    energies, forces, virials
+        (nf,) eV; -dE/dx, (nf, n, 3) eV/Å; minus volume times stress, (nf, 3, 3) eV.
+    magnetic_forces
+        -dE/dm, (nf, n, 3) eV/μB, zero on elements without moments; None of a model that
+        reads no moments.
+    atomic_energies
+        (nf, n), eV; None of a model that deepmd-kit runs.
+    """
+
+    energies: Floats
+    forces: Floats
+    virials: Floats
+    magnetic_forces: Floats | None = None
+    atomic_energies: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Geometries:
+    """nf frames of n atoms each.
+
+    Attributes
+    ----------
+    positions, cells
+        (nf, n, 3) and (nf, 3, 3), vectors as rows, Å.
+    periodic
+        Along which cell vectors the atoms repeat, in all frames.
+    """
+
+    positions: Floats
+    cells: Floats
+    periodic: Sequence[bool] = (True, True, True)
+    _found: dict[float, Neighbourhood] = field(default_factory=dict, repr=False)
+
+    def neighbourhood(self, cutoff: float) -> Neighbourhood:
+        """Return ghosts and neighbours, found once.
+
+        Raises
+        ------
+        DataError
+            If positions or cells are not finite, or a periodic cell has no volume.
+        """
+        if cutoff not in self._found:
+            self._found[cutoff] = stack_neighbourhoods(
+                [
+                    self._find(positions, cell, cutoff)
+                    for positions, cell in zip(self.positions, self.cells, strict=True)
+                ]
+            )
+        return self._found[cutoff]
+
+    def _find(self, positions: Floats, cell: Floats, cutoff: float) -> Neighbourhood:
+        check_positions(positions, cell, self.periodic)
+        return find_neighbourhood(positions, cell, self.periodic, cutoff)
+
+
+class Engine(Protocol):
+    """What runs a model."""
+
+    info: ModelInfo
+
+    def evaluate(
+        self, geometries: Geometries, types: Ints, moments: Floats | None
+    ) -> Predicted:
+        """Return energies and derivatives; one geometry may serve many moments.
+
+        Parameters
+        ----------
+        geometries
+            nf frames, or one.
+        types
+            Type of each atom, (n,).
+        moments
+            (nf, n, 3), μB; None of a model that reads none.
+        """
+
+    def predict_moments(
+        self, geometries: Geometries, types: Ints, guess: Floats
+    ) -> Floats:
+        """Return converged moments from a guess, (nf, n, 3), μB."""
+
+
+def open_engine(path: str | os.PathLike[str], device: str | None = None) -> Engine:
+    """Open a model file.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or deepmd-kit cannot read it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
+        )
+    kernel = load_kernel(path, device)
+    return HostEngine(path) if kernel is None else NeighbourEngine(kernel)
+
+
+class NeighbourEngine:
+    """Runs a model as LAMMPS does: neighbours and ghosts are brought to it.
+
+    Parameters
+    ----------
+    kernel
+        The loaded model.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.info = kernel.info
+
+    def evaluate(
+        self, geometries: Geometries, types: Ints, moments: Floats | None
+    ) -> Predicted:
+        """Return energies and derivatives, see :class:`Engine`."""
+        assert moments is not None  # such models read them
+        parts = [
+            self._evaluate(*batch)
+            for batch in self._batches(geometries, types, moments)
+        ]
+        arrays = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return Predicted(*arrays)
+
+    def predict_moments(
+        self, geometries: Geometries, types: Ints, guess: Floats
+    ) -> Floats:
+        """Return converged moments, see :class:`Engine`."""
+        parts = [
+            self._kernel.moments(*batch).numpy(force=True)
+            for batch in self._batches(geometries, types, guess)
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+    def _evaluate(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+        owner: torch.Tensor,
+    ) -> tuple[Floats, ...]:
+        found = self._kernel.energy(coord, atype, spin, nlist, owner)
+        nf, n = nlist.shape[:2]
+
+        def of_atoms(name: str) -> Floats:
+            """Add what ghosts feel to the atoms that they are images of."""
+            values = found[name].view(nf, -1, 3).to(coord.dtype)
+            total = values[:, :n].clone()
+            index = owner[:, n:, None].expand(-1, -1, 3)
+            return _array(total.scatter_add_(1, index, values[:, n:]))
+
+        return (
+            _array(found["energy"].view(nf)),
+            of_atoms("force"),
+            _array(found["virial"].view(nf, 3, 3)),
+            of_atoms("force_mag"),
+            _array(found["atom_energy"].view(nf, n)),
+        )
+
+    def _batches(
+        self, geometries: Geometries, types: Ints, moments: Floats
+    ) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Return positions, types, moments, neighbours and owners, batch by batch."""
+        import torch
+
+        near = geometries.neighbourhood(self.info.cutoff)
+        n_frames, n = moments.shape[:2]
+        shared = len(near.owner) == 1
+        device = self._kernel.device
+        size = max(1, _ATOMS_AT_ONCE // n)
+        kinds = types[near.owner]
+        for start in range(0, n_frames, size):
+            part = slice(start, start + size)
+            spins = moments[part]
+            rows = slice(0, 1) if shared else part
+
+            def tensor(
+                array: NDArray[Any], rows: slice = rows, k: int = len(spins)
+            ) -> torch.Tensor:
+                whole = torch.as_tensor(array[rows], device=device)
+                return whole.expand(k, *whole.shape[1:]).contiguous()
+
+            owner = near.owner[rows]
+            spin = np.take_along_axis(
+                spins,
+                np.broadcast_to(owner, (len(spins), owner.shape[1]))[..., None],
+                1,
+            )
+            yield (
+                tensor(near.positions),
+                tensor(kinds),
+                torch.as_tensor(spin, device=device),
+                tensor(near.neighbours),
+                tensor(near.owner),
+            )
+
+
+class HostEngine:
+    """Runs whatever ``deepmd.infer.DeepPot`` opens.
+
+    Parameters
+    ----------
+    path
+        The model's file.
+
+    Raises
+    ------
+    DataError
+        If deepmd-kit cannot read it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from deepmd.infer import DeepPot  # heavy: brings torch
+
+        try:
+            self._potential = DeepPot(str(path), auto_batch_size=False)
+            type_map = list(self._potential.get_type_map())
+        except Exception as error:  # each back end of deepmd-kit fails in its own way
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"{path}: expected a model that deepmd-kit reads ({reason}); "
+                "write one with `dp --pt freeze`."
+            ) from error
+        has_spin = bool(self._potential.has_spin)
+        self.info = ModelInfo(
+            path,
+            type_map,
+            [has_spin] * len(type_map),
+            float(self._potential.get_rcut()),
+            has_spin,
+        )
+
+    def evaluate(
+        self, geometries: Geometries, types: Ints, moments: Floats | None
+    ) -> Predicted:
+        """Return energies and derivatives, see :class:`Engine`."""
+        n = len(types)
+        n_frames = len(geometries.positions if moments is None else moments)
+        everything = _repeated(geometries, n_frames)
+        size = max(1, _ATOMS_AT_ONCE // n)
+        parts = [
+            self._evaluate(everything, types, moments, slice(start, start + size))
+            for start in range(0, n_frames, size)
+        ]
+        arrays = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return Predicted(*arrays)
+
+    def _evaluate(
+        self, geometries: Geometries, types: Ints, moments: Floats | None, part: slice
+    ) -> tuple[Floats, ...]:
+        positions = geometries.positions[part]
+        k, n = positions.shape[:2]
+        cells = (
+            geometries.cells[part].reshape(k, 9) if any(geometries.periodic) else None
+        )
+        spin = {} if moments is None else {"spin": moments[part].reshape(k, -1)}
+        # Energy, force, virial; of a spin model then magnetic force and its mask.
+        output = self._potential.eval(positions.reshape(k, -1), cells, types, **spin)
+        shapes = (k,), (k, n, 3), (k, 3, 3), (k, n, 3)
+        used = output[: 3 if moments is None else 4]
+        return tuple(
+            np.asarray(array, dtype=np.float64).reshape(shape)
+            for array, shape in zip(used, shapes, strict=False)
+        )
+
+    def predict_moments(
+        self, geometries: Geometries, types: Ints, guess: Floats
+    ) -> Floats:
+        """Refuse: such models predict none."""
+        raise NotImplementedError
+
+
+def _repeated(geometries: Geometries, k: int) -> Geometries:
+    if len(geometries.positions) == k:
+        return geometries
+    return replace(
+        geometries,
+        positions=np.repeat(geometries.positions, k, axis=0),
+        cells=np.repeat(geometries.cells, k, axis=0),
+    )
+
+
+def _array(values: torch.Tensor) -> Floats:
+    return np.asarray(values.numpy(force=True), dtype=np.float64)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Atoms with the periodic images and neighbours that a model needs, as LAMMPS has them.
+
+Found once for a geometry, whatever moments its atoms carry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from vesin import NeighborList
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """Local atoms, then ghosts: their periodic images near the cell.
+
+    ``nf`` frames with ``n`` local atoms each; frames with fewer ghosts or neighbours
+    than others are filled up with ghosts that are nobody's neighbours.
+
+    Attributes
+    ----------
+    positions
+        Of local atoms and ghosts, (nf, nall, 3), Å.
+    owner
+        The local atom that each is an image of, (nf, nall).
+    neighbours
+        Of each local atom, (nf, n, nnei), -1 where there is none.
+    shortest
+        Shortest distance of two atoms in each frame, (nf,), Å; inf without neighbours.
+    closest
+        The two atoms of that distance, (nf, 2).
+    """
+
+    positions: Floats
+    owner: Ints
+    neighbours: Ints
+    shortest: Floats
+    closest: Ints
+
+
+def find_neighbourhood(
+    positions: Floats, cell: Floats, periodic: Sequence[bool], cutoff: float
+) -> Neighbourhood:
+    """Find the images and neighbours of the atoms of one geometry, a frame.
+
+    Parameters
+    ----------
+    positions
+        (n, 3), Å, finite.
+    cell
+        Cell vectors as rows, (3, 3), Å.
+    periodic
+        Along which cell vectors the atoms repeat.
+    cutoff
+        Radius within which atoms are neighbours, Å.
+    """
+    n = len(positions)
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=False)
+    first, second, shifts, distances = search.compute(
+        points=positions, box=cell, periodic=list(periodic), quantities="ijSd"
+    )
+    first, second = first.astype(np.int64), second.astype(np.int64)
+    images, index = _distinct_images(second, shifts, n)
+    owner, vectors = images
+    order = np.argsort(first, kind="stable")
+    counts = np.bincount(first, minlength=n)
+    column = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+    neighbours = np.full((n, max(1, int(counts.max(initial=0)))), -1, dtype=np.int64)
+    neighbours[first[order], column] = index[order]
+    nearest = int(distances.argmin()) if len(distances) else -1
+    return Neighbourhood(
+        positions=(positions[owner] + vectors @ cell)[None],
+        owner=owner[None],
+        neighbours=neighbours[None],
+        shortest=np.array([distances[nearest] if nearest >= 0 else np.inf]),
+        closest=np.array(
+            [[first[nearest], second[nearest]] if nearest >= 0 else [0, 0]]
+        ),
+    )
+
+
+def _distinct_images(
+    atoms: Ints, shifts: npt.NDArray[np.int32], n: int
+) -> tuple[tuple[Ints, Floats], Ints]:
+    """Return the different images (atom, shift), local atoms first.
+
+    Returns
+    -------
+    tuple
+        Atom (nall,) and shift (nall, 3) of each image; the number of each pair's.
+    """
+    lowest = np.minimum(shifts.min(axis=0, initial=0), 0)
+    spans = np.maximum(shifts.max(axis=0, initial=0), 0) - lowest + 1
+    box = np.ravel_multi_index(tuple((shifts - lowest).T), tuple(spans))
+    at_home = int(np.ravel_multi_index(tuple(-lowest), tuple(spans)))
+    codes = box * n + atoms
+    is_used = np.zeros(int(np.prod(spans)) * n, dtype=np.bool_)
+    is_used[codes] = True
+    home = slice(at_home * n, at_home * n + n)
+    is_used[home] = False
+    ghosts = np.flatnonzero(is_used)
+    number = np.empty(len(is_used), dtype=np.int64)
+    number[ghosts] = n + np.arange(len(ghosts))
+    number[home] = np.arange(n)
+    owner = np.concatenate([np.arange(n), ghosts % n])
+    places = np.stack(np.unravel_index(ghosts // n, tuple(spans)), axis=1)
+    vectors = np.zeros((len(owner), 3))
+    vectors[n:] = places + lowest
+    return (owner, vectors), number[codes]
+
+
+def stack_neighbourhoods(frames: Sequence[Neighbourhood]) -> Neighbourhood:
+    """Return many geometries of equal numbers of atoms as one batch."""
+    if len(frames) == 1:
+        return frames[0]
+    n_all = max(frame.owner.shape[1] for frame in frames)
+    width = max(frame.neighbours.shape[2] for frame in frames)
+
+    def filled(array: npt.NDArray[np.generic], axis: int, size: int, value: int):  # noqa: ANN202
+        margin = [(0, 0)] * array.ndim
+        margin[axis] = (0, size - array.shape[axis])
+        return np.pad(array, margin, constant_values=value)
+
+    return Neighbourhood(
+        positions=np.concatenate([filled(f.positions, 1, n_all, 0) for f in frames]),
+        owner=np.concatenate([filled(f.owner, 1, n_all, 0) for f in frames]),
+        neighbours=np.concatenate([filled(f.neighbours, 2, width, -1) for f in frames]),
+        shortest=np.concatenate([f.shortest for f in frames]),
+        closest=np.concatenate([f.closest for f in frames]),
+    )

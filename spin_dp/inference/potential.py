@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The door to a model: any model file of deepmd-kit, arrays in, arrays out.
+
+A model whose neighbours the caller brings, as LAMMPS does, gets them from
+:mod:`spin_dp.inference.neighbourhood`: frozen and compressed spin models (``.pth``),
+compiled ones (``.pt2``) and checkpoints (``.pt``). Any other model goes through
+``deepmd.infer.DeepPot``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from spin_dp.errors import BackendError, ConfigError, DataError, ShapeError, unknown
+from spin_dp.inference.engines import Geometries, Predicted, open_engine
+from spin_dp.inference.training_range import TrainingRange
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from spin_dp.spin_states.catalogue import Catalogue
+
+    Floats = NDArray[np.float64]
+
+T = TypeVar("T")
+
+
+class Potential:
+    """A model file.
+
+    Parameters
+    ----------
+    path
+        A frozen or compressed model (.pth), a compiled one (.pt2), a checkpoint (.pt),
+        or another format that an installed back end of deepmd-kit reads.
+    device
+        ``cpu``, ``cuda`` or ``cuda:1`` ...; None: the first GPU if PyTorch sees one.
+        A compiled model runs on the kind of device that it was compiled for.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or deepmd-kit cannot read it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], device: str | None = None) -> None:
+        self._engine = open_engine(path, device)
+        self.info = self._engine.info
+        self._range = TrainingRange(self.info.catalogue, self.info.min_distance)
+
+    @property
+    def type_map(self) -> list[str]:
+        """Elements that the model knows."""
+        return self.info.type_map
+
+    @property
+    def spin_elements(self) -> list[str]:
+        """Elements whose moments the model reads."""
+        return self.info.spin_elements
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius, Å."""
+        return self.info.cutoff
+
+    @property
+    def reads_moments(self) -> bool:
+        """Whether energies depend on moments."""
+        return self.info.has_spin
+
+    @property
+    def predicts_moments(self) -> bool:
+        """Whether it predicts converged moments from a guess."""
+        return self.info.predicts_moments
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Spin states that the model knows, and the moments they stand for."""
+        return self.info.catalogue
+
+    def predict(
+        self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
+    ) -> Predicted:
+        """Return energies and their derivatives.
+
+        Parameters
+        ----------
+        symbols
+            Elements, (n,).
+        geometries
+            nf geometries, or one for all moments.
+        moments
+            Of all atoms, (nf, n, 3), μB; None of a model that reads none.
+
+        Returns
+        -------
+        Predicted
+            In the order of the frames.
+
+        Raises
+        ------
+        ConfigError
+            If the model does not know an element.
+        ShapeError
+            If arrays do not fit each other.
+        DataError
+            If positions or moments are not finite, atoms overlap, a moment is absurd,
+            or an energy is not finite.
+        BackendError
+            If deepmd-kit fails.
+        """
+        if not self.reads_moments:
+            moments = None
+        types = self.check(symbols, geometries, moments)
+        predicted = self._call(self._engine.evaluate, geometries, types, moments)
+        wrong = int((~np.isfinite(predicted.energies)).sum())
+        if wrong:
+            raise DataError(
+                f"{self.info.path}: its energy is not a finite number for {wrong} of "
+                f"{len(predicted.energies)} frames; check how it was trained."
+            )
+        return predicted
+
+    def predict_moments(
+        self, symbols: Sequence[str], geometries: Geometries, guess: Floats
+    ) -> Floats:
+        """Return converged moments from a guess, (nf, n, 3), μB.
+
+        Parameters
+        ----------
+        symbols, geometries
+            As for :meth:`predict`.
+        guess
+            Moments that name the spin states, (nf, n, 3), μB.
+
+        Raises
+        ------
+        ConfigError
+            If the model was trained without a moment net, or does not know an element.
+        ShapeError, DataError, BackendError
+            As for :meth:`predict`.
+        """
+        if not self.predicts_moments:
+            raise ConfigError(
+                f"{self.info.path}: predicts no moments; train with a moment_net in "
+                "the model section and loss spin_dp (`spin-dp init` writes both)."
+            )
+        types = self.check(symbols, geometries, guess)
+        return self._call(self._engine.predict_moments, geometries, types, guess)
+
+    def check(
+        self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
+    ) -> NDArray[np.int64]:
+        """Refuse what the model cannot answer, and say where it extrapolates.
+
+        Parameters
+        ----------
+        symbols, geometries, moments
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray
+            Type of each atom, (n,).
+
+        Raises
+        ------
+        ConfigError, ShapeError, DataError
+            As :meth:`predict`.
+        """
+        index = {name: number for number, name in enumerate(self.type_map)}
+        for name in symbols:
+            if name not in index:
+                raise unknown(f"element for model {self.info.path}", name, index)
+        n = geometries.positions.shape[1]
+        if n != len(symbols):
+            raise ShapeError(f"positions: expected {len(symbols)} atoms, got {n}.")
+        if moments is not None:
+            self._check_moments(moments, symbols, geometries)
+        elif self.reads_moments:
+            raise ConfigError(f"{self.info.path}: reads moments; got none.")
+        self._range.check_distances(geometries.neighbourhood(self.cutoff), symbols)
+        return np.array([index[name] for name in symbols], dtype=np.int64)
+
+    def _check_moments(
+        self, moments: Floats, symbols: Sequence[str], geometries: Geometries
+    ) -> None:
+        n_frames, n = len(geometries.positions), len(symbols)
+        fits = n_frames in (1, len(moments)) and moments.shape[1:] == (n, 3)
+        if not fits:
+            raise ShapeError(
+                f"moments: expected ({n_frames}, {n}, 3), got {moments.shape}."
+            )
+        if not np.isfinite(moments).all():
+            frame, atom = np.argwhere(~np.isfinite(moments))[0, :2]
+            raise DataError(
+                f"moments: expected finite numbers, got {moments[frame, atom]} at atom "
+                f"{atom}."
+            )
+        self._range.check_moments(moments, symbols)
+
+    def _call(self, function: Callable[..., T], *arguments: object) -> T:
+        try:
+            return function(*arguments)
+        except RuntimeError as error:
+            last = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise BackendError(f"{self.info.path}: failed: {last}") from error

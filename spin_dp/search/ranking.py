@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Which spin state of a structure is lowest: assign states to sites, rank by energy."""
+
+from __future__ import annotations
+
+import logging
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from spin_dp.errors import ConfigError, unknown
+from spin_dp.neighbours import find_pairs
+from spin_dp.search.assignments import Choices
+from spin_dp.spin_states.catalogue import SpinState, total_charge
+from spin_dp.spin_states.ions import BOND_REACH_ANGSTROM, ion_charge
+from spin_dp.spin_states.key import key_text
+from spin_dp.spin_states.labels import write_labels
+from spin_dp.spin_states.nominal import has_nominal_states
+from spin_dp.spin_states.ordering import OrderedSites
+from spin_dp.spin_states.orderings import order_name
+from spin_dp.structures import as_atoms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+    from spin_dp.inference.labelling import Given
+    from spin_dp.inference.predictor import Prediction, SpinDP
+    from spin_dp.search.assignments import Assignment
+    from spin_dp.spin_states.catalogue import Catalogue
+
+    Floats = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+
+DEGENERATE_EV = 1e-6
+"""Assignments of one key whose energies differ by less are one state, eV an atom."""
+
+_SLACK_MUB = 0.1
+
+COLUMNS = (
+    *("rank", "state", "order", "charge", "total_moment", "energy", "energy_per_fu"),
+    *("above_lowest", "degeneracy", "max_magnetic_force", "becomes", "labels"),
+    "moments",
+)
+
+
+def rank_states(
+    structure: Atoms | Structure,
+    model: SpinDP,
+    elements: Sequence[str] | None = None,
+    *,
+    states: Mapping[str, Sequence[str | float]] | None = None,
+    moments: Given | None = None,
+    any_charge: bool = False,
+    converge: bool | None = None,
+    max_patterns: int = 512,
+) -> pd.DataFrame:
+    """Rank spin states of a structure by their energy at fixed positions.
+
+    All assignments of states and signs to the sites of the elements are tried whose
+    nominal charges add up to a neutral cell, up to reversal of all moments; where there
+    would be more than ``max_patterns``, likely ones (named orderings, charges spread
+    evenly, one site flipped or excited). Assignments that the symmetry of the structure
+    makes equal come out with equal energies and are counted as one.
+
+    What the structure carries itself does not count, but for sites of metals that are
+    not varied: these keep their labels.
+
+    Parameters
+    ----------
+    structure
+        ASE Atoms or pymatgen Structure.
+    model
+        The model to ask.
+    elements
+        Elements whose states are varied; by default all with spin states that the
+        structure has and the model reads.
+    states
+        States to try of an element, ``{"Mn": ["3+HS", "4+"]}``; a number of μB stands
+        for the state with the nearest moment, at that moment. By default all that the
+        model knows but solutions without any moment (``NM``).
+    moments
+        Labels of the metals that are not varied, as for
+        :meth:`spin_dp.SpinDP.evaluate`; None: what the structure carries.
+    any_charge
+        Whether assignments whose charges do not add up are tried, too.
+    converge
+        Whether each assignment is a guess from which the model predicts the moments of
+        all atoms; by default if it can.
+    max_patterns
+        Largest number of assignments to evaluate.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a state, lowest first: ``rank``; ``state`` (spin-state key of the varied
+        sites, with the tag of the ordering); ``order``; ``charge`` (e; NaN where it is
+        not known); ``total_moment`` (μB); ``energy`` (eV); ``energy_per_fu`` (eV per
+        formula unit); ``above_lowest`` (meV per formula unit); ``degeneracy``;
+        ``max_magnetic_force`` (eV/μB; small where the state is a valley); ``becomes``
+        (the key of the moments that it converges to, where that is another one);
+        ``labels`` (an expression that names the state); ``moments`` (of all atoms, that
+        the energy belongs to, (n, 3), μB).
+
+    Raises
+    ------
+    ConfigError
+        If an element is not in the structure or has no states in the model; if a metal
+        is neither varied nor labelled.
+    ShapeError, DataError, BackendError
+        As :meth:`spin_dp.SpinDP.evaluate`.
+    """
+    atoms = as_atoms(structure)
+    varied = _varied(atoms, model, elements)
+    catalogue = model.states
+    symbols = atoms.get_chemical_symbols()
+    sites = [
+        i
+        for i, symbol in enumerate(symbols)
+        if symbol in model.spin_elements and catalogue.has_states(symbol)
+    ]
+    held = _held_moments(atoms, model, sites, varied, moments)
+    options = {
+        name: [
+            (state, sign)
+            for state in _allowed(name, catalogue, (states or {}).get(name))
+            for sign in ((1, -1) if state.moment else (0,))
+        ]
+        for name in varied
+    }
+    others = _charge_of_others(atoms, catalogue, sites)
+    if not isfinite(others) and not any_charge:
+        log.warning("charges of the other ions are not known: all charges are tried")
+    choices = Choices(
+        elements=[symbols[i] for i in sites],
+        cell=atoms.cell.array,
+        positions=atoms.positions[sites],
+        options=[
+            options.get(symbols[i]) or [_held_site(symbols[i], held[i], catalogue)]
+            for i in sites
+        ],
+        charge=None if any_charge or not isfinite(others) else -others,
+        may_reverse=not held.any(),
+    )
+    assignments = _assignments(choices, varied, max_patterns)
+    patterns = np.repeat(held[None], len(assignments), axis=0)
+    for place, site in enumerate(sites):
+        if symbols[site] in options:
+            chosen = [assignment[place] for assignment in assignments]
+            patterns[:, site, 2] = [sign * state.moment for state, sign in chosen]
+    result = _evaluate(atoms, model, patterns, converge)
+    namer = _Namer(choices, sites, catalogue)
+    rows = [
+        namer.row(assignment, result, k, others)
+        for k, assignment in enumerate(assignments)
+    ]
+    return _table(rows, formula_units(atoms), len(atoms))
+
+
+def formula_units(atoms: Atoms) -> int:
+    """Return the number of formula units in the cell."""
+    counts = list(atoms.symbols.formula.count().values())
+    return int(np.gcd.reduce(counts))
+
+
+def _varied(atoms: Atoms, model: SpinDP, elements: Sequence[str] | None) -> list[str]:
+    present = set(atoms.get_chemical_symbols())
+    formula = atoms.get_chemical_formula()
+    with_states = [e for e in model.spin_elements if model.states.has_states(e)]
+    if elements is None:
+        names = [name for name in with_states if name in present]
+        if not names:
+            raise ConfigError(
+                f"the structure {formula} has no element with spin states in the "
+                f"model ({', '.join(with_states)}); there is only one spin state."
+            )
+        return names
+    for name in elements:
+        if name not in present:
+            raise unknown(f"element of the structure {formula}", name, present)
+        if name not in model.spin_elements:
+            raise ConfigError(
+                f"{model.info.path} reads no moments of {name}; elements with spin "
+                f"states are {', '.join(with_states)}."
+            )
+        if name not in with_states:
+            raise ConfigError(
+                f"{name} has no spin states of its own; its moments follow those of "
+                f"{', '.join(with_states)}."
+            )
+    return list(dict.fromkeys(elements))
+
+
+def _allowed(
+    element: str, catalogue: Catalogue, given: Sequence[str | float] | None
+) -> list[SpinState]:
+    if given is None:
+        return [state for state in catalogue.of(element) if state.is_usual]
+    allowed = []
+    for value in given:
+        try:
+            moment = abs(float(value))
+        except ValueError:
+            allowed.append(catalogue.find(element, str(value)))
+            continue
+        nearest = catalogue.nearest(element, moment)
+        assert nearest is not None  # the element has states
+        allowed.append(SpinState(nearest.name, moment))
+    return allowed
+
+
+def _held_moments(
+    atoms: Atoms,
+    model: SpinDP,
+    sites: Sequence[int],
+    varied: Sequence[str],
+    moments: Given | None,
+) -> Floats:
+    """Return the labels of metals that are not varied, (n, 3), μB, zero elsewhere."""
+    held = np.zeros((len(atoms), 3))
+    symbols = atoms.get_chemical_symbols()
+    here = [i for i in sites if symbols[i] not in varied]
+    if here:
+        if isinstance(moments, str) and "=" in moments:
+            # The labels of varied sites are not asked for: any will do.
+            moments = " ".join([*(f"{name}=0" for name in varied), moments])
+        held[here] = model.labels(atoms, moments).moments[here]
+    return held
+
+
+def _held_site(
+    element: str, moment: Floats, catalogue: Catalogue
+) -> tuple[SpinState, int]:
+    """Return the state that a held moment (3,) is nearest to, with that moment."""
+    length = float(np.linalg.norm(moment))
+    nearest = catalogue.nearest(element, length)
+    assert nearest is not None  # the element has states
+    return SpinState(nearest.name, length), int(np.sign(moment[2]))
+
+
+def _charge_of_others(
+    atoms: Atoms, catalogue: Catalogue, sites: Sequence[int]
+) -> float:
+    """Return the charge of all ions but those of the sites, e; nan if not known."""
+    symbols = atoms.get_chemical_symbols()
+    periodic = atoms.pbc.tolist()
+    pairs = find_pairs(
+        atoms.cell.array, atoms.positions, BOND_REACH_ANGSTROM, periodic=periodic
+    )
+    # Metals whose moments the model does not read are taken as those without any.
+    unread = [
+        catalogue.nearest(symbol, 0.0)
+        for atom, symbol in enumerate(symbols)
+        if atom not in sites and has_nominal_states(symbol)
+    ]
+    charge = total_charge(unread, ion_charge(symbols, pairs))
+    return float("nan") if charge is None else charge
+
+
+def _assignments(
+    choices: Choices, varied: Sequence[str], most: int
+) -> list[Assignment]:
+    number = choices.count()
+    if number == 0:
+        names = ", ".join(varied)
+        raise ConfigError(
+            f"no assignment of the states of {names} makes the cell neutral; give "
+            "other states, or ask for any charge."
+        )
+    if choices.may_reverse:
+        number = number // 2
+    if number <= most:
+        return list(choices.all())
+    log.info("%.3g assignments: only %d likely ones are tried", number, most)
+    return choices.ordered(most)
+
+
+def _evaluate(
+    atoms: Atoms,
+    model: SpinDP,
+    patterns: Floats,
+    converge: bool | None,
+) -> Prediction:
+    """Evaluate the patterns, or what they converge to."""
+    if converge is None:
+        converge = model.info.predicts_moments
+    if converge:
+        patterns = model.predict_moments(atoms, patterns)
+    return model.evaluate_many(atoms, patterns)
+
+
+class _Namer:
+    """Writes the row of each assignment."""
+
+    def __init__(
+        self, choices: Choices, sites: Sequence[int], catalogue: Catalogue
+    ) -> None:
+        self._choices, self._sites, self._catalogue = choices, sites, catalogue
+        self._ordered = OrderedSites(choices.elements, choices.cell, choices.positions)
+
+    def row(
+        self, assignment: Assignment, result: Prediction, k: int, others: float
+    ) -> dict[str, Any]:
+        """Return the row of assignment k without what depends on the other rows."""
+        moments = result.moments[k]
+        reached = moments[self._sites, 2]
+        key = self._key([(s.name, sign) for s, sign in assignment], assignment)
+        charge = total_charge([state for state, _ in assignment], others)
+        return {
+            "state": key,
+            "order": order_name(
+                np.array([state.moment * sign for state, sign in assignment])
+            ),
+            "charge": float("nan") if charge is None else charge,
+            "total_moment": float(moments[:, 2].sum()),
+            "energy": float(result.energy[k]),
+            "max_magnetic_force": float(
+                np.linalg.norm(result.magnetic_forces[k], axis=-1).max()
+            ),
+            "becomes": self._becomes(assignment, reached, key),
+            "labels": write_labels(
+                [
+                    (site, state.name, sign)
+                    for site, (state, sign) in zip(self._sites, assignment, strict=True)
+                ]
+            ),
+            "moments": moments,
+        }
+
+    def _becomes(self, assignment: Assignment, reached: Floats, key: str) -> str:
+        """Return the key of the converged moments; empty if it is the same."""
+        sites = [
+            (
+                state if _holds(state, moment) else self._nearest(state, moment),
+                int(np.sign(moment)),
+            )
+            for (state, _), moment in zip(assignment, reached, strict=True)
+        ]
+        sites = [(state, sign if state.moment else 0) for state, sign in sites]
+        other = self._key([(s.name, sign) for s, sign in sites], sites)
+        return "" if other == key else other
+
+    def _nearest(self, state: SpinState, moment: float) -> SpinState:
+        return self._catalogue.nearest(state.element, moment) or state
+
+    def _key(
+        self, sites: Sequence[tuple[str, int]], states: Sequence[tuple[SpinState, int]]
+    ) -> str:
+        names = [name for name, _ in sites]
+        signs = [sign for _, sign in sites]
+        signless = frozenset(state.name for state, _ in states if not state.moment)
+        tag = self._ordered.tag(names, np.array(signs))
+        total = sum(state.moment * sign for state, sign in states)
+        if total < 0:
+            signs = [-sign for sign in signs]
+        return key_text(names, signs, signless, tag)
+
+
+def _holds(state: SpinState, moment: float) -> bool:
+    """Return whether a moment is one of those that the state has in the data."""
+    if not state.sites:  # from the nominal table: nothing is known of its range
+        return True
+    slack = _SLACK_MUB + 0.5 * (state.highest - state.lowest)
+    return state.lowest - slack <= abs(moment) <= state.highest + slack
+
+
+def _table(rows: list[dict[str, Any]], units: int, n_atoms: int) -> pd.DataFrame:
+    """Return the table; rows of one key and energy are one state."""
+    merged: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["energy"]):
+        alike = merged.setdefault(row["state"], [])
+        twin = next(
+            (
+                other
+                for other in alike
+                if row["energy"] - other["energy"] < DEGENERATE_EV * n_atoms
+            ),
+            None,
+        )
+        if twin is None:
+            alike.append({**row, "degeneracy": 1})
+        else:
+            twin["degeneracy"] += 1
+    states = [row for alike in merged.values() for row in alike]
+    table = pd.DataFrame(states).sort_values("energy", ignore_index=True)
+    table["energy_per_fu"] = table["energy"] / units
+    lowest = table["energy_per_fu"].min()
+    table["above_lowest"] = 1000.0 * (table["energy_per_fu"] - lowest)
+    table["rank"] = np.arange(1, len(table) + 1)
+    return table[list(COLUMNS)]

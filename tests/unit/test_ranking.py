@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Assignments of states to sites against brute force, and their ranking."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from spin_dp import SpinDP, rank_states
+from spin_dp.errors import ConfigError
+from spin_dp.search.assignments import Choices
+from spin_dp.spin_states.catalogue import Catalogue
+from tests.conftest import STATES_INFO
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+CATALOGUE = Catalogue.from_records(STATES_INFO["states"])
+
+
+@pytest.fixture(scope="module")
+def potential(frozen_model):
+    return SpinDP(frozen_model)
+
+
+@pytest.fixture(scope="module")
+def predicting(predicting_model):
+    return SpinDP(predicting_model)
+
+
+@pytest.fixture
+def cell() -> Atoms:
+    atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)
+    atoms.rattle(0.05, seed=1)
+    atoms.symbols[:2] = "MnO"
+    return atoms
+
+
+@pytest.fixture
+def oxide(cell) -> Atoms:
+    """Return MnNiLi2O4: neutral with Mn4+ and Ni2+, or with Mn3+ and Ni3+."""
+    cell.symbols[[4, 6]] = "Li"
+    return cell
+
+
+NUMBERS = {"Mn": [3.7, 1.9], "Ni": [1.3, 0.0]}
+
+
+def choices(
+    n: int, names: tuple[str, ...], charge: float | None, *, held: int = 0
+) -> Choices:
+    """Return a chain of Mn sites; the first ones are held, up."""
+    states = [CATALOGUE.find("Mn", name) for name in names]
+    free = [(state, sign) for state in states for sign in (1, -1)]
+    return Choices(
+        elements=["Mn"] * n,
+        cell=np.diag([9.0, 9.0, 3.0 * n]),
+        positions=np.array([[0.0, 0.0, 3.0 * i] for i in range(n)]),
+        options=[[free[0]] if i < held else free for i in range(n)],
+        charge=charge,
+        may_reverse=not held,
+    )
+
+
+@pytest.mark.parametrize("charge", [None, 12.0, 13.0, 15.0])
+@pytest.mark.parametrize("held", [0, 1])
+def test_assignments_are_those_of_brute_force(charge: float | None, held: int) -> None:
+    some = choices(4, ("3+HS", "3+LS", "4+"), charge, held=held)
+    every = [
+        assignment
+        for assignment in product(*some.options)
+        if charge is None or sum(state.charge or 0 for state, _ in assignment) == charge
+    ]
+    assert some.count() == len(every)
+    found = list(some.all())
+    assert len(set(found)) == len(found) == len(every) / (1 if held else 2)
+
+    def reversed_of(assignment):
+        return tuple((state, -sign) for state, sign in assignment)
+
+    both = set(found) | (set() if held else {reversed_of(a) for a in found})
+    assert both == set(every)
+
+
+def test_no_assignment_at_a_charge_that_cannot_be() -> None:
+    assert choices(3, ("3+HS", "4+"), 20.0).count() == 0
+    assert list(choices(3, ("3+HS", "4+"), 20.0).all()) == []
+
+
+def test_likely_assignments_keep_charge_and_held_sites() -> None:
+    some = choices(12, ("3+HS", "3+LS", "4+"), 41.0, held=2)
+    likely = some.ordered(100)
+    assert 10 < len(set(likely)) == len(likely) <= 100
+    for assignment in likely:
+        assert sum(state.charge or 0 for state, _ in assignment) == 41
+        assert assignment[:2] == (some.options[0][0], some.options[1][0])
+    states = {state.name for assignment in likely for state, _ in assignment}
+    assert states == {"Mn3+HS", "Mn3+LS", "Mn4+"}
+
+
+def test_the_lowest_of_all_patterns_is_found(potential, cell):
+    table = rank_states(cell, potential, states=NUMBERS, any_charge=True)
+    sites = [i for i, s in enumerate(cell.get_chemical_symbols()) if s in NUMBERS]
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        pattern = np.zeros(8)
+        for site in sites:
+            size = rng.choice(NUMBERS[cell.get_chemical_symbols()[site]])
+            pattern[site] = size * rng.choice([-1, 1])
+        energy = potential.evaluate(cell, pattern).energy
+        assert energy >= table["energy"].iloc[0] - 1e-9
+        assert np.min(np.abs(table["energy"] - energy)) < 1e-6
+    # (2 x 2) x 3³ signed choices, one of each pair under reversal.
+    assert table["degeneracy"].sum() == 4 * 27 / 2
+    assert list(table["rank"]) == list(range(1, len(table) + 1))
+    assert table["above_lowest"].iloc[0] == 0.0
+    assert table["energy"].is_monotonic_increasing
+
+
+def test_only_neutral_states_unless_any_charge_is_asked_for(predicting, oxide):
+    neutral = rank_states(oxide, predicting)
+    everything = rank_states(oxide, predicting, any_charge=True)
+    assert set(neutral["charge"]) == {0.0}
+    assert set(everything["charge"]) > {0.0}
+    rows = everything[everything["charge"] == 0.0]
+    np.testing.assert_allclose(neutral["energy"], rows["energy"], rtol=1e-12)
+    pairs = {("Mn4+" in key, "Ni2+" in key) for key in neutral["state"]}
+    assert pairs == {(True, True), (False, False)}
+
+
+def test_no_neutral_assignment_is_an_error(predicting, oxide):
+    with pytest.raises(
+        ConfigError, match="no assignment of the states of Mn, Ni makes"
+    ):
+        rank_states(oxide, predicting, states={"Ni": ["3+LS"], "Mn": ["4+"]})
+
+
+def test_labels_of_a_row_name_its_state(predicting, oxide):
+    table = rank_states(oxide, predicting)
+    for row in table.head(5).itertuples():
+        again = predicting.evaluate(oxide, row.labels)
+        assert float(again.energy) == pytest.approx(row.energy, rel=1e-12)
+        np.testing.assert_allclose(again.moments, row.moments, atol=1e-12)
+
+
+def test_what_the_structure_carries_does_not_count(predicting, oxide):
+    """Stray moments of a file, on oxygen and on varied metals."""
+    plain = rank_states(oxide, predicting)
+    oxide.set_initial_magnetic_moments([0.4, 0.2, 0.1, -0.2, 1.0, 0.2, 0.3, 0.1])
+    again = rank_states(oxide, predicting)
+    np.testing.assert_array_equal(again["energy"], plain["energy"])
+
+
+def test_metals_that_are_not_varied_keep_their_labels(predicting, cell):
+    with pytest.raises(ConfigError, match="has no labels"):
+        rank_states(cell, predicting, ["Mn"])
+    table = rank_states(cell, predicting, ["Mn"], moments="Ni=2+", any_charge=True)
+    assert table["state"].str.contains("Ni2+[3", regex=False).all()
+    assert table["degeneracy"].sum() == 6  # three states, up and down: Ni is held
+    cell.set_initial_magnetic_moments([5.0, 0, 1.7, 0, 1.7, 0, 1.7, 0])
+    carried = rank_states(cell, predicting, ["Mn"], any_charge=True)
+    np.testing.assert_allclose(carried["energy"], table["energy"], rtol=1e-12)
+
+
+def test_held_moments_keep_all_their_components(predicting, cell):
+    held = np.zeros((8, 3))
+    held[[2, 4, 6]] = [1.2, 0.9, 0.5]
+    cell.set_initial_magnetic_moments(held)
+    table = rank_states(cell, predicting, ["Mn"], any_charge=True, converge=False)
+    for row in table.itertuples():
+        np.testing.assert_array_equal(row.moments[[2, 4, 6]], held[[2, 4, 6]])
+
+
+def test_ranking_per_formula_unit_is_extensive(potential, cell):
+    options = {"states": {"Mn": [3.7], "Ni": [1.3]}, "any_charge": True}
+    small = rank_states(cell, potential, **options)
+    large = rank_states(cell.repeat((2, 1, 1)), potential, **options)
+    ferro = large[large["order"] == "FM"].iloc[0]
+    expected = small[small["order"] == "FM"].iloc[0]
+    np.testing.assert_allclose(
+        ferro["energy_per_fu"], expected["energy_per_fu"], rtol=1e-12
+    )
+
+
+def test_equal_patterns_are_counted_as_one(potential):
+    """Four equivalent sites: one flipped of four is the same state whichever it is."""
+    perfect = bulk("NiO", "rocksalt", a=4.17, cubic=True)
+    table = rank_states(perfect, potential, states={"Ni": [1.5]}, any_charge=True)
+    assert list(table["degeneracy"].sort_values()) == [1, 3, 4]
+    assert sorted(table["order"]) == ["AFM", "FM", "FiM"]
+
+
+def test_ranking_of_a_large_cell_is_bounded(potential, cell):
+    table = rank_states(cell.repeat((2, 2, 1)), potential, max_patterns=40)
+    assert 2 < table["degeneracy"].sum() <= 40
+    assert set(table["charge"]) == {0.0}
+    assert "FM" in set(table["order"])
+
+
+def test_states_that_do_not_hold_say_what_they_become(predicting, oxide):
+    """A net with random weights predicts moments far from the states."""
+    table = rank_states(oxide, predicting)
+    assert table["becomes"].any()
+    means = {state["name"]: state["moment"] for state in STATES_INFO["states"]}
+    for row in table[table["becomes"] != ""].itertuples():
+        (name,) = (name for name in means if name[:2] == "Mn" and name in row.becomes)
+        reached = abs(row.moments[0, 2])
+        nearest = min(
+            (n for n in means if n[:2] == "Mn"), key=lambda n: abs(means[n] - reached)
+        )
+        assert name == nearest or name in row.state
+    held = rank_states(oxide, predicting, converge=False)
+    assert not held["becomes"].any()
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        (["Fe"], "unknown element"),
+        (["M"], "did you mean|known"),
+        (["O"], "O has no spin states of its own; its moments follow those of Mn"),
+    ],
+)
+def test_ranking_of_elements_that_carry_no_spin(predicting, cell, elements, message):
+    with pytest.raises(ConfigError, match=message):
+        rank_states(cell, predicting, elements)
+
+
+def test_ranking_of_an_element_that_is_not_read(potential, cell):
+    with pytest.raises(ConfigError, match="reads no moments of O"):
+        rank_states(cell, potential, ["O"])
+
+
+def test_one_spin_state_only(potential):
+    oxide = bulk("MgO", "rocksalt", a=4.2, cubic=True)
+    oxide.symbols[:] = "Li"
+    with pytest.raises(ConfigError, match="has no element with spin states"):
+        rank_states(oxide, potential)

@@ -187,7 +187,11 @@ def read_compiled_info(path: Path) -> ModelInfo:
 
 
 def _info(
-    path: Path, section: Mapping[str, Any], *, min_distance: float, **known: Any
+    path: Path,
+    section: Mapping[str, Any],
+    *,
+    min_distance: float,
+    **known: Any,  # noqa: ANN401
 ) -> ModelInfo:
     """Return what a model says of itself, with what its training input records."""
     info = section.get("info", {})

@@ -36,8 +36,8 @@ from spin_dp.data_tools.naming.naming import (
 )
 from spin_dp.data_tools.naming.runs import OrderingTags
 from spin_dp.spin_states.key import (
+    frame_key,
     is_signless,
-    key_text,
     label_rank,
     moment_label,
 )
@@ -277,11 +277,7 @@ class SpinStates:
         )
         signs = np.where([label in signless for label in labels], 0, item.signs)
         tag = self._tags.tag(item.frame, labels, signs)
-        weights = [self._weight(item, kind) for kind in item.kinds]
-        _, key, up = min(
-            (-float(np.dot(weights, s)), key_text(labels, s.tolist(), signless, tag), i)
-            for i, s in enumerate((signs, -signs))
-        )
+        key, is_reversed = frame_key(labels, signs, tag)
         margins = self._margins(item)
         return FrameState(
             key=key,
@@ -289,15 +285,10 @@ class SpinStates:
             charge=naming.charge,
             margin=float(margins.min(initial=inf)),
             labels=tuple(labels),
-            signs=-signs if up else signs,
+            signs=-signs if is_reversed else signs,
             clusters=item.clusters,
             margins=margins,
         )
-
-    def _weight(self, item: Assigned, kind: Kind) -> float:
-        """Return the nominal moment of a site; the sum of all decides what is up."""
-        label, state = self._labels[item.pattern][kind]
-        return state.unpaired if state else float(label.partition("~")[2])
 
     def _margins(self, item: Assigned) -> npt.NDArray[np.float64]:
         margins = np.full(len(item.lengths), inf)

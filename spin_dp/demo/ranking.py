@@ -1,83 +1,126 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Spin states of one held-out geometry: ranked by the model, beside DFT."""
+"""Spin states of held-out geometries: ranked by the model, beside DFT."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
+import pandas as pd
 
-from spin_dp.data_tools import moment_pattern
 from spin_dp.data_tools.dataset.opened import open_collected
 from spin_dp.data_tools.dataset.split import VALIDATION
 from spin_dp.errors import DataError
 from spin_dp.evaluation import MEV_PER_EV, read_system
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    import pandas as pd
     from ase import Atoms
 
-    from spin_dp.data_tools.dataset.opened import CollectedData
-
 FAVOURITE = "Li2Mn2O4"
-"""Composition taken where it has a held-out geometry: high and low spin, FM and AFM."""
+"""Composition shown where it has a held-out geometry: high and low spin, FM and AFM."""
 
 
-def rank_held_out(model: Path, data: Path) -> pd.DataFrame:
-    """Rank the spin states of a held-out geometry with usual moments.
+def rank_held_out(
+    model: Path, data: Path, *, progress: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Rank the spin states of all held-out geometries.
 
-    The model is asked for every pattern of usual moments; where DFT converged to a
-    state of the same pattern of moments at this geometry, its key and energy stand
-    beside.
+    The model is asked for all neutral assignments of the states that it knows; where
+    DFT converged to a state of the same key at this geometry, its energy stands beside.
 
     Parameters
     ----------
     model
-        A frozen spin-aware model.
+        A spin-aware model.
     data
         A folder written by ``spin-dp collect`` with validation frames.
+    progress
+        Called with geometries done and their total number.
 
     Returns
     -------
     pandas.DataFrame
-        One row a state, lowest first: ``geometry``, ``rank``, ``order``, ``pattern``
-        (e.g. ``Mn[+4,-4]``), ``key`` (empty where DFT has none), ``moments`` (μB),
-        ``energy_per_fu`` (eV), ``above_lowest``, ``dft_above_lowest`` (meV per formula
-        unit; NaN where DFT has no such state; zero at the lowest state of each).
+        The table of :func:`spin_dp.search.rank_states` of each geometry, with
+        ``formula``, ``geometry`` and ``dft_above_lowest`` (meV per formula unit; NaN
+        where DFT has no such state; zero at the lowest state).
+
+    Raises
+    ------
+    DataError
+        If there are no held-out frames.
     """
-    from spin_dp.predictor import SpinDP
-    from spin_dp.states import rank_states
+    from spin_dp.inference.predictor import SpinDP
+    from spin_dp.search import rank_states
 
-    geometry, rows = _choose(open_collected(data))
-    atoms = _structure(data, rows.iloc[0])
-    states = rank_states(atoms, SpinDP(model))
-    symbols = atoms.get_chemical_symbols()
-    states["pattern"] = [_pattern(symbols, moments) for moments in states["pattern"]]
-    units = float((states["energy"] / states["energy_per_fu"]).iloc[0])
-    dft = rows.drop_duplicates("pattern")[["pattern", "key", "energy"]]  # lowest first
-    lowest = rows["energy"].min()
-    dft["dft_above_lowest"] = (dft.pop("energy") - lowest) * MEV_PER_EV / units
-    table = states.merge(dft, on="pattern", how="left").fillna({"key": ""})
-    table.insert(0, "geometry", geometry)
-    columns = ["geometry", "rank", "order", "pattern", "key", "moments"]
-    columns.append("energy_per_fu")
-    return table[[*columns, "above_lowest", "dft_above_lowest"]].reset_index(drop=True)
-
-
-def _choose(data: CollectedData) -> tuple[str, pd.DataFrame]:
-    held_out = data.kept[data.kept["split"] == VALIDATION]
+    collected = open_collected(data)
+    held_out = collected.kept[collected.kept["split"] == VALIDATION]
     if held_out.empty:
         raise DataError(
-            f"{data.folder}: expected held-out frames, found none. Collect with a "
-            "validation share above 0."
+            f"{data}: expected held-out frames, found none. Collect with a validation "
+            "share above 0."
         )
-    favourites = held_out[held_out["formula"] == FAVOURITE]
-    pool = held_out if favourites.empty else favourites
-    states = pool.groupby("geometry")["key"].nunique()
-    geometry = str(states.idxmax())
-    return geometry, pool[pool["geometry"] == geometry].sort_values("energy")
+    opened = SpinDP(model)
+    groups = list(held_out.groupby(["formula", "geometry"]))
+    tables = []
+    for number, ((formula, geometry), frames) in enumerate(groups, 1):
+        states = rank_states(_structure(data, frames.iloc[0]), opened)
+        units = float((states["energy"] / states["energy_per_fu"]).iloc[0])
+        dft = frames.groupby("key", as_index=False)["energy"].min()
+        above = (dft["energy"] - dft["energy"].min()) * MEV_PER_EV / units
+        dft = pd.DataFrame({"state": dft["key"], "dft_above_lowest": above})
+        states = states.merge(dft, on="state", how="left")
+        # Of rows with one key, the lowest is what DFT is likely to have found.
+        states.loc[states.duplicated("state"), "dft_above_lowest"] = float("nan")
+        tables.append(states.assign(formula=formula, geometry=geometry))
+        if progress is not None:
+            progress(number, len(groups))
+    table = pd.concat(tables, ignore_index=True).drop(columns="moments")
+    first = ["formula", "geometry", "rank", "state", "order", "energy_per_fu"]
+    return table[[*first, *(name for name in table if name not in first)]]
+
+
+def choose_shown(states: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the geometry with most DFT states, of :data:`FAVOURITE`."""
+    favourites = states[states["formula"] == FAVOURITE]
+    pool = states if favourites.empty else favourites
+    geometry = pool.groupby("geometry")["dft_above_lowest"].count().idxmax()
+    return pool[pool["geometry"] == geometry]
+
+
+def agreement(states: pd.DataFrame, least: float = 20.0) -> dict[str, float]:
+    """Return how well the ranking of all geometries agrees with DFT.
+
+    Parameters
+    ----------
+    states
+        What :func:`rank_held_out` gives.
+    least
+        Pairs of states whose DFT energies are closer do not count, meV per formula
+        unit.
+
+    Returns
+    -------
+    dict
+        ``geometries``; ``pairs`` of states that DFT has, and how many are ``ordered``
+        as in DFT; the largest ``magnetic_force`` of the lowest state of a geometry,
+        eV/μB.
+    """
+    pairs = ordered = 0
+    for _, rows in states.dropna(subset="dft_above_lowest").groupby("geometry"):
+        both = rows.merge(rows, how="cross", suffixes=("_a", "_b"))
+        apart = both["dft_above_lowest_b"] - both["dft_above_lowest_a"]
+        both = both[apart > least]
+        pairs += len(both)
+        ordered += int((both["above_lowest_b"] > both["above_lowest_a"]).sum())
+    lowest = states[states["rank"] == 1]
+    return {
+        "geometries": len(lowest),
+        "pairs": pairs,
+        "ordered": ordered,
+        "magnetic_force": float(lowest["max_magnetic_force"].max()),
+    }
 
 
 def _structure(data: Path, row: pd.Series) -> Atoms:
@@ -90,9 +133,3 @@ def _structure(data: Path, row: pd.Series) -> Atoms:
         cell=system.cells[index],
         pbc=True,
     )
-
-
-def _pattern(symbols: list[str], moments: np.ndarray) -> str:
-    vectors = np.zeros((len(symbols), 3))
-    vectors[:, 2] = moments
-    return moment_pattern(symbols, vectors)

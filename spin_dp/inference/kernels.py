@@ -121,9 +121,7 @@ class CompiledKernel:
     def __init__(self, path: Path, device: torch.device) -> None:
         self.info, self.device = read_compiled_info(path), device
         self._energy = _Function(path, ENERGY)
-        self._moments = (
-            _Function(path, MOMENTS) if self.info.predicts_moments else None
-        )
+        self._moments = _Function(path, MOMENTS) if self.info.predicts_moments else None
 
     def energy(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return energies and derivatives, see :class:`Kernel`."""
@@ -143,8 +141,10 @@ class CompiledKernel:
 
 
 class _Function:
-    """A compiled function of tensors; what PyTorch's own wrapper does at each call
-    with its description is done once."""
+    """A compiled function of tensors.
+
+    PyTorch's own wrapper reads the description of its results at each call.
+    """
 
     def __init__(self, path: Path, name: str) -> None:
         import torch

@@ -15,7 +15,7 @@ from spin_dp.neighbours import find_pairs
 from spin_dp.search.assignments import Choices
 from spin_dp.spin_states.catalogue import SpinState, total_charge
 from spin_dp.spin_states.ions import BOND_REACH_ANGSTROM, ion_charge
-from spin_dp.spin_states.key import key_text
+from spin_dp.spin_states.key import frame_key
 from spin_dp.spin_states.labels import write_labels
 from spin_dp.spin_states.nominal import has_nominal_states
 from spin_dp.spin_states.ordering import OrderedSites
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from spin_dp.inference.labelling import Given
     from spin_dp.inference.predictor import Prediction, SpinDP
-    from spin_dp.search.assignments import Assignment
+    from spin_dp.search.assignments import Assignment, Site
     from spin_dp.spin_states.catalogue import Catalogue
 
     Floats = NDArray[np.float64]
@@ -310,7 +310,7 @@ class _Namer:
         """Return the row of assignment k without what depends on the other rows."""
         moments = result.moments[k]
         reached = moments[self._sites, 2]
-        key = self._key([(s.name, sign) for s, sign in assignment], assignment)
+        key = self._key(assignment)
         charge = total_charge([state for state, _ in assignment], others)
         return {
             "state": key,
@@ -343,23 +343,16 @@ class _Namer:
             for (state, _), moment in zip(assignment, reached, strict=True)
         ]
         sites = [(state, sign if state.moment else 0) for state, sign in sites]
-        other = self._key([(s.name, sign) for s, sign in sites], sites)
+        other = self._key(sites)
         return "" if other == key else other
 
     def _nearest(self, state: SpinState, moment: float) -> SpinState:
         return self._catalogue.nearest(state.element, moment) or state
 
-    def _key(
-        self, sites: Sequence[tuple[str, int]], states: Sequence[tuple[SpinState, int]]
-    ) -> str:
-        names = [name for name, _ in sites]
-        signs = [sign for _, sign in sites]
-        signless = frozenset(state.name for state, _ in states if not state.moment)
-        tag = self._ordered.tag(names, np.array(signs))
-        total = sum(state.moment * sign for state, sign in states)
-        if total < 0:
-            signs = [-sign for sign in signs]
-        return key_text(names, signs, signless, tag)
+    def _key(self, sites: Sequence[Site]) -> str:
+        names = [state.name for state, _ in sites]
+        signs = np.array([sign for _, sign in sites])
+        return frame_key(names, signs, self._ordered.tag(names, signs))[0]
 
 
 def _holds(state: SpinState, moment: float) -> bool:

@@ -14,11 +14,16 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from spin_dp.errors import ConfigError
 from spin_dp.spin_states.elements import type_order
+from spin_dp.spin_states.nominal import find_nominal_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
 NO_METAL = "no-metal"
 _LABEL = re.compile(r"([A-Z][a-z]?)(?:(\d+)\+(\w*)|~(\d+(?:\.5)?))")
@@ -103,6 +108,41 @@ def key_text(
             )
         words.append(f"{label}[{inside}]")
     return "".join(words) + (f"#{tag}" if tag else "")
+
+
+def unpaired_electrons(label: str) -> float:
+    """Return the unpaired electrons of a site label: nominal, or as the moment says."""
+    nominal = find_nominal_state(label)
+    return float(_parts(label)[3] or 0.0) if nominal is None else nominal.unpaired
+
+
+def frame_key(
+    labels: Sequence[str], signs: npt.NDArray[np.int64], tag: str
+) -> tuple[str, bool]:
+    """Return the key of a frame, the same under reversal of all moments.
+
+    Parameters
+    ----------
+    labels, signs, tag
+        As for :func:`key_text`.
+
+    Returns
+    -------
+    tuple
+        The key with more unpaired electrons up than down; whether the signs had to be
+        reversed for it.
+    """
+    weights = np.array([unpaired_electrons(label) for label in labels])
+    signless = frozenset(
+        label for label, weight in zip(labels, weights, strict=True) if not weight
+    )
+    signs = np.where(weights > 0.0, signs, 0)
+    choices = [
+        (-float(weights @ s), key_text(labels, s.tolist(), signless, tag), is_reversed)
+        for is_reversed, s in enumerate((signs, -signs))
+    ]
+    _, key, is_reversed = min(choices)
+    return key, bool(is_reversed)
 
 
 def is_key(text: str) -> bool:

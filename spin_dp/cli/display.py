@@ -9,11 +9,14 @@ from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from spin_dp.stages import Reporter
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
     import pandas as pd
     from rich.console import Console
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
 
@@ -76,6 +79,64 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = f"spin-dp: {record.getMessage()}"
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def stage_bars() -> Iterator[Reporter]:
+    """Show stages and their parts as progress bars on standard error.
+
+    Yields
+    ------
+    Reporter
+        For :func:`spin_dp.stages.run_stages`.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bars:
+        yield _StageBars(bars)
+
+
+class _StageBars(Reporter):
+    """Moves the bar of all stages and one for each part of the running one."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._stages = bars.add_task("all stages", total=None, note="")
+        self._parts: dict[str, TaskID] = {}
+        self._title = ""
+
+    def begin(self, title: str, number: int, total: int) -> None:
+        self._title = title
+        self._bars.update(self._stages, completed=number - 1, total=total, note=title)
+
+    def update(self, label: str, done: float, total: float, note: str = "") -> None:
+        if label not in self._parts:
+            self._parts[label] = self._bars.add_task(f"  {label}", note="")
+        self._bars.update(self._parts[label], completed=done, total=total, note=note)
+
+    def end(self, *, resumed: bool, seconds: float) -> None:
+        word = "already done, took" if resumed else "done in"
+        self._bars.console.print(f"[green]✓[/] {self._title}: {word} {seconds:.0f} s")
+        for task in self._parts.values():
+            self._bars.remove_task(task)
+        self._parts.clear()
+        self._bars.advance(self._stages)
 
 
 def state_table(

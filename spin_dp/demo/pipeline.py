@@ -17,18 +17,16 @@ from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
 from spin_dp.demo.plots import plot_learning_curves, plot_md, plot_parity
 from spin_dp.demo.ranking import rank_held_out
-from spin_dp.demo.stages import STATE, Silent, Stage, run_stages
 from spin_dp.demo.structure import label_of, layered_linio2, striped_moments
-from spin_dp.errors import ConfigError, DataError
+from spin_dp.errors import DataError
 from spin_dp.files import write_text
+from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 from spin_dp.training import read_learning_curve, train_together
 from spin_dp.training.dp_input import TrainingSettings, write_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from spin_dp.demo.stages import Reporter
 
 SPIN_ELEMENTS = ("Mn", "Co", "Ni", "O")
 MODELS = ("spin_aware", "spin_blind")
@@ -101,7 +99,7 @@ def run_demo(
     """
     demo = _Demo(source, out, settings or DemoSettings())
     demo.prepare(fresh=fresh)
-    seconds = run_stages(out, demo.stages(), reporter or Silent())
+    seconds = run_stages(out, demo.stages(), reporter or Reporter())
     return demo.write_summary(seconds)
 
 
@@ -122,17 +120,7 @@ class _Demo:
                 f"{self.source}: expected the reference frames (*.extxyz), found none. "
                 "Give their folder with --data."
             )
-        if self.out.exists() and not self.out.is_dir():
-            raise ConfigError(f"{self.out}: is a file; give a folder with -o.")
-        held = sorted(item.name for item in self.out.glob("*"))
-        if held and STATE not in held:
-            raise ConfigError(
-                f"{self.out}: holds other things ({held[0]}); give a new or empty "
-                "folder with -o."
-            )
-        if fresh and held:
-            shutil.rmtree(self.out)
-        self.out.mkdir(parents=True, exist_ok=True)
+        prepare_folder(self.out, fresh=fresh)
 
     def stages(self) -> list[Stage]:
         """Return the stages in order."""

@@ -15,8 +15,7 @@ from spin_dp.evaluation import (
     Potential,
     Predicted,
     evaluate,
-    frame_force_rmse,
-    frame_moment_rmse,
+    model_columns,
     read_systems,
 )
 from spin_dp.files import replacing, write_text
@@ -57,11 +56,7 @@ def predict_frames(checkpoint: Path, model: Model, data: Path) -> pd.DataFrame:
         columns = {
             "system": system.name,
             "index": np.arange(len(system.energies)),
-            f"energy_{NAME}": predicted.energies,
-            f"force_error_{NAME}": frame_force_rmse(predicted.forces, system.forces),
-            f"moment_error_{NAME}": frame_moment_rmse(
-                predicted.moments, system.moments, system.metals
-            ),
+            **model_columns(NAME, predicted, system),
             "metals": len(system.metals),
             f"magnetic_{NAME}": np.nan,
         }
@@ -86,6 +81,7 @@ def predict(
     return Predicted(
         energies=np.concatenate([part.energies for part in parts]),
         forces=np.concatenate([part.forces for part in parts]),
+        virials=np.concatenate([part.virials for part in parts]),
         magnetic_forces=None,
     )
 

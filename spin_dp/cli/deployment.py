@@ -168,14 +168,17 @@ def _print_difference(model: Path, written: Path, data: Path | None) -> None:
     if data is None:
         return
     with progress_bar("comparing") as update:
-        found = compare(
+        largest = compare(
             model,
             written,
             data,
             progress=lambda done, total: update(completed=done, total=total),
         )
+    magnetic = "magnetic forces not compared"
+    if largest.magnetic_force is not None:
+        magnetic = f"{largest.magnetic_force:.2g} eV/μB"
     print(
-        f"largest differences on {found.frames} frames of {data}: "
-        f"{found.energy:.2g} meV/atom, {found.force:.2g} eV/Å, "
-        f"{found.magnetic_force:.2g} eV/μB"
+        f"largest differences on {largest.frames} frames of {data}: "
+        f"{largest.energy:.2g} meV/atom, {largest.force:.2g} eV/Å, "
+        f"virial {largest.virial:.2g} meV/atom, {magnetic}"
     )

@@ -150,6 +150,7 @@ class _Demo:
             Stage(
                 name="test",
                 title="Test both models on held-out geometries",
+                settings={"quantities": evaluation.QUANTITIES},
                 products=[
                     frames,
                     *(self.out / f"{name}.png" for name in _TEST_PICTURES),

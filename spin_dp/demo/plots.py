@@ -69,11 +69,11 @@ def plot_parity(
     figure = Figure(figsize=(11.0, 5.4), layout="constrained")
     axes = figure.subplots(1, len(scores), sharex=True, sharey=True, squeeze=False)[0]
     lowest = _lowest_per_atom(training, held_out)
-    for axis, (name, found) in zip(axes, scores.items(), strict=True):
+    for axis, (name, score) in zip(axes, scores.items(), strict=True):
         for frames, alpha, size in ((training, 0.22, 22), (held_out, 1.0, 48)):
             _scatter_energies(axis, frames, name, lowest, alpha, size)
         axis.axline((0, 0), slope=1, color=_GREY, linewidth=1.0, zorder=0)
-        axis.set_title(_headline(name, found), fontsize=11, loc="left", linespacing=1.6)
+        axis.set_title(_headline(name, score), fontsize=11, loc="left", linespacing=1.6)
         axis.set_xlabel("DFT energy above lowest of its composition (eV/atom)")
         style(axis)
     axes[0].set_ylabel("predicted energy on the same scale (eV/atom)")

@@ -31,6 +31,8 @@ class Predicted:
     ----------
     energies, forces
         (nf,) eV; -dE/dx, (nf, natoms, 3) eV/Å.
+    virials
+        -dE/dstrain, (nf, 3, 3) eV.
     magnetic_forces
         -dE/dm, (nf, natoms, 3) eV/μB, zero on elements without moments; None of a
         model that reads no moments.
@@ -41,6 +43,7 @@ class Predicted:
 
     energies: Floats
     forces: Floats
+    virials: Floats
     magnetic_forces: Floats | None
     moments: Floats | None = None
 
@@ -107,7 +110,7 @@ class Potential:
         n_frames = len(system.positions)
         parts = [self._run(system, types, part) for part in _parts(system)]
         columns = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-        energies, forces = columns[0], columns[1]
+        energies, forces, virials = columns[:3]
         wrong = int((~np.isfinite(energies)).sum())
         if wrong:
             raise DataError(
@@ -117,7 +120,8 @@ class Potential:
         return Predicted(
             energies,
             forces,
-            columns[2] if self.reads_moments else None,
+            virials,
+            columns[3] if self.reads_moments else None,
             self._moments(system, types),
         )
 
@@ -155,7 +159,7 @@ class Potential:
     def _run(
         self, system: LabelledSystem, types: list[int], part: slice
     ) -> list[Floats]:
-        """Return energies, forces and, of a spin model, magnetic forces."""
+        """Return energies, forces, virials and, of a spin model, magnetic forces."""
         positions = np.array(system.positions[part])
         n_frames = len(positions)
         spin = {}
@@ -168,10 +172,12 @@ class Potential:
             **spin,
         )
         # Energy, force, virial; of a spin model then magnetic force and its mask.
-        vectors = [output[1], *([output[3]] if self.reads_moments else [])]
+        shapes = [(n_frames,), positions.shape, (n_frames, 3, 3)]
+        if self.reads_moments:
+            shapes.append(positions.shape)
         return [
-            np.asarray(output[0], dtype=float).reshape(n_frames),
-            *(np.asarray(v, dtype=float).reshape(positions.shape) for v in vectors),
+            np.asarray(values, dtype=float).reshape(shape)
+            for values, shape in zip(output, shapes, strict=False)
         ]
 
 

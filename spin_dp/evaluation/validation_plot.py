@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from spin_dp.drawing import COLOURS, OTHER, SPLIT_COLOURS, outside_legend
 from spin_dp.evaluation import MEV_PER_EV
-from spin_dp.evaluation.error_table import ALL
+from spin_dp.evaluation.tables import ALL
 from spin_dp.files import replacing
 
 if TYPE_CHECKING:

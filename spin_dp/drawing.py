@@ -115,6 +115,11 @@ def other_states(labels: Sequence[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{len(labels)} other states"
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of so many characters at the most."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def is_dense(count: int) -> bool:
     """Return whether so many points are better drawn as an image."""
     return count > _DENSE

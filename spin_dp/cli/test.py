@@ -123,8 +123,8 @@ def measure(
 
 
 def _plot(path: Path, result: ModelTest) -> None:
-    from spin_dp.demo.plots import plot_parity
     from spin_dp.evaluation import score
+    from spin_dp.evaluation.parity_plot import plot_parity
 
     frames = result.frames
     plot_parity(path, frames[:0], frames, {result.model: score(frames, result.model)})

@@ -9,13 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from spin_dp.demo.plots import (
-    MODEL_TITLES,
-    MOMENT_COLOURS,
-    add_moment_scale,
-    save,
-    style,
-)
+from spin_dp.demo.plots import MODEL_TITLES
+from spin_dp.drawing import MOMENT_COLOURS, add_moment_scale, plain, save_png
 from spin_dp.evaluation import SAME_SOLUTION_EV
 
 if TYPE_CHECKING:
@@ -114,7 +109,7 @@ def plot_spin_states(path: Path, frames: pd.DataFrame, models: tuple[str, ...]) 
     figure.suptitle(
         "Spin states of geometries that no model was trained on", x=0.01, ha="left"
     )
-    return save(figure, path)
+    return save_png(figure, path)
 
 
 def _draw_ladder(
@@ -150,7 +145,7 @@ def _draw_ladder(
     axis.set_xticks(sorted(labels), [labels[x] for x in sorted(labels)])
     axis.set_xlim(min(labels) - 0.45, max(labels) + 0.45)
     axis.margins(y=0.12)
-    style(axis)
+    plain(axis)
     axis.grid(visible=False, axis="x")
     axis.tick_params(axis="x", length=0)
 

@@ -15,10 +15,11 @@ from spin_dp import evaluation
 from spin_dp.data_tools.dataset.opened import open_collected
 from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
-from spin_dp.demo.plots import plot_learning_curves, plot_md, plot_parity
+from spin_dp.demo.plots import MODEL_TITLES, plot_learning_curves, plot_md
 from spin_dp.demo.ranking import rank_held_out
 from spin_dp.demo.structure import label_of, layered_linio2, striped_moments
 from spin_dp.errors import DataError
+from spin_dp.evaluation.parity_plot import plot_parity
 from spin_dp.files import write_text
 from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 from spin_dp.training import read_learning_curve, train_together
@@ -238,7 +239,13 @@ class _Demo:
             )
         held_out = parts["validation"]
         scores = {name: evaluation.score(held_out, name) for name in MODELS[::-1]}
-        plot_parity(self.out / "parity.png", parts["training"], held_out, scores)
+        plot_parity(
+            self.out / "parity.png",
+            parts["training"],
+            held_out,
+            scores,
+            titles=MODEL_TITLES,
+        )
         curves = {
             name: read_learning_curve(self.out / "training" / name / "lcurve.out")
             for name in MODELS

@@ -14,6 +14,7 @@ from spin_dp.cli.app import main
 from spin_dp.demo import ladder, plots, summary
 from spin_dp.demo.pipeline import DemoSettings, run_demo
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.evaluation.parity_plot import plot_parity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +98,7 @@ def is_png(path: Path) -> bool:
 
 def test_pictures_are_drawn(frames: pd.DataFrame, tmp_path: Path) -> None:
     scores = {name: evaluation.score(frames, name) for name in MODELS}
-    assert is_png(plots.plot_parity(tmp_path / "a.png", frames, frames, scores))
+    assert is_png(plot_parity(tmp_path / "a.png", frames, frames, scores))
     assert is_png(ladder.plot_spin_states(tmp_path / "b.png", frames, MODELS))
     steps = np.arange(1, 50)
     curves = {

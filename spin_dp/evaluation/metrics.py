@@ -10,10 +10,10 @@ how well it knows them apart. The gap and the order are measured on pairs of fra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from spin_dp.errors import ShapeError
 
@@ -146,17 +146,25 @@ def state_pairs(
     ndarray
         Indices of the two frames, (n_pairs, 2), the first below the second.
     """
-    _check_lengths(geometry=geometry, state=state, reference=reference)
-    members: dict[str, list[int]] = {}
-    for index, name in enumerate(geometry):
-        members.setdefault(name, []).append(index)
-    pairs = [
-        (i, j)
-        for frames in members.values()
-        for i, j in combinations(frames, 2)
-        if state[i] != state[j] or abs(reference[i] - reference[j]) > same_solution
-    ]
-    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    for name, values in (("state", state), ("reference", reference)):
+        if len(values) != len(geometry):
+            raise ShapeError(
+                f"{name}: expected {len(geometry)} frames as in geometry, got "
+                f"{len(values)}."
+            )
+    frames = pd.DataFrame(
+        {
+            "geometry": geometry,
+            "state": state,
+            "energy": reference,
+            "place": range(len(geometry)),
+        }
+    )
+    both = frames.merge(frames, on="geometry", suffixes=("", "_2"))
+    apart = (both["energy"] - both["energy_2"]).abs() > same_solution
+    differ = (both["state"] != both["state_2"]) | apart
+    pairs = both.loc[(both["place"] < both["place_2"]) & differ, ["place", "place_2"]]
+    return pairs.sort_values(["place", "place_2"]).to_numpy(dtype=np.int64)
 
 
 def gap_rmse(predicted: Floats, reference: Floats, pairs: Integers) -> float:
@@ -220,13 +228,3 @@ def ordering_accuracy(
 
 def _gaps(energies: Floats, pairs: Integers) -> Floats:
     return energies[pairs[:, 0]] - energies[pairs[:, 1]]
-
-
-def _check_lengths(**arrays: Sequence[object] | NDArray[np.generic]) -> None:
-    (first, reference), *others = arrays.items()
-    for name, values in others:
-        if len(values) != len(reference):
-            raise ShapeError(
-                f"{name}: expected {len(reference)} frames as in {first}, got "
-                f"{len(values)}."
-            )

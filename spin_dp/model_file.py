@@ -127,29 +127,43 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
         model = torch.jit.load(  # type: ignore[no-untyped-call]
             str(path), map_location=device
         )
-        type_map = list(model.get_type_map())
-        cutoff = float(model.get_rcut())
+        return model, describe_module(path, model)
     except (RuntimeError, AttributeError) as error:
         raise DataError(
             f"{path}: expected a frozen Deep Potential (.pth), got something else; "
             "write one with `dp --pt freeze`."
         ) from error
+
+
+def describe_module(path: Path, model: Any) -> ModelInfo:  # noqa: ANN401
+    """Return what a loaded model says of itself.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    model
+        A module of deepmd-kit, scripted or not.
+
+    Raises
+    ------
+    AttributeError
+        If it is none.
+    """
+    type_map = list(model.get_type_map())
     has_spin = bool(model.has_spin()) if hasattr(model, "has_spin") else False
     section = model_section(model)
-    asked = getattr(model, "predicts_moments", None)
-    return model, _info(
+    flags = getattr(model, "get_use_spin", None)
+    predicts = getattr(model, "predicts_moments", None)
+    return _info(
         path,
         section,
         type_map=type_map,
-        use_spin=(
-            list(model.get_use_spin())
-            if hasattr(model, "get_use_spin")
-            else [has_spin] * len(type_map)
-        ),
-        cutoff=cutoff,
+        use_spin=[has_spin] * len(type_map) if flags is None else list(flags()),
+        cutoff=float(model.get_rcut()),
         has_spin=has_spin,
         min_distance=float(getattr(model, "min_nbor_dist", nan)),
-        predicts_moments=bool(asked()) if asked is not None else False,
+        predicts_moments=predicts is not None and bool(predicts()),
         slow=section.get("type") == "spin_dp" and not is_compressed(model),
     )
 

@@ -21,7 +21,7 @@ for _name in ("OMP_NUM_THREADS", "DP_INTRA_OP_PARALLELISM_THREADS"):
 os.environ.setdefault("DP_INTER_OP_PARALLELISM_THREADS", "1")
 
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
-STATES_INFO = {
+STATES_INFO: dict[str, Any] = {
     "states": [
         {"name": "Mn3+HS", "moment": 3.7, "lowest": 3.5, "highest": 3.9, "sites": 9},
         {"name": "Mn3+LS", "moment": 1.9, "lowest": 1.8, "highest": 2.0, "sites": 5},

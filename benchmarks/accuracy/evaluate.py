@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy.species import Sites, frames_of, read_sites
+from spin_dp import evaluation
 from spin_dp.evaluation import (
     LabelledSystem,
-    Potential,
-    Predicted,
     evaluate,
-    frame_force_rmse,
-    frame_moment_rmse,
+    model_columns,
     read_systems,
 )
 from spin_dp.files import replacing, write_text
+from spin_dp.inference.engines import Predicted
+from spin_dp.inference.potential import Potential
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,11 +57,7 @@ def predict_frames(checkpoint: Path, model: Model, data: Path) -> pd.DataFrame:
         columns = {
             "system": system.name,
             "index": np.arange(len(system.energies)),
-            f"energy_{NAME}": predicted.energies,
-            f"force_error_{NAME}": frame_force_rmse(predicted.forces, system.forces),
-            f"moment_error_{NAME}": frame_moment_rmse(
-                predicted.moments, system.moments, system.metals
-            ),
+            **model_columns(NAME, predicted, system),
             "metals": len(system.metals),
             f"magnetic_{NAME}": np.nan,
         }
@@ -81,11 +77,12 @@ def predict(
 ) -> Predicted:
     """Return the predictions for a system, with types for spin states if given."""
     if sites is None:
-        return potential.predict(system)
-    parts = [potential.predict(frame) for frame in frames_of(system, sites)]
+        return evaluation.predict(potential, system)
+    parts = [evaluation.predict(potential, frame) for frame in frames_of(system, sites)]
     return Predicted(
         energies=np.concatenate([part.energies for part in parts]),
         forces=np.concatenate([part.forces for part in parts]),
+        virials=np.concatenate([part.virials for part in parts]),
         magnetic_forces=None,
     )
 

@@ -128,6 +128,7 @@ def frames_of(system: LabelledSystem, sites: Sites) -> list[LabelledSystem]:
             energies=system.energies[index : index + 1],
             forces=system.forces[index : index + 1],
             moments=system.moments[index : index + 1],
+            virials=None,
             magnetic_forces=None,
             initial_moments=None,
         )

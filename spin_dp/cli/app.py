@@ -24,7 +24,7 @@ from spin_dp.cli.train import train
 from spin_dp.errors import SpinDPError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -64,19 +64,24 @@ def _root(
     """Spin-aware Deep Potentials for transition-metal oxide cathodes."""
 
 
-app.command("collect")(collect)
-app.command("compile")(compile_for_here)
-app.command("compress")(compress)
-app.command("demo")(demo)
-app.command("deploy")(deploy)
-app.command("init")(init)
-app.command("md")(md)
-app.command("merge")(merge)
-app.command("report")(report)
-app.command("select")(select)
-app.command("states")(states)
-app.command("test")(measure)
-app.command("train")(train)
+_VERBS: dict[str, dict[str, Callable[..., None]]] = {
+    "First steps": {"demo": demo},
+    "Data": {"collect": collect, "report": report, "select": select, "merge": merge},
+    "Model": {
+        "init": init,
+        "train": train,
+        "test": measure,
+        "deploy": deploy,
+        "compress": compress,
+        "compile": compile_for_here,
+    },
+    "Simulation": {"md": md, "states": states},
+}
+"""Panels of the help, in the order of the work."""
+
+for _panel, _verbs in _VERBS.items():
+    for _name, _verb in _verbs.items():
+        app.command(_name, rich_help_panel=_panel)(_verb)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

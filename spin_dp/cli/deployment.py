@@ -71,20 +71,21 @@ def deploy(
 
     _prepare(check)
     with Console(stderr=True).status("reading the model") as status:
-        made = write_fastest(
+        deployed = write_fastest(
             model,
             output,
             precision=precision.value,
             atoms=atoms,
             progress=status.update,
         )
-    if made.not_compiled:
-        print(f"not compiled: {made.not_compiled.splitlines()[0]}")
-    for timing in made.timings:
-        per_atom = 1e6 * timing.seconds / made.atoms
-        print(f"{timing.form}: {per_atom:.3g} μs per atom and step, {made.atoms} atoms")
-    print(f"model for MD: {made.file} ({made.timings[0].form}, {precision.value})")
-    _print_difference(model, made.file, check)
+    if deployed.not_compiled:
+        print(f"not compiled: {deployed.not_compiled.splitlines()[0]}")
+    for timing in deployed.timings:
+        per_atom = f"{1e6 * timing.seconds / deployed.atoms:.3g} μs per atom and step"
+        print(f"{timing.form}: {per_atom}, {deployed.atoms} atoms")
+    fastest = deployed.timings[0].form
+    print(f"model for MD: {deployed.file} ({fastest}, {precision.value})")
+    _print_difference(model, deployed.file, check)
 
 
 def compress(
@@ -168,14 +169,17 @@ def _print_difference(model: Path, written: Path, data: Path | None) -> None:
     if data is None:
         return
     with progress_bar("comparing") as update:
-        found = compare(
+        largest = compare(
             model,
             written,
             data,
             progress=lambda done, total: update(completed=done, total=total),
         )
+    magnetic = "magnetic forces not compared"
+    if largest.magnetic_force is not None:
+        magnetic = f"{largest.magnetic_force:.2g} eV/μB"
     print(
-        f"largest differences on {found.frames} frames of {data}: "
-        f"{found.energy:.2g} meV/atom, {found.force:.2g} eV/Å, "
-        f"{found.magnetic_force:.2g} eV/μB"
+        f"largest differences on {largest.frames} frames of {data}: "
+        f"{largest.energy:.2g} meV/atom, {largest.force:.2g} eV/Å, "
+        f"virial {largest.virial:.2g} meV/atom, {magnetic}"
     )

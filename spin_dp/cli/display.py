@@ -8,15 +8,17 @@ import warnings
 from contextlib import contextmanager
 from functools import partial
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spin_dp.errors import OutsideTrainingData
+from spin_dp.stages import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
     import pandas as pd
     from rich.console import Console
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
 
@@ -56,9 +58,9 @@ def notes(console: Console, *loggers: str) -> Iterator[None]:
         Their names.
     """
     handler = _Notes(console)
-    found = [logging.getLogger(name) for name in loggers]
-    levels = [logger.level for logger in found]
-    for logger in found:
+    known = [logging.getLogger(name) for name in loggers]
+    thresholds = [logger.level for logger in known]
+    for logger in known:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
 
@@ -71,9 +73,9 @@ def notes(console: Console, *loggers: str) -> Iterator[None]:
             warnings.showwarning = show
             yield
     finally:
-        for logger, level in zip(found, levels, strict=True):
+        for logger, threshold in zip(known, thresholds, strict=True):
             logger.removeHandler(handler)
-            logger.setLevel(level)
+            logger.setLevel(threshold)
 
 
 class _Notes(logging.Handler):
@@ -91,6 +93,64 @@ class _Notes(logging.Handler):
         self._console.print(
             f"spin-dp: {text}", markup=False, highlight=False, soft_wrap=True
         )
+
+
+@contextmanager
+def stage_bars() -> Iterator[Reporter]:
+    """Show stages and their parts as progress bars on standard error.
+
+    Yields
+    ------
+    Reporter
+        For :func:`spin_dp.stages.run_stages`.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bars:
+        yield _StageBars(bars)
+
+
+class _StageBars(Reporter):
+    """Moves the bar of all stages and one for each part of the running one."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._stages = bars.add_task("all stages", total=None, note="")
+        self._parts: dict[str, TaskID] = {}
+        self._title = ""
+
+    def begin(self, title: str, number: int, total: int) -> None:
+        self._title = title
+        self._bars.update(self._stages, completed=number - 1, total=total, note=title)
+
+    def update(self, label: str, done: float, total: float, note: str = "") -> None:
+        if label not in self._parts:
+            self._parts[label] = self._bars.add_task(f"  {label}", note="")
+        self._bars.update(self._parts[label], completed=done, total=total, note=note)
+
+    def end(self, *, resumed: bool, seconds: float) -> None:
+        word = "already done, took" if resumed else "done in"
+        self._bars.console.print(f"[green]✓[/] {self._title}: {word} {seconds:.0f} s")
+        for task in self._parts.values():
+            self._bars.remove_task(task)
+        self._parts.clear()
+        self._bars.advance(self._stages)
 
 
 def state_table(
@@ -152,39 +212,67 @@ def score_table(rows: pd.DataFrame, *, title: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    shown = [
+        column
+        for column in _SCORE_COLUMNS
+        if column.name not in _SOMETIMES or rows[column.name].notna().any()
+    ]
     table = Table(
         title=title,
-        caption="RMS errors: meV/atom, meV/Å, energy difference of two states of a "
-        "geometry in\nmeV per cell; share of such pairs in the right order; predicted "
-        "moments of\nmetals in μB",
+        caption=f"RMS errors: {', '.join(c.about for c in shown if c.about)}",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     table.add_column("spin state", no_wrap=True)
-    has_moments = bool(rows["moment_muB"].notna().any())
-    names = ["frames", "energy", "force", "gap", "order, %"]
-    for name in [*names, "moment"] if has_moments else names:
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("frames", justify="right", no_wrap=True)
+    for column in shown:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+
+    def add_row(title: str, row: Mapping[Hashable, Any]) -> None:
+        errors = [_number(c.factor * row[c.name], c.digits) for c in shown]
+        table.add_row(title, str(row["frames"]), *errors)
+
     for formula, part in rows[rows["key"] != "all"].groupby("formula", sort=False):
         table.add_section()
         table.add_row(f"[bold]{escape(str(formula))}[/bold]")
         for row in part.to_dict(orient="records"):
-            table.add_row("  " + escape(str(row["key"])), *_errors(row, has_moments))
+            add_row("  " + escape(str(row["key"])), row)
     table.add_section()
     for row in rows[rows["key"] == "all"].to_dict(orient="records"):
-        table.add_row("all", *_errors(row, has_moments))
+        add_row("all", row)
     return table
 
 
-def _errors(row: Mapping[Hashable, Any], has_moments: bool) -> list[str]:
-    cells = [
-        str(row["frames"]),
-        _number(row["energy_meV_per_atom"], 1),
-        _number(row["force_meV_per_A"], 0),
-        _number(row["gap_meV"], 0),
-        _number(100.0 * row["order"], 0),
-    ]
-    return [*cells, _number(row["moment_muB"], 3)] if has_moments else cells
+class _ScoreColumn(NamedTuple):
+    """A column of the table of errors: heading, unit in words, factor and digits."""
+
+    name: str
+    heading: str
+    about: str
+    digits: int
+    factor: float = 1.0
+
+
+_SCORE_COLUMNS = (
+    _ScoreColumn("energy_meV_per_atom", "energy", "energy in meV/atom", 1),
+    _ScoreColumn("force_meV_per_A", "force", "force in meV/Å", 0),
+    _ScoreColumn("virial_meV_per_atom", "virial", "virial in meV/atom", 0),
+    _ScoreColumn(
+        "gap_meV",
+        "gap",
+        "energy difference of two states of a geometry in meV per cell",
+        0,
+    ),
+    _ScoreColumn(
+        "order", "order, %", "share of such pairs in the right order", 0, 100.0
+    ),
+    _ScoreColumn(
+        "magnetic_force_eV_per_muB", "-dE/dm", "magnetic force of metals in eV/μB", 3
+    ),
+    _ScoreColumn("moment_muB", "moment", "predicted moment of metals in μB", 3),
+)
+_SOMETIMES = ("virial_meV_per_atom", "magnetic_force_eV_per_muB", "moment_muB")
+"""Shown where the frames have such a label and the model such a prediction."""
 
 
 def _number(value: float, digits: int) -> str:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from spin_dp.lammps_interface import MDResult
     from spin_dp.lammps_interface.settings import CellChange, Ensemble
 
+_LABELS, _ENSEMBLE, _OUTPUT, _RUN = "Labels", "Ensemble", "Output", "Run"
+
 
 def md(
     structure: Annotated[
@@ -40,51 +42,91 @@ def md(
             help="Spin states by element or atom, 'Mn=3+HS' or 'Ni=2+ Mn=-4+ 5=4+' (- "
             "for down), or moments in μB, 'Mn=3.7' or one number per atom, or a file "
             "of one or three numbers a row; what the structure carries if left out.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     order: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Magnetic ordering of the supercell: FM, AFM, AFM-001."
+            metavar="NAME",
+            help="Magnetic ordering of the supercell: FM, AFM, AFM-001.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
-    ensemble: Annotated[str, typer.Option(help="nve, nvt or npt.")] = "nvt",
+    ensemble: Annotated[
+        str, typer.Option(help="nve, nvt or npt.", rich_help_panel=_ENSEMBLE)
+    ] = "nvt",
     temperature: Annotated[
-        float, typer.Option(metavar="K", help="Of thermostat and first velocities.")
+        float,
+        typer.Option(
+            metavar="K",
+            help="Of thermostat and first velocities.",
+            rich_help_panel=_ENSEMBLE,
+        ),
     ] = 300.0,
-    steps: Annotated[int, typer.Option(help="Number of time steps.")] = 1000,
+    steps: Annotated[
+        int, typer.Option(help="Number of time steps.", rich_help_panel=_RUN)
+    ] = 1000,
     timestep: Annotated[
-        float, typer.Option(metavar="FS", help="Time step in fs.")
+        float,
+        typer.Option(metavar="FS", help="Time step in fs.", rich_help_panel=_ENSEMBLE),
     ] = 1.0,
     pressure: Annotated[
-        float | None, typer.Option(metavar="BAR", help="npt only; 0 if left out.")
+        float | None,
+        typer.Option(
+            metavar="BAR", help="npt only; 0 if left out.", rich_help_panel=_ENSEMBLE
+        ),
     ] = None,
     cell_change: Annotated[
-        str, typer.Option(help="What npt changes: iso, aniso or tri.")
+        str,
+        typer.Option(
+            help="What npt changes: iso, aniso or tri.", rich_help_panel=_ENSEMBLE
+        ),
     ] = "tri",
     supercell: Annotated[
-        tuple[int, int, int], typer.Option(help="Repetitions of the cell.")
+        tuple[int, int, int],
+        typer.Option(help="Repetitions of the cell.", rich_help_panel=_RUN),
     ] = (1, 1, 1),
-    ranks: Annotated[int, typer.Option(help="Number of MPI processes.")] = 1,
+    ranks: Annotated[
+        int, typer.Option(help="Number of MPI processes.", rich_help_panel=_RUN)
+    ] = 1,
     thermo_every: Annotated[
-        int, typer.Option(metavar="N", help="Steps between lines of energies.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="Steps between lines of energies.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = 10,
     dump_every: Annotated[
-        int, typer.Option(metavar="N", help="Steps between frames.")
+        int,
+        typer.Option(
+            metavar="N", help="Steps between frames.", rich_help_panel=_OUTPUT
+        ),
     ] = 100,
     restart_every: Annotated[
-        int, typer.Option(metavar="N", help="Steps between restart files.")
+        int,
+        typer.Option(
+            metavar="N", help="Steps between restart files.", rich_help_panel=_OUTPUT
+        ),
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the initial velocities.")] = 1,
+    seed: Annotated[
+        int,
+        typer.Option(help="Seed of the initial velocities.", rich_help_panel=_ENSEMBLE),
+    ] = 1,
     predict: Annotated[
         bool,
         typer.Option(
             help="Let the model predict the moments of sites that are labelled by name "
-            "or not at all, in the structure to start from."
+            "or not at all, in the structure to start from.",
+            rich_help_panel=_LABELS,
         ),
     ] = True,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the input deck and stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Write the input deck and stop.", rich_help_panel=_RUN
+        ),
     ] = False,
 ) -> None:
     """Run molecular dynamics with every atom's moment held as a label."""

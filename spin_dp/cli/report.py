@@ -48,7 +48,7 @@ def report(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the permutation tests.")] = 0,
 ) -> None:
-    """Write one page on a data set: states, gaps, bands, coverage, quarantine."""
+    """Write one page on a data set and on models: states, gaps, bands, errors."""
     from rich.console import Console
 
     from spin_dp.report import write_report
@@ -58,8 +58,8 @@ def report(
         def show(what: str, number: int, count: int) -> None:
             update(description=what, completed=number, total=count)
 
-        found = write_report(data, output, models or (), seed=seed, progress=show)
-    _print_report(found, Console())
+        written = write_report(data, output, models or (), seed=seed, progress=show)
+    _print_report(written, Console())
 
 
 def _print_report(report: Report, console: Console) -> None:

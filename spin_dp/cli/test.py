@@ -64,8 +64,9 @@ def measure(
             "-o",
             "--output",
             metavar="TABLE.csv",
-            help="Write the table: energy RMSE in meV/atom, force RMSE in meV/Å, RMS "
-            "error of the gap in meV per cell, order as a share.",
+            help="Write the table: RMS errors of energy and virial in meV/atom, of "
+            "force in meV/Å, of the gap in meV per cell, of magnetic force in eV/μB "
+            "and of moment in μB; order as a share.",
             show_default=False,
         ),
     ] = None,
@@ -81,7 +82,9 @@ def measure(
     """Print the errors of a model on all frames and on those of each spin state.
 
     The gap is the energy difference of two spin states of one geometry, the order
-    which of them is lower: what a spin-blind model cannot know. Examples:
+    which of them is lower: what a spin-blind model cannot know. Virials and magnetic
+    forces are compared on frames that have them as labels; where moments were free the
+    magnetic force is zero. Examples:
 
     spin-dp test -m run/model.pth data
 
@@ -95,33 +98,33 @@ def measure(
 
     logging.getLogger("deepmd").setLevel(logging.ERROR)  # hints cut the bar
     with progress_bar(f"running {model.name}") as update:
-        found = run_test(
+        result = run_test(
             model,
             data,
             split=None if split is None else split.value,
             level=level,
             progress=lambda done, total: update(completed=done, total=total),
         )
-    what = "frames" if found.split == "all" else f"{found.split} frames"
-    Console().print(score_table(found.table, title=f"{model}: {what} of {data}"))
-    for reason, count in found.left_out.items():
+    what = "frames" if result.split == "all" else f"{result.split} frames"
+    Console().print(score_table(result.table, title=f"{model}: {what} of {data}"))
+    for reason, count in result.left_out.items():
         print(f"left out {count} frames: {reason}")
-    if not found.has_states:
+    if not result.has_states:
         print(f"{data} has no manifest.csv of spin-dp collect: spin states unknown")
     if output is not None:
         from spin_dp.files import replacing
 
         with replacing(output) as temporary:
-            found.table.to_csv(temporary, index=False)
+            result.table.to_csv(temporary, index=False)
         print(f"table: {output}")
     if plot is not None:
-        _plot(plot, found)
+        _plot(plot, result)
         print(f"parity: {plot}")
 
 
-def _plot(path: Path, found: ModelTest) -> None:
-    from spin_dp.demo.plots import plot_parity
+def _plot(path: Path, result: ModelTest) -> None:
     from spin_dp.evaluation import score
+    from spin_dp.evaluation.parity_plot import plot_parity
 
-    frames = found.frames
-    plot_parity(path, frames[:0], frames, {found.model: score(frames, found.model)})
+    frames = result.frames
+    plot_parity(path, frames[:0], frames, {result.model: score(frames, result.model)})

@@ -1,52 +1,26 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Energy levels of the spin states of one geometry, DFT beside a model."""
+"""Energies of the spin states of one geometry as a ladder, DFT beside models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from spin_dp.demo.plots import (
-    MODEL_TITLES,
-    MOMENT_COLOURS,
-    add_moment_scale,
-    save,
-    style,
-)
+from spin_dp.demo.plots import MODEL_TITLES
+from spin_dp.drawing import MOMENT_COLOURS, add_moment_scale, plain, save_png
 from spin_dp.evaluation import SAME_SOLUTION_EV
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
     from matplotlib.axes import Axes
 
 
 _LABEL_SHARE = 0.075
 """Height of a label as a share of the range of energies."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One spin state of a geometry.
-
-    Attributes
-    ----------
-    key
-        Its spin-state key.
-    moment
-        Mean length of the metals' moments, μB.
-    reference, predicted
-        Energies above that of the geometry's lowest DFT state, eV per cell.
-    """
-
-    key: str
-    moment: float
-    reference: float
-    predicted: float
 
 
 def choose_geometries(frames: pd.DataFrame, number: int) -> list[str]:
@@ -70,8 +44,8 @@ def choose_geometries(frames: pd.DataFrame, number: int) -> list[str]:
     return [str(name) for name in best.sort_values("formula")["geometry"]]
 
 
-def levels(frames: pd.DataFrame, geometry: str, model: str) -> list[Level]:
-    """Return the levels of one geometry, lowest first, repeated solutions once.
+def rungs(frames: pd.DataFrame, geometry: str, model: str) -> pd.DataFrame:
+    """Return the states of one geometry, lowest first, repeated solutions once.
 
     Parameters
     ----------
@@ -84,26 +58,25 @@ def levels(frames: pd.DataFrame, geometry: str, model: str) -> list[Level]:
 
     Returns
     -------
-    list of Level
-        Both scales are zero at the lowest DFT state.
+    pandas.DataFrame
+        ``key`` (without the tag of the ordering), ``moment`` (mean length over metals,
+        μB), ``reference`` and ``predicted`` (eV per cell above the lowest DFT state).
     """
-    found: list[Level] = []
     rows = frames[frames["geometry"] == geometry].sort_values("energy")
-    lowest = rows.iloc[0]
-    for _, row in rows.iterrows():
-        level = Level(
-            key=str(row["key"]).partition("#")[0],  # without the tag of the ordering
-            moment=float(row["moment"]),
-            reference=float(row["energy"] - lowest["energy"]),
-            predicted=float(row[f"energy_{model}"] - lowest[f"energy_{model}"]),
-        )
-        if not any(_is_same(level, other) for other in found):
-            found.append(level)
-    return found
+    rows = rows.assign(key=rows["key"].str.partition("#")[0])
+    is_repeated = rows.groupby("key")["energy"].diff() <= SAME_SOLUTION_EV
+    return pd.DataFrame(
+        {
+            "key": rows["key"],
+            "moment": rows["moment"],
+            "reference": rows["energy"] - rows["energy"].iloc[0],
+            "predicted": rows[f"energy_{model}"] - rows[f"energy_{model}"].iloc[0],
+        }
+    )[~is_repeated]
 
 
 def plot_spin_states(path: Path, frames: pd.DataFrame, models: tuple[str, ...]) -> Path:
-    """Draw the levels of held-out geometries: DFT in the middle of two models.
+    """Draw the states of held-out geometries: DFT in the middle of two models.
 
     Parameters
     ----------
@@ -136,7 +109,7 @@ def plot_spin_states(path: Path, frames: pd.DataFrame, models: tuple[str, ...]) 
     figure.suptitle(
         "Spin states of geometries that no model was trained on", x=0.01, ha="left"
     )
-    return save(figure, path)
+    return save_png(figure, path)
 
 
 def _draw_ladder(
@@ -145,13 +118,12 @@ def _draw_ladder(
     width = 0.62
     places = dict(zip(models, (1, -1), strict=False))
     labels = {0: "DFT"} | {x: _short(name) for name, x in places.items()}
-    shown = levels(frames, geometry, models[0])
-    heights = _spread([level.reference for level in shown], _LABEL_SHARE)
-    for level, height in zip(shown, heights, strict=True):
-        colour = _colour(level.moment)
-        _bar(axis, 0, level.reference, width, colour)
+    of_dft = rungs(frames, geometry, models[0]).to_dict("records")
+    heights = _spread([rung["reference"] for rung in of_dft], _LABEL_SHARE)
+    for rung, height in zip(of_dft, heights, strict=True):
+        _bar(axis, 0, rung["reference"], width, _colour(rung["moment"]))
         axis.annotate(
-            level.key,
+            rung["key"],
             (0.0, height),
             xytext=(0, 4),
             textcoords="offset points",
@@ -160,12 +132,12 @@ def _draw_ladder(
             color="#333333",
         )
     for model, x in places.items():
-        for level in levels(frames, geometry, model):
-            colour = _colour(level.moment)
-            _bar(axis, x, level.predicted, width, colour)
+        for rung in rungs(frames, geometry, model).to_dict("records"):
+            colour = _colour(rung["moment"])
+            _bar(axis, x, rung["predicted"], width, colour)
             axis.plot(
                 [0.5 * width * x, (1 - 0.5 * width) * x],
-                [level.reference, level.predicted],
+                [rung["reference"], rung["predicted"]],
                 color=colour,
                 linewidth=0.9,
                 linestyle=":",
@@ -173,7 +145,7 @@ def _draw_ladder(
     axis.set_xticks(sorted(labels), [labels[x] for x in sorted(labels)])
     axis.set_xlim(min(labels) - 0.45, max(labels) + 0.45)
     axis.margins(y=0.12)
-    style(axis)
+    plain(axis)
     axis.grid(visible=False, axis="x")
     axis.tick_params(axis="x", length=0)
 
@@ -199,10 +171,6 @@ def _spread(energies: list[float], share: float) -> list[float]:
     for foot in feet:
         heights.append(max(foot, heights[-1] + gap) if heights else foot)
     return heights
-
-
-def _is_same(a: Level, b: Level) -> bool:
-    return a.key == b.key and abs(a.reference - b.reference) <= SAME_SOLUTION_EV
 
 
 def _colour(moment: float) -> str:

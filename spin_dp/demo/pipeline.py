@@ -15,20 +15,19 @@ from spin_dp import evaluation
 from spin_dp.data_tools.dataset.opened import open_collected
 from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
-from spin_dp.demo.plots import plot_learning_curves, plot_md, plot_parity
+from spin_dp.demo.plots import MODEL_TITLES, plot_learning_curves, plot_md
 from spin_dp.demo.ranking import rank_held_out
-from spin_dp.demo.stages import STATE, Silent, Stage, run_stages
 from spin_dp.demo.structure import label_of, layered_linio2, striped_moments
-from spin_dp.errors import ConfigError, DataError
+from spin_dp.errors import DataError
+from spin_dp.evaluation.parity_plot import plot_parity
 from spin_dp.files import write_text
+from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 from spin_dp.training import read_learning_curve, train_together
 from spin_dp.training.dp_input import TrainingSettings, write_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from spin_dp.demo.stages import Reporter
 
 SPIN_ELEMENTS = ("Mn", "Co", "Ni", "O")
 MODELS = ("spin_aware", "spin_blind")
@@ -101,7 +100,7 @@ def run_demo(
     """
     demo = _Demo(source, out, settings or DemoSettings())
     demo.prepare(fresh=fresh)
-    seconds = run_stages(out, demo.stages(), reporter or Silent())
+    seconds = run_stages(out, demo.stages(), reporter or Reporter())
     return demo.write_summary(seconds)
 
 
@@ -122,17 +121,7 @@ class _Demo:
                 f"{self.source}: expected the reference frames (*.extxyz), found none. "
                 "Give their folder with --data."
             )
-        if self.out.exists() and not self.out.is_dir():
-            raise ConfigError(f"{self.out}: is a file; give a folder with -o.")
-        held = sorted(item.name for item in self.out.glob("*"))
-        if held and STATE not in held:
-            raise ConfigError(
-                f"{self.out}: holds other things ({held[0]}); give a new or empty "
-                "folder with -o."
-            )
-        if fresh and held:
-            shutil.rmtree(self.out)
-        self.out.mkdir(parents=True, exist_ok=True)
+        prepare_folder(self.out, fresh=fresh)
 
     def stages(self) -> list[Stage]:
         """Return the stages in order."""
@@ -162,6 +151,7 @@ class _Demo:
             Stage(
                 name="test",
                 title="Test both models on held-out geometries",
+                settings={"quantities": evaluation.QUANTITIES},
                 products=[
                     frames,
                     *(self.out / f"{name}.png" for name in _TEST_PICTURES),
@@ -249,7 +239,13 @@ class _Demo:
             )
         held_out = parts["validation"]
         scores = {name: evaluation.score(held_out, name) for name in MODELS[::-1]}
-        plot_parity(self.out / "parity.png", parts["training"], held_out, scores)
+        plot_parity(
+            self.out / "parity.png",
+            parts["training"],
+            held_out,
+            scores,
+            titles=MODEL_TITLES,
+        )
         curves = {
             name: read_learning_curve(self.out / "training" / name / "lcurve.out")
             for name in MODELS

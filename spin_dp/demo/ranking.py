@@ -69,11 +69,11 @@ def rank_held_out(
         units = float((states["energy"] / states["energy_per_fu"]).iloc[0])
         dft = frames.groupby("key", as_index=False)["energy"].min()
         above = (dft["energy"] - dft["energy"].min()) * MEV_PER_EV / units
-        dft = pd.DataFrame({"state": dft["key"], "dft_above_lowest": above})
-        states = states.merge(dft, on="state", how="left")
+        labels = pd.DataFrame({"state": dft["key"], "dft_above_lowest": above})
+        states = states.merge(labels, on="state", how="left")
         # Of rows with one key, the lowest is what DFT is likely to have found.
         states.loc[states.duplicated("state"), "dft_above_lowest"] = float("nan")
-        tables.append(states.assign(formula=formula, geometry=geometry))
+        tables.append(states.assign(formula=str(formula), geometry=str(geometry)))
         if progress is not None:
             progress(number, len(groups))
     table = pd.concat(tables, ignore_index=True).drop(columns="moments")

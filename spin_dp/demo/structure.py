@@ -108,7 +108,7 @@ def label_of(systems: Path, element: str, label: int) -> float:
     DataError
         If no site is in this state.
     """
-    found: list[Floats] = []
+    in_state: list[Floats] = []
     for file in sorted(systems.rglob("type.raw")):
         elements = (file.parent / "type_map.raw").read_text().split()
         types = np.loadtxt(file, dtype=int, ndmin=1)
@@ -116,8 +116,8 @@ def label_of(systems: Path, element: str, label: int) -> float:
         for part in sorted(file.parent.glob("set.*/spin.npy")):
             moments = np.load(part).reshape(-1, len(types), 3)
             lengths = np.linalg.norm(moments[:, columns], axis=-1).ravel()
-            found.append(lengths[np.rint(lengths) == label])
-    lengths = np.concatenate(found) if found else np.zeros(0)
+            in_state.append(lengths[np.rint(lengths) == label])
+    lengths = np.concatenate(in_state) if in_state else np.zeros(0)
     if lengths.size == 0:
         raise DataError(
             f"{systems}: expected {element} atoms with moments near {label} μB, found "

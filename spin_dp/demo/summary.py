@@ -94,8 +94,9 @@ def render(
         "## By composition",
         frame_table(_percent(per_formula)),
         "## By spin state",
-        "Last column: RMS error of the moments of metals that the model predicts from "
-        "the mean moments of the states, μB.",
+        "Of metals: magnetic force, RMS error in eV/μB over frames whose moments were "
+        "free, where DFT has zero; moment, RMS error of those that the model predicts "
+        "from the mean moments of the states, μB.",
         frame_table(_percent(per_state)),
         "![spin states](spin_states.png)",
         "## Labelled molecular dynamics",
@@ -244,12 +245,13 @@ def _md_text(thermo: pd.DataFrame, temperature: float, atoms: int) -> str:
 
 
 def _percent(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return shares in percent, moments in full, no columns that hold nothing."""
+    """Return shares in percent, small numbers in full, no columns of nothing."""
     table = scores.dropna(axis="columns", how="all").copy()
-    for column in [name for name in table if str(name).startswith("order_")]:
-        table[column] = 100.0 * table[column]
-    for column in [name for name in table if str(name).startswith("moment_")]:
-        table[column] = [_cell(value, 3) for value in table[column]]
+    for column in map(str, table.columns):
+        if column.startswith("order_"):
+            table[column] = 100.0 * table[column]
+        elif column.startswith(("moment_", "magnetic_force_")):
+            table[column] = [_cell(value, 3) for value in table[column]]
     return table
 
 

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from spin_dp.errors import DataError
-from spin_dp.evaluation import Potential, read_systems
+from spin_dp.evaluation import MEV_PER_EV, predict, read_systems
+from spin_dp.inference.potential import Potential
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -25,14 +31,19 @@ class Deviation:
     ----------
     frames
         Number of frames compared.
-    energy, force, magnetic_force
-        meV/atom, eV/Å, eV/μB.
+    energy, virial
+        meV/atom.
+    force
+        eV/Å.
+    magnetic_force
+        eV/μB; None where one of the models gives none, so that none were compared.
     """
 
     frames: int
     energy: float
     force: float
-    magnetic_force: float
+    virial: float
+    magnetic_force: float | None
 
 
 def split_to_compare(data: Path) -> str:
@@ -77,16 +88,32 @@ def compare(
     """
     systems = read_systems(data, split_to_compare(data))
     first, second = Potential(model), Potential(compressed)
-    frames, energy, force, magnetic_force = 0, 0.0, 0.0, 0.0
+    rows = []
     for done, system in enumerate(systems, 1):
-        a, b = first.predict(system), second.predict(system)
-        frames += len(a.energies)
-        per_atom = np.abs(a.energies - b.energies).max() / len(system.symbols)
-        energy = max(energy, 1e3 * float(per_atom))
-        force = max(force, float(np.abs(a.forces - b.forces).max()))
+        a, b = predict(first, system), predict(second, system)
+        n_atoms = len(system.symbols)
+        row = {
+            "frames": len(a.energies),
+            "energy": MEV_PER_EV * _largest(a.energies, b.energies) / n_atoms,
+            "force": _largest(a.forces, b.forces),
+            "virial": MEV_PER_EV * _largest(a.virials, b.virials) / n_atoms,
+        }
         if a.magnetic_forces is not None and b.magnetic_forces is not None:
-            difference = np.abs(a.magnetic_forces - b.magnetic_forces).max()
-            magnetic_force = max(magnetic_force, float(difference))
+            row["magnetic_force"] = _largest(a.magnetic_forces, b.magnetic_forces)
+        rows.append(row)
         if progress is not None:
             progress(done, len(systems))
-    return Deviation(frames, energy, force, magnetic_force)
+    table = pd.DataFrame(rows)
+    frames = int(table.pop("frames").sum())
+    largest = table.max(skipna=False)  # one that is no number shall show
+    return Deviation(
+        frames=frames,
+        energy=float(largest["energy"]),
+        force=float(largest["force"]),
+        virial=float(largest["virial"]),
+        magnetic_force=largest.get("magnetic_force"),
+    )
+
+
+def _largest(first: Floats, second: Floats) -> float:
+    return float(np.abs(first - second).max())

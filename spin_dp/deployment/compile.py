@@ -16,7 +16,7 @@ import warnings
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from spin_dp.deployment.rebuild import compressed_model, require_folder
 from spin_dp.errors import BackendError, ConfigError
@@ -107,7 +107,7 @@ def _require_compiler() -> None:
 def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
     """Compile the model into a package; return the names of its results."""
     from deepmd.pt.utils import env
-    from torch._inductor.package import package_aoti
+    from torch._inductor.package.package import package_aoti
 
     from spin_dp.deployment.lower import LowerModel, LowerMoments
 
@@ -121,7 +121,7 @@ def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
         functions[MOMENTS] = (LowerMoments(model, fused=fused), sample[:4])
     try:
         with _quiet_compiler():
-            files = {
+            files: dict[str, list[Any]] = {
                 name: _compile(function.eval(), arguments)
                 for name, (function, arguments) in functions.items()
             }
@@ -147,7 +147,7 @@ def _quiet_compiler() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _compile(function: Any, arguments: tuple[Any, ...]) -> list[str]:  # noqa: ANN401
+def _compile(function: Any, arguments: tuple[Any, ...]) -> list[Any]:  # noqa: ANN401
     """Compile a function of tensors to files; arguments of None are not used."""
     import torch
     from torch._inductor import aot_compile
@@ -166,7 +166,7 @@ def _compile(function: Any, arguments: tuple[Any, ...]) -> list[str]:  # noqa: A
     size = torch.export.Dim
     shape = {0: size("nframes", min=1), 1: size("nall", min=1)}
     rows = {0: shape[0], 1: size("nloc", min=1), 2: size("nnei", min=1)}
-    shapes = [shape, shape, shape, rows, shape][: len(tensors)]
+    shapes: list[Any] = [shape, shape, shape, rows, shape][: len(tensors)]
     shapes += [None] * (len(arguments) - len(tensors))
 
     class Named(torch.nn.Module):
@@ -192,7 +192,8 @@ def _compile(function: Any, arguments: tuple[Any, ...]) -> list[str]:  # noqa: A
             "epilogue_fusion": False,
         },
     )
-    return cast("list[str]", files)
+    assert isinstance(files, list)  # the option asks for them
+    return files
 
 
 def _sample(model: SpinEnergyModel, device: torch.device) -> tuple[torch.Tensor, ...]:

@@ -47,7 +47,7 @@ class _Lower(torch.nn.Module):
     def _pairs(
         self, coord: torch.Tensor, nlist: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return edges (nf·nloc, n, 3) in the cutoff and where they end (nf·nloc, n)."""
+        """Return edges (nf·nloc, n, 3) in the cutoff and their ends (nf·nloc, n)."""
         nf, nall = coord.shape[:2]
         first = torch.arange(nf, device=coord.device).view(nf, 1, 1) * nall
         nlist = self._inside(coord, nlist, first)

@@ -11,37 +11,41 @@ from spin_dp.evaluation.metrics import (
     ORDER_THRESHOLD_EV,
     SAME_SOLUTION_EV,
     Scores,
-    energy_rmse,
-    force_rmse,
-    frame_force_rmse,
-    frame_moment_rmse,
+    frame_rmse,
     gap_rmse,
     ordering_accuracy,
+    rms,
     state_pairs,
 )
-from spin_dp.evaluation.predict import Potential, Predicted
+from spin_dp.evaluation.predict import predict
 from spin_dp.evaluation.systems import LabelledSystem, read_system, read_systems
-from spin_dp.evaluation.tables import evaluate, per_formula, per_state, score
+from spin_dp.evaluation.tables import (
+    QUANTITIES,
+    evaluate,
+    model_columns,
+    per_formula,
+    per_state,
+    score,
+)
 
 __all__ = [
     "MEV_PER_EV",
     "ORDER_THRESHOLD_EV",
+    "QUANTITIES",
     "SAME_SOLUTION_EV",
     "LabelledSystem",
-    "Potential",
-    "Predicted",
     "Scores",
-    "energy_rmse",
     "evaluate",
-    "force_rmse",
-    "frame_force_rmse",
-    "frame_moment_rmse",
+    "frame_rmse",
     "gap_rmse",
+    "model_columns",
     "ordering_accuracy",
     "per_formula",
     "per_state",
+    "predict",
     "read_system",
     "read_systems",
+    "rms",
     "score",
     "state_pairs",
 ]

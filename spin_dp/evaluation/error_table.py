@@ -3,28 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
-from spin_dp.evaluation import per_formula, per_state
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-ALL = "all"
-"""What stands for formula and key in the row of all frames together."""
+from spin_dp.evaluation.tables import ALL, per_formula, per_state
 
 INDEX = ("formula", "key", "frames", "pairs")
 COLUMNS = {
     "energy": "energy_meV_per_atom",
     "force": "force_meV_per_A",
+    "virial": "virial_meV_per_atom",
     "gap": "gap_meV",
     "order": "order",
+    "magnetic_force": "magnetic_force_eV_per_muB",
     "moment": "moment_muB",
 }
-"""Column of each quantity; RMS errors, the gap per cell, the order as a share, the
-moment of those that are predicted."""
+"""Column of each quantity; RMS errors, the gap per cell, the order as a share; empty
+where frames have no such label or the model no such prediction."""
 
 
 def error_table(
@@ -47,15 +41,9 @@ def error_table(
         ``formula, key, frames, pairs`` and the columns of :data:`COLUMNS`: one row for
         all frames together, then one for each composition and spin state.
     """
-    by_formula = per_formula(frames, [model])
+    by_formula = per_formula(frames, [model]).assign(key="")
     is_total = by_formula["formula"] == ALL
-    total = by_formula[is_total].assign(key=ALL)
-    rest = (
-        per_state(frames, [model])
-        if has_states
-        else by_formula[~is_total].assign(key="")
-    )
-    table = pd.concat([total, rest], ignore_index=True)
+    groups = per_state(frames, [model]) if has_states else by_formula[~is_total]
+    table = pd.concat([by_formula[is_total].assign(key=ALL), groups], ignore_index=True)
     table = table.rename(columns={f"{q}_{model}": name for q, name in COLUMNS.items()})
-    columns: Sequence[str] = [*INDEX, *COLUMNS.values()]
-    return table[columns].round(6)
+    return table[[*INDEX, *COLUMNS.values()]].round(6)

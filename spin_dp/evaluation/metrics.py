@@ -10,10 +10,10 @@ how well it knows them apart. The gap and the order are measured on pairs of fra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from spin_dp.errors import ShapeError
 
@@ -42,16 +42,21 @@ class Scores:
     ----------
     frames, pairs, ordered_pairs
         Number of frames, of pairs, and of pairs above the order threshold.
-    energy
-        Energy RMSE, meV/atom.
+    energy, virial
+        RMSE of energy and of the components of the virial, meV/atom.
     force
-        Force RMSE over components, meV/Å.
+        RMSE of components, meV/Å.
     gap
         RMS error of the energy difference of pairs, meV per cell; NaN without pairs.
     order
         Share of pairs in the right order, 0..1; NaN without pairs to order.
+    magnetic_force
+        RMS length of the error over metals, eV/μB. Where moments were free the label
+        is zero, so that this is the size of what the model predicts.
     moment
-        RMS error of predicted moments of metals, μB; NaN where none are predicted.
+        RMS length of the error of predicted moments over metals, μB.
+
+    NaN stands where frames have no such label, or the model no such prediction.
     """
 
     frames: int
@@ -59,112 +64,58 @@ class Scores:
     ordered_pairs: int
     energy: float
     force: float
+    virial: float
     gap: float
     order: float
-    moment: float = float("nan")
+    magnetic_force: float
+    moment: float
 
 
-def energy_rmse(predicted: Floats, reference: Floats, n_atoms: Integers) -> float:
-    """Return the root mean square over frames of the energy error per atom.
-
-    Parameters
-    ----------
-    predicted, reference
-        Energies, (nf,), eV per cell.
-    n_atoms
-        Atoms in each frame, (nf,).
-
-    Returns
-    -------
-    float
-        sqrt(mean(((E_pred - E_ref) / N)²)), meV/atom; NaN for no frames.
-    """
-    _check_lengths(predicted=predicted, reference=reference, n_atoms=n_atoms)
-    return MEV_PER_EV * _rms((predicted - reference) / n_atoms)
-
-
-def frame_force_rmse(predicted: Floats, reference: Floats) -> Floats:
-    """Return the root mean square force error of each frame.
+def frame_rmse(predicted: Floats, reference: Floats) -> Floats:
+    """Return the root mean square error of each frame over atoms and components.
 
     Parameters
     ----------
     predicted, reference
-        Forces, (nf, natoms, 3), eV/Å.
+        Vectors of atoms or tensors of cells, (nf, n, 3).
 
     Returns
     -------
     ndarray
-        Root mean square over atoms and components, (nf,), eV/Å.
+        (nf,), in the unit of the arrays.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays differ in shape, or have another one.
     """
     if predicted.shape != reference.shape or predicted.ndim != 3:
         raise ShapeError(
-            f"forces: expected two arrays (nf, natoms, 3), got {predicted.shape} "
+            f"errors of frames: expected two arrays (nf, n, 3), got {predicted.shape} "
             f"and {reference.shape}."
         )
     squares: Floats = np.square(predicted - reference).mean(axis=(1, 2))
     return np.sqrt(squares)
 
 
-def force_rmse(per_frame: Floats, n_atoms: Integers) -> float:
-    """Return the root mean square over all force components of all frames.
+def rms(values: Floats, weights: Floats | Integers | None = None) -> float:
+    """Return the root mean square of numbers, NaN for none.
 
     Parameters
     ----------
-    per_frame
-        What :func:`frame_force_rmse` gives, (nf,), eV/Å.
-    n_atoms
-        Atoms in each frame, (nf,): each component counts once.
+    values
+        The numbers, (n,).
+    weights
+        How often each counts, (n,).
 
     Returns
     -------
     float
-        meV/Å; NaN for no frames.
+        In the unit of the numbers.
     """
-    _check_lengths(per_frame=per_frame, n_atoms=n_atoms)
-    if per_frame.size == 0:
+    if len(values) == 0:
         return float("nan")
-    return MEV_PER_EV * float(np.sqrt(np.average(per_frame**2, weights=n_atoms)))
-
-
-def frame_moment_rmse(
-    predicted: Floats | None, reference: Floats, sites: Sequence[int]
-) -> Floats:
-    """Return the root mean square error of predicted moments of each frame.
-
-    Parameters
-    ----------
-    predicted, reference
-        Moments, (nf, natoms, 3), μB; None where none are predicted.
-    sites
-        Atoms that count.
-
-    Returns
-    -------
-    ndarray
-        Root mean square length of the error over the sites, (nf,), μB; NaN without
-        prediction or sites.
-    """
-    if predicted is None or not sites:
-        return np.full(len(reference), np.nan)
-    squares: Floats = np.square((predicted - reference)[:, sites]).sum(-1).mean(-1)
-    return np.sqrt(squares)
-
-
-def moment_rmse(per_frame: Floats) -> float:
-    """Return the root mean square over frames of the error of predicted moments.
-
-    Parameters
-    ----------
-    per_frame
-        Root mean square length of the error over the metals of each frame, (nf,), μB;
-        NaN where there is no prediction.
-
-    Returns
-    -------
-    float
-        Over the frames with a prediction, μB; NaN without any.
-    """
-    return _rms(per_frame[np.isfinite(per_frame)])
+    return float(np.sqrt(np.average(np.square(values), weights=weights)))
 
 
 def state_pairs(
@@ -195,17 +146,25 @@ def state_pairs(
     ndarray
         Indices of the two frames, (n_pairs, 2), the first below the second.
     """
-    _check_lengths(geometry=geometry, state=state, reference=reference)
-    members: dict[str, list[int]] = {}
-    for index, name in enumerate(geometry):
-        members.setdefault(name, []).append(index)
-    pairs = [
-        (i, j)
-        for frames in members.values()
-        for i, j in combinations(frames, 2)
-        if state[i] != state[j] or abs(reference[i] - reference[j]) > same_solution
-    ]
-    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    for name, values in (("state", state), ("reference", reference)):
+        if len(values) != len(geometry):
+            raise ShapeError(
+                f"{name}: expected {len(geometry)} frames as in geometry, got "
+                f"{len(values)}."
+            )
+    frames = pd.DataFrame(
+        {
+            "geometry": geometry,
+            "state": state,
+            "energy": reference,
+            "place": range(len(geometry)),
+        }
+    )
+    both = frames.merge(frames, on="geometry", suffixes=("", "_2"))
+    apart = (both["energy"] - both["energy_2"]).abs() > same_solution
+    differ = (both["state"] != both["state_2"]) | apart
+    pairs = both.loc[(both["place"] < both["place_2"]) & differ, ["place", "place_2"]]
+    return pairs.sort_values(["place", "place_2"]).to_numpy(dtype=np.int64)
 
 
 def gap_rmse(predicted: Floats, reference: Floats, pairs: Integers) -> float:
@@ -226,7 +185,7 @@ def gap_rmse(predicted: Floats, reference: Floats, pairs: Integers) -> float:
     float
         meV per cell; NaN for no pairs.
     """
-    return MEV_PER_EV * _rms(_gaps(predicted, pairs) - _gaps(reference, pairs))
+    return MEV_PER_EV * rms(_gaps(predicted, pairs) - _gaps(reference, pairs))
 
 
 def ordering_accuracy(
@@ -269,17 +228,3 @@ def ordering_accuracy(
 
 def _gaps(energies: Floats, pairs: Integers) -> Floats:
     return energies[pairs[:, 0]] - energies[pairs[:, 1]]
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
-
-
-def _check_lengths(**arrays: Sequence[object] | NDArray[np.generic]) -> None:
-    (first, reference), *others = arrays.items()
-    for name, values in others:
-        if len(values) != len(reference):
-            raise ShapeError(
-                f"{name}: expected {len(reference)} frames as in {first}, got "
-                f"{len(values)}."
-            )

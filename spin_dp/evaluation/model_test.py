@@ -19,8 +19,9 @@ from spin_dp.data_tools.frame import Frame
 from spin_dp.data_tools.readers.deepmd_system import read_deepmd_system
 from spin_dp.data_tools.readers.source import ReadOptions
 from spin_dp.errors import DataError, unknown
-from spin_dp.evaluation import LabelledSystem, Potential, evaluate, read_system
+from spin_dp.evaluation import LabelledSystem, evaluate, read_system
 from spin_dp.evaluation.error_table import error_table
+from spin_dp.inference.potential import Potential
 from spin_dp.spin_states.elements import formula
 from spin_dp.training.data import look_through
 
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from spin_dp.data_tools.frame import Array
+
 EVERYTHING = "all"
 SPLITS = (VALIDATION, TRAINING, EVERYTHING)
 
 
 @dataclass(frozen=True, eq=False)
 class ModelTest:
-    """What :func:`run_test` found.
+    """Errors of a model, and the frames they were found on.
 
     Attributes
     ----------
@@ -116,10 +119,10 @@ def run_test(
 def _collected(
     data: Path, split: str | None, level: str | None
 ) -> tuple[list[LabelledSystem], str]:
-    found = look_through(data, level)
+    collected = look_through(data, level)
     if split is None:
-        split = VALIDATION if found.of(VALIDATION) else EVERYTHING
-    chosen = found.systems if split == EVERYTHING else found.of(split)
+        split = VALIDATION if collected.of(VALIDATION) else EVERYTHING
+    chosen = collected.systems if split == EVERYTHING else collected.of(split)
     if not chosen:
         raise DataError(
             f"{data}: expected {split} frames, found none; give another --split, or "
@@ -169,7 +172,15 @@ def _system(name: str, frames: Sequence[Frame]) -> LabelledSystem:
         energies=np.array([frame.energy for frame in frames]),
         forces=np.stack([frame.forces for frame in frames]),
         moments=np.stack([frame.moments for frame in frames]),
+        virials=_stacked([frame.virial for frame in frames]),
+        magnetic_forces=_stacked([frame.magnetic_forces for frame in frames]),
     )
+
+
+def _stacked(arrays: Sequence[Array | None]) -> Array | None:
+    """Return labels that all frames have, or None."""
+    known = [array for array in arrays if array is not None]
+    return np.stack(known) if len(known) == len(arrays) else None
 
 
 def _nameless(systems: Sequence[LabelledSystem]) -> pd.DataFrame:

@@ -24,6 +24,7 @@ _VECTORS = {
     "positions": "coord",
     "cells": "box",
     "forces": "force",
+    "virials": "virial",
     "moments": "spin",
     "magnetic_forces": "force_mag",
     "initial_moments": "initial_spin",
@@ -43,6 +44,8 @@ class LabelledSystem:
     positions, cells, energies, forces, moments
         (nf, natoms, 3) Å; (nf, 3, 3) Å; (nf,) eV; (nf, natoms, 3) eV/Å;
         (nf, natoms, 3) μB.
+    virials
+        -dE/dstrain, (nf, 3, 3) eV; None where the system has none.
     magnetic_forces
         -dE/dm, (nf, natoms, 3) eV/μB; None where the system has none.
     initial_moments
@@ -57,6 +60,7 @@ class LabelledSystem:
     energies: Floats
     forces: Floats
     moments: Floats
+    virials: Floats | None = None
     magnetic_forces: Floats | None = None
     initial_moments: Floats | None = None
 
@@ -148,13 +152,17 @@ def read_system(data: Path, name: str) -> LabelledSystem:
 
 def _loaded(system: LabelledSystem) -> LabelledSystem:
     """Return the system in memory: each mapped array keeps a file open."""
-    own, guess = system.magnetic_forces, system.initial_moments
+
+    def loaded(array: Floats | None) -> Floats | None:
+        return None if array is None else np.array(array)
+
     return replace(
         system,
         positions=np.array(system.positions),
         cells=np.array(system.cells),
         forces=np.array(system.forces),
         moments=np.array(system.moments),
-        magnetic_forces=None if own is None else np.array(own),
-        initial_moments=None if guess is None else np.array(guess),
+        virials=loaded(system.virials),
+        magnetic_forces=loaded(system.magnetic_forces),
+        initial_moments=loaded(system.initial_moments),
     )

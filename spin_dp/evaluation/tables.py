@@ -12,7 +12,8 @@ import pandas as pd
 from spin_dp.data_tools.dataset.manifest import KEPT
 from spin_dp.errors import DataError
 from spin_dp.evaluation import metrics
-from spin_dp.evaluation.predict import Potential
+from spin_dp.evaluation.predict import predict
+from spin_dp.inference.potential import Potential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +22,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spin_dp.evaluation.systems import LabelledSystem
+    from spin_dp.inference.engines import Predicted
 
+    Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+
+QUANTITIES = ("energy", "force", "virial", "gap", "order", "magnetic_force", "moment")
+"""What is scored, in the order of the tables; units in
+:class:`spin_dp.evaluation.metrics.Scores`."""
+
+ALL = "all"
+"""What stands for formula and key in the row of all frames together."""
+
+_COUNTS = ("frames", "pairs", "ordered_pairs")
 
 
 def evaluate(
@@ -37,7 +49,7 @@ def evaluate(
     Parameters
     ----------
     models
-        Model file of each name, see :class:`spin_dp.evaluation.predict.Potential`;
+        Model file of each name, see :class:`spin_dp.inference.potential.Potential`;
         spin models get the moments, others do not.
     systems
         Frames to run over.
@@ -54,10 +66,7 @@ def evaluate(
         the moments or their sum: such a state need not be a stationary one),
         ``natoms``, ``energy`` (eV), the rms label force ``force_rms`` (eV/Å), the
         elements with spin states ``metal`` and the mean length of their moments
-        ``moment`` (μB), and for each model ``energy_NAME`` (eV),
-        ``force_error_NAME`` (rms over components, eV/Å) and ``moment_error_NAME`` (rms
-        length of the error of predicted moments over metals, μB; NaN where the model
-        predicts none).
+        ``moment`` (μB), and for each model those of :func:`model_columns`.
 
     Raises
     ------
@@ -74,24 +83,60 @@ def evaluate(
             "index": np.arange(len(system.energies)),
             "natoms": len(system.symbols),
             "energy": system.energies,
-            "force_rms": metrics.frame_force_rmse(zeros, system.forces),
+            "force_rms": metrics.frame_rmse(zeros, system.forces),
             "metal": ", ".join(sorted({system.symbols[i] for i in system.metals})),
             "moment": system.mean_moment(),
         }
         for name, potential in potentials.items():
-            predicted = potential.predict(system)
-            columns[f"energy_{name}"] = predicted.energies
-            columns[f"force_error_{name}"] = metrics.frame_force_rmse(
-                predicted.forces, system.forces
-            )
-            columns[f"moment_error_{name}"] = metrics.frame_moment_rmse(
-                predicted.moments, system.moments, system.metals
-            )
+            columns |= model_columns(name, predict(potential, system), system)
         tables.append(pd.DataFrame(columns))
         if progress is not None:
             progress(number + 1, len(systems))
     frames = pd.concat(tables, ignore_index=True)
     return _name_frames(frames, manifest)
+
+
+def model_columns(
+    name: str, predicted: Predicted, system: LabelledSystem
+) -> dict[str, Floats]:
+    """Return what one model predicts for the frames of a system, and its errors.
+
+    Parameters
+    ----------
+    name
+        Name of the model.
+    predicted
+        Its predictions.
+    system
+        The frames with their labels.
+
+    Returns
+    -------
+    dict
+        Columns (nf,): ``energy_NAME`` (eV); ``force_error_NAME`` (eV/Å) and
+        ``virial_error_NAME`` (eV/atom), rms over components;
+        ``magnetic_force_error_NAME`` (eV/μB) and ``moment_error_NAME`` (μB), rms
+        length of the error over metals. NaN where there is no such label or
+        prediction.
+    """
+    errors = {"force": metrics.frame_rmse(predicted.forces, system.forces)}
+    if system.virials is not None:
+        virial = metrics.frame_rmse(predicted.virials, system.virials)
+        errors["virial"] = virial / len(system.symbols)
+    for quantity, vectors, labels in (
+        ("magnetic_force", predicted.magnetic_forces, system.magnetic_forces),
+        ("moment", predicted.moments, system.moments),
+    ):
+        if system.metals and vectors is not None and labels is not None:
+            per_component = metrics.frame_rmse(
+                vectors[:, system.metals], labels[:, system.metals]
+            )
+            errors[quantity] = np.sqrt(3.0) * per_component
+    unknown = np.full(len(system.energies), np.nan)
+    return {f"energy_{name}": predicted.energies} | {
+        f"{quantity}_error_{name}": errors.get(quantity, unknown)
+        for quantity in ("force", "virial", "magnetic_force", "moment")
+    }
 
 
 def score(frames: pd.DataFrame, model: str) -> metrics.Scores:
@@ -107,7 +152,7 @@ def score(frames: pd.DataFrame, model: str) -> metrics.Scores:
     Returns
     -------
     Scores
-        In meV/atom, meV/Å and meV per cell.
+        Of all rows together.
     """
     return _score(frames, model, np.arange(len(frames)), _pairs(frames))
 
@@ -128,28 +173,14 @@ def per_state(frames: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per (formula, key): ``frames``, ``pairs``, ``ordered_pairs`` and for
-        each model ``energy_NAME`` (RMSE, meV/atom), ``force_NAME`` (RMSE, meV/Å),
-        ``gap_NAME`` (meV per cell), ``order_NAME`` (share) and ``moment_NAME`` (RMS
-        error of predicted moments, μB).
+        One row per (``formula``, ``key``): ``frames``, ``pairs``, ``ordered_pairs``
+        and, for each of :data:`QUANTITIES` and each model, ``QUANTITY_NAME``.
     """
-    pairs = _pairs(frames)
-    places = np.arange(len(frames))
-    rows: list[dict[str, object]] = []
-    for (formula, key), group in frames.assign(_place=places).groupby(
-        ["formula", "key"], sort=True
-    ):
-        own = np.isin(pairs, group["_place"].to_numpy()).any(axis=1)
-        scores = {
-            model: _score(frames, model, group["_place"].to_numpy(), pairs[own])
-            for model in models
-        }
-        rows.append({"formula": formula, "key": key, **_row(scores)})
-    return pd.DataFrame(rows)
+    return _per_group(frames, models, ["formula", "key"])
 
 
 def per_formula(frames: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
-    """Return all scores for each composition, then for all frames together.
+    """Return the columns of :func:`per_state` for each formula, then for :data:`ALL`.
 
     Parameters
     ----------
@@ -161,24 +192,31 @@ def per_formula(frames: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per formula and one ``all``: ``frames``, ``pairs``,
-        ``ordered_pairs`` and for each model ``energy_NAME`` (meV/atom),
-        ``force_NAME`` (meV/Å), ``gap_NAME`` (meV per cell), ``order_NAME`` (share),
-        ``moment_NAME`` (μB).
+        One row per ``formula`` and one for all frames together.
     """
-    groups = [(str(name), group) for name, group in frames.groupby("formula")]
-    return pd.DataFrame(
-        {"formula": formula, **_row({model: score(group, model) for model in models})}
-        for formula, group in [*groups, ("all", frames)]
-    )
+    everything = _per_group(frames.assign(formula=ALL), models, ["formula"])
+    by_formula = _per_group(frames, models, ["formula"])
+    return pd.concat([by_formula, everything], ignore_index=True)
 
 
-def _row(scores: Mapping[str, metrics.Scores]) -> dict[str, object]:
-    counts = asdict(next(iter(scores.values())))
-    row = {name: counts[name] for name in ("frames", "pairs", "ordered_pairs")}
-    for quantity in ("energy", "force", "gap", "order", "moment"):
-        row |= {f"{quantity}_{m}": getattr(s, quantity) for m, s in scores.items()}
-    return row
+def _per_group(
+    frames: pd.DataFrame, models: Sequence[str], names: list[str]
+) -> pd.DataFrame:
+    pairs = _pairs(frames)
+    rows: list[dict[str, object]] = []
+    # Places, as tables put together have no row labels of their own.
+    for group, rows_of_group in frames.groupby(names, sort=True).indices.items():
+        places = np.asarray(rows_of_group)
+        of_group = pairs[np.isin(pairs, places).any(axis=1)]
+        scores = {m: asdict(_score(frames, m, places, of_group)) for m in models}
+        first = next(iter(scores.values()))
+        values = group if isinstance(group, tuple) else (group,)
+        rows.append(
+            dict(zip(names, values, strict=True))
+            | {name: first[name] for name in _COUNTS}
+            | {f"{q}_{m}": scores[m][q] for q in QUANTITIES for m in models}
+        )
+    return pd.DataFrame(rows)
 
 
 def _pairs(frames: pd.DataFrame) -> Integers:
@@ -192,19 +230,27 @@ def _score(
     """Return the scores of the frames at these places and of these pairs."""
     reference = frames["energy"].to_numpy(dtype=float)
     predicted = frames[f"energy_{model}"].to_numpy(dtype=float)
-    n_atoms = frames["natoms"].to_numpy(dtype=np.int64)[places]
-    errors = frames[f"force_error_{model}"].to_numpy(dtype=float)[places]
-    moments = frames[f"moment_error_{model}"].to_numpy(dtype=float)[places]
+    rows = frames.iloc[places]
+    n_atoms = rows["natoms"].to_numpy(dtype=float)
+    per_atom = (predicted - reference)[places] / n_atoms
+    forces = rows[f"force_error_{model}"].to_numpy(dtype=float)
     order, ordered = metrics.ordering_accuracy(predicted, reference, pairs)
+
+    def known_rms(quantity: str) -> float:
+        errors = rows[f"{quantity}_error_{model}"].dropna()
+        return metrics.rms(errors.to_numpy(dtype=float))
+
     return metrics.Scores(
         frames=len(places),
         pairs=len(pairs),
         ordered_pairs=ordered,
-        energy=metrics.energy_rmse(predicted[places], reference[places], n_atoms),
-        force=metrics.force_rmse(errors, n_atoms),
+        energy=metrics.MEV_PER_EV * metrics.rms(per_atom),
+        force=metrics.MEV_PER_EV * metrics.rms(forces, n_atoms),
+        virial=metrics.MEV_PER_EV * known_rms("virial"),
         gap=metrics.gap_rmse(predicted, reference, pairs),
         order=order,
-        moment=metrics.moment_rmse(moments),
+        magnetic_force=known_rms("magnetic_force"),
+        moment=known_rms("moment"),
     )
 
 

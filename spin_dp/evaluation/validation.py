@@ -22,7 +22,8 @@ from spin_dp.data_tools.dataset.output import MANIFEST
 from spin_dp.data_tools.dataset.split import VALIDATION
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.evaluation import evaluate, read_systems
-from spin_dp.evaluation.error_table import ALL, COLUMNS, INDEX, error_table
+from spin_dp.evaluation.error_table import COLUMNS, INDEX, error_table
+from spin_dp.evaluation.tables import ALL
 from spin_dp.evaluation.validation_plot import plot_curves
 from spin_dp.files import replacing
 from spin_dp.training import CURVE, check_resumable, read_learning_curve, train

@@ -6,12 +6,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
-from spin_dp.drawing import COLOURS, OTHER, SPLIT_COLOURS, outside_legend
+from spin_dp.drawing import (
+    COLOURS,
+    OTHER,
+    SPLIT_COLOURS,
+    draw_batches,
+    outside_legend,
+    over_steps,
+    save_png,
+)
 from spin_dp.evaluation import MEV_PER_EV
-from spin_dp.evaluation.error_table import ALL
-from spin_dp.files import replacing
+from spin_dp.evaluation.tables import ALL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_DPI = 150
 _ALL_FRAMES = "#009E73"
-_SMOOTH = 9
 _PANELS = (
     ("energy RMSE (meV/atom)", ("rmse_e",), "energy_meV_per_atom"),
     ("force RMSE (meV/Å)", ("rmse_fr", "rmse_f"), "force_meV_per_A"),
@@ -68,21 +72,12 @@ def plot_curves(path: Path, curve: pd.DataFrame, states: pd.DataFrame) -> Path:
     if not states.empty:
         _draw_states(axes[-1], states)
     for number, axis in enumerate(axes):
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.set_xlabel("training step")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(visible=True, color="#e6e6e6", linewidth=0.8)
-        axis.set_axisbelow(True)
+        over_steps(axis)
         if number == len(_PANELS):
             outside_legend(axis)
         elif axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
-    return path
+    return save_png(figure, path)
 
 
 def _draw_batches(axis: Axes, curve: pd.DataFrame, columns: tuple[str, ...]) -> None:
@@ -90,17 +85,8 @@ def _draw_batches(axis: Axes, curve: pd.DataFrame, columns: tuple[str, ...]) -> 
         name = next((f"{c}_{ending}" for c in columns if f"{c}_{ending}" in curve), "")
         if not name:
             continue
-        errors = MEV_PER_EV * curve[name]
-        colour = SPLIT_COLOURS[split]
-        axis.plot(curve["step"], errors, color=colour, alpha=0.25, linewidth=0.8)
-        # Single batches jump; the running median shows where they go.
-        axis.plot(
-            curve["step"],
-            errors.rolling(_SMOOTH, center=True, min_periods=1).median(),
-            color=colour,
-            linewidth=1.8,
-            label=f"{split}, batches",
-        )
+        errors, colour = MEV_PER_EV * curve[name], SPLIT_COLOURS[split]
+        draw_batches(axis, curve["step"], errors, colour, f"{split}, batches")
 
 
 def _draw_states(axis: Axes, states: pd.DataFrame) -> None:

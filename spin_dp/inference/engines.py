@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from spin_dp.errors import DataError
-from spin_dp.inference.kernels import load_kernel
+from spin_dp.inference.kernels import kernel_of_checkpoint, load_kernel
 from spin_dp.inference.neighbourhood import find_neighbourhood, stack_neighbourhoods
 from spin_dp.inference.training_range import check_positions
-from spin_dp.model_file import ModelInfo
+from spin_dp.model_file import ModelInfo, require_file
 
 if TYPE_CHECKING:
     import os
@@ -44,6 +44,8 @@ class Predicted:
         reads no moments.
     atomic_energies
         (nf, n), eV; None of a model that deepmd-kit runs.
+    moments
+        Predicted from a guess, (nf, n, 3) μB, where that was asked for.
     """
 
     energies: Floats
@@ -51,6 +53,7 @@ class Predicted:
     virials: Floats
     magnetic_forces: Floats | None = None
     atomic_energies: Floats | None = None
+    moments: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +130,13 @@ def open_engine(path: str | os.PathLike[str], device: str | None = None) -> Engi
         If there is no such file, or deepmd-kit cannot read it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
-        )
+    require_file(path)
     kernel = load_kernel(path, device)
-    return HostEngine(path) if kernel is None else NeighbourEngine(kernel)
+    if kernel is not None:
+        return NeighbourEngine(kernel)
+    host = HostEngine(path)
+    kernel = kernel_of_checkpoint(path, host.module)
+    return host if kernel is None else NeighbourEngine(kernel)
 
 
 class NeighbourEngine:
@@ -242,6 +246,13 @@ class HostEngine:
     path
         The model's file.
 
+    Attributes
+    ----------
+    info
+        What it says of itself.
+    module
+        PyTorch's module in it, if there is one.
+
     Raises
     ------
     DataError
@@ -260,6 +271,8 @@ class HostEngine:
                 f"{path}: expected a model that deepmd-kit reads ({reason}); "
                 "write one with `dp --pt freeze`."
             ) from error
+        wrapper = getattr(self._potential.deep_eval, "dp", None)
+        self.module: Any = None if wrapper is None else wrapper.model["Default"]
         has_spin = bool(self._potential.has_spin)
         self.info = ModelInfo(
             path,

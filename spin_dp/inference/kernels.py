@@ -13,6 +13,7 @@ from spin_dp.model_file import (
     METADATA,
     MOMENTS,
     ModelInfo,
+    describe_module,
     load_frozen,
     read_compiled_info,
 )
@@ -150,7 +151,7 @@ class _Function:
         import torch
         from torch.utils import _pytree as pytree
 
-        loader: Any = torch._C._aoti.AOTIModelPackageLoader  # type: ignore[attr-defined]
+        loader: Any = torch._C._aoti.AOTIModelPackageLoader
         self._loader = loader(str(path), name, False, 1, -1)
         _, out = self._loader.get_call_spec()
         self._unflatten = pytree.tree_unflatten
@@ -196,6 +197,23 @@ def load_kernel(path: Path, device: str | None) -> Kernel | None:
         return None
     module.eval()
     return FrozenKernel(module, info, place)
+
+
+def kernel_of_checkpoint(path: Path, module: Any) -> Kernel | None:  # noqa: ANN401
+    """Return what runs a model of this package that deepmd-kit loaded.
+
+    Parameters
+    ----------
+    path
+        The checkpoint.
+    module
+        PyTorch's module in it; anything else gives None.
+    """
+    if not hasattr(module, "moments_lower"):
+        return None
+    module.eval()
+    device = next(module.parameters()).device
+    return FrozenKernel(module, describe_module(path, module), device)
 
 
 def _device(name: str | None) -> str:

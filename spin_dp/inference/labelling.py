@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -138,8 +138,8 @@ def _refuse_unread(
     moments: Array, symbols: Sequence[str], read_elements: Sequence[str]
 ) -> None:
     """Refuse moments, (..., n, 3), of elements that the model does not read."""
-    has_moment = moments.any(axis=-1).reshape(-1, len(symbols)).any(axis=0)
-    unread = {symbols[atom] for atom in np.flatnonzero(has_moment)} - {*read_elements}
+    magnetic = np.unique(np.nonzero(moments)[-2]).tolist()
+    unread = {symbols[atom] for atom in magnetic} - {*read_elements}
     if unread:
         names = ", ".join(sorted(unread))
         raise ConfigError(
@@ -159,20 +159,17 @@ def _given(
         if "=" in given or not path.is_file():
             return parse_labels(given, sites, catalogue, order=order)
         given = read_moments(path)
-    elif not isinstance(given, np.ndarray) and _is_text(given):
-        labels = labels_of_states([str(name) for name in given], sites, catalogue)
-        return ordered(labels, sites, catalogue, order)
-    vectors = moment_vectors(given, len(sites.symbols))  # type: ignore[arg-type]
-    labels = labels_of_moments(vectors, sites.symbols, catalogue)
+    names = [name for name in given if isinstance(name, str)] if _is_list(given) else []
+    if names:
+        labels = labels_of_states(names, sites, catalogue)
+    else:
+        vectors = moment_vectors(given, len(sites.symbols))
+        labels = labels_of_moments(vectors, sites.symbols, catalogue)
     return ordered(labels, sites, catalogue, order)
 
 
-def _is_text(given: object) -> bool:
-    return (
-        isinstance(given, Sequence)
-        and len(given) > 0
-        and all(isinstance(name, str) for name in given)
-    )
+def _is_list(given: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(given, list | tuple)
 
 
 def _carried(

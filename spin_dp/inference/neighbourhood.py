@@ -7,7 +7,7 @@ Found once for a geometry, whatever moments its atoms carry.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from vesin import NeighborList
@@ -127,7 +127,9 @@ def stack_neighbourhoods(frames: Sequence[Neighbourhood]) -> Neighbourhood:
     n_all = max(frame.owner.shape[1] for frame in frames)
     width = max(frame.neighbours.shape[2] for frame in frames)
 
-    def filled(array: npt.NDArray[np.generic], axis: int, size: int, value: int):  # noqa: ANN202
+    def filled(
+        array: npt.NDArray[Any], axis: int, size: int, value: int
+    ) -> npt.NDArray[Any]:
         margin = [(0, 0)] * array.ndim
         margin[axis] = (0, size - array.shape[axis])
         return np.pad(array, margin, constant_values=value)

@@ -290,7 +290,8 @@ class SpinDP:
         atoms = as_atoms(structure)
         if np.ndim(guess) == 3:
             return self._predict(atoms, _pattern_vectors(guess, len(atoms)))
-        return self._predict(atoms, moment_vectors(guess, len(atoms))[None])[0]
+        moments: Floats = moment_vectors(guess, len(atoms))
+        return self._predict(atoms, moments[None]).reshape(moments.shape)
 
     def _predict(self, atoms: Atoms, guesses: Floats) -> Floats:
         return self.potential.predict_moments(
@@ -330,11 +331,11 @@ class SpinDP:
         )
 
 
-def _refuse_many(moments: object, n: int) -> None:
+def _refuse_many(moments: Given | None, n: int) -> None:
     """Refuse an array of more than one pattern."""
     if moments is None or isinstance(moments, str | Mapping):
         return
-    shape = np.shape(moments)  # type: ignore[arg-type]
+    shape = np.shape(moments)
     if len(shape) == 3 or (len(shape) == 2 and shape[1] == n != 3):
         raise ShapeError(
             f"moments: expected those of one spin state, ({n},) or ({n}, 3), got "

@@ -19,23 +19,25 @@ from spin_dp.drawing import (
     OTHER_MARKER,
     is_dense,
     other_states,
+    shortened,
     styled,
     to_svg,
 )
+from spin_dp.report.figures import Picture
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from spin_dp.report.diagnosis import Diagnosis, Finding
-    from spin_dp.report.residuals import Floats
+    from spin_dp.report.statistics.diagnosis import Diagnosis, Finding
+    from spin_dp.report.statistics.residuals import Floats
 
 _WIDTH = 10.0
 _MOST_FINDINGS = 6
 _BINS = 30
 
 
-def draw_overview(frames: pd.DataFrame, diagnosis: Diagnosis, name: str) -> str:
+def draw_overview(frames: pd.DataFrame, diagnosis: Diagnosis, name: str) -> Picture:
     """Draw the parity plot and the residuals of all frames, coloured by moment.
 
     Parameters
@@ -49,8 +51,8 @@ def draw_overview(frames: pd.DataFrame, diagnosis: Diagnosis, name: str) -> str:
 
     Returns
     -------
-    str
-        The SVG.
+    Picture
+        Two panels.
     """
     residuals = diagnosis.residuals.values
     above = frames["above"].to_numpy(dtype=float)
@@ -85,12 +87,10 @@ def draw_overview(frames: pd.DataFrame, diagnosis: Diagnosis, name: str) -> str:
             bbox_to_anchor=(1.0, 1.0),
             title="mean |moment|\nof the metals",
         )
-        return to_svg(figure, name, "Parity plot and residuals of all frames")
+        return Picture(to_svg(figure, name, "Parity plot and residuals of all frames"))
 
 
-def draw_findings(
-    frames: pd.DataFrame, diagnosis: Diagnosis, name: str
-) -> tuple[str, int]:
+def draw_findings(frames: pd.DataFrame, diagnosis: Diagnosis, name: str) -> Picture:
     """Draw the residuals of single formulas and levels, coloured by spin state.
 
     Parameters
@@ -104,21 +104,21 @@ def draw_findings(
 
     Returns
     -------
-    tuple
-        The SVG, and how many formulas and levels are not shown.
+    Picture
+        Two panels for each formula and level.
     """
     tested = [f for f in diagnosis.findings if f.outcome != "few"]
     ranked = sorted(tested, key=lambda f: (-len(f.bands.distances), -len(f.rows)))
     shown = ranked[:_MOST_FINDINGS]
     if not shown:
-        return "", 0
+        return Picture("")
     with styled():
         figure = Figure(figsize=(_WIDTH, 3.3 * len(shown)), layout="constrained")
         axes = figure.subplots(len(shown), 2, squeeze=False)
         for row, finding in zip(axes, shown, strict=True):
             _draw_finding(row[0], row[1], frames.loc[finding.rows], finding, diagnosis)
-        label = "Residuals by formula, coloured by spin state"
-        return to_svg(figure, name, label), len(tested) - len(shown)
+        svg = to_svg(figure, name, "Residuals by formula, coloured by spin state")
+    return Picture(svg, len(tested) - len(shown))
 
 
 def _draw_finding(
@@ -177,13 +177,13 @@ def _groups(
     named = [str(label) for label in counts.index[: len(COLOURS)]]
     named.sort(key=lambda label: float(above[labels == label].mean()))
     groups = [
-        (f"{_short(name)} ({counts[name]})", colour, marker, labels == name)
+        (f"{shortened(name, 26)} ({counts[name]})", colour, marker, labels == name)
         for name, colour, marker in zip(named, COLOURS, MARKERS, strict=False)
     ]
     rest = ~np.isin(labels, named)
     if rest.any():
         name = other_states([str(label) for label in counts.index[len(COLOURS) :]])
-        text = f"{_short(name)} ({rest.sum()})"
+        text = f"{shortened(name, 26)} ({rest.sum()})"
         groups.append((text, OTHER, OTHER_MARKER, rest))
     return groups
 
@@ -208,7 +208,3 @@ def _handle(colour: str, marker: str, label: str) -> Line2D:
 def _moment_name(number: int) -> str:
     more = " and more" if number == len(MOMENT_COLOURS) - 1 else ""
     return f"{number} μB{more}"
-
-
-def _short(text: str, most: int = 26) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -15,10 +15,12 @@ from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
 from spin_dp.report import summary
 from spin_dp.report.dataset import read_dataset
-from spin_dp.report.diagnosis import diagnose
-from spin_dp.report.gaps import blind_floor, gap_table, state_gaps
 from spin_dp.report.page import render_page
-from spin_dp.report.residuals import composition_residuals, model_residuals
+from spin_dp.report.predictions import model_residuals
+from spin_dp.report.statistics.counts import coverage_table, quarantine_table
+from spin_dp.report.statistics.diagnosis import diagnose
+from spin_dp.report.statistics.gaps import blind_floor, gap_table, state_gaps
+from spin_dp.report.statistics.residuals import composition_residuals
 from spin_dp.report.verdicts import summarise
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.report.diagnosis import Diagnosis
+    from spin_dp.report.statistics.diagnosis import Diagnosis
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +52,10 @@ class Report:
         :func:`spin_dp.data_tools.dataset.manifest.key_table`.
     gaps
         Energies above the lowest state of the same geometry, see
-        :func:`spin_dp.report.gaps.gap_table`.
+        :func:`spin_dp.report.statistics.gaps.gap_table`.
     coverage, quarantine
-        See :func:`spin_dp.report.summary.coverage_table` and
-        :func:`spin_dp.report.summary.quarantine_table`.
+        See :func:`spin_dp.report.statistics.counts.coverage_table` and
+        :func:`spin_dp.report.statistics.counts.quarantine_table`.
     diagnoses
         Of the composition fit and of each model.
     """
@@ -111,10 +113,10 @@ def write_report(
     if out is not None and not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: its folder does not exist; make it first")
     dataset = read_dataset(folder, progress)
-    residuals = [composition_residuals(dataset)]
+    residuals = [composition_residuals(dataset.frames)]
     residuals += [model_residuals(dataset, Path(model), progress) for model in models]
     rng = np.random.default_rng(seed)
-    diagnoses = tuple(diagnose(dataset.frames, found, rng) for found in residuals)
+    diagnoses = tuple(diagnose(dataset.frames, each, rng) for each in residuals)
     gaps = state_gaps(dataset.frames)
     verdicts = [summarise(diagnosis) for diagnosis in diagnoses]
     floor = blind_floor(dataset.frames)
@@ -131,8 +133,8 @@ def write_report(
         verdicts=tuple(verdicts),
         keys=key_table(dataset.frames),
         gaps=gap_table(gaps),
-        coverage=summary.coverage_table(dataset.frames),
-        quarantine=summary.quarantine_table(dataset.manifest),
+        coverage=coverage_table(dataset.frames),
+        quarantine=quarantine_table(dataset.manifest),
         diagnoses=diagnoses,
     )
     write_text(path, render_page(report, dataset, gaps))

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from spin_dp.data_tools.dataset.manifest import KEPT
 from spin_dp.data_tools.dataset.opened import open_collected
-from spin_dp.evaluation import MEV_PER_EV
-from spin_dp.report.systems import scan_systems
+from spin_dp.evaluation import MEV_PER_EV, read_system
+from spin_dp.neighbours import find_pairs
+from spin_dp.spin_states.ions import is_anion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from spin_dp.evaluation import LabelledSystem
+
+_FARTHEST_ANION = 4.0  # Å
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +38,12 @@ class Dataset:
         One row per frame read; ``place`` is its source without the folders that all
         sources share.
     frames
-        One row per kept frame, numbered from 0: the manifest's columns and what
-        :func:`spin_dp.report.systems.scan_systems` adds; ``per_atom`` (eV),
-        ``above`` (meV/atom above the lowest frame of formula and level), ``states``
-        (how many sites are in which state, whatever their signs).
+        One row per kept frame, numbered from 0: the manifest's columns; ``per_atom``
+        (eV), ``above`` (meV/atom above the lowest frame of formula and level);
+        ``volume`` (Å³/atom), ``shortest`` (shortest metal-anion distance, Å; nan
+        without one); ``metals`` (their number), ``mean_moment`` (mean |moment| of the
+        metals, μB; nan without one), ``states`` (how many sites are in which state,
+        whatever their signs).
     sites
         One row per metal site of the kept frames: ``system``, ``index``, ``element``,
         ``site_level``, ``state``, ``length`` (|moment|, μB) and ``level`` of the frame.
@@ -81,14 +90,14 @@ def read_dataset(
     frames = manifest[manifest["status"] == KEPT].reset_index(drop=True)
     sites = data.sites()
     sites["length"] = sites["moment"].abs()
-    sites = sites.merge(
-        frames[["system", "index", "level"]], on=["system", "index"], how="inner"
-    )
-    frames = frames.join(scan_systems(folder, frames, progress))
+    place = ["system", "index"]
+    sites = sites.merge(frames[[*place, "level"]], on=place, how="inner")
+    frames = frames.join(_distances(folder, frames, progress))
+    frames = frames.join(_per_frame(sites), on=place)
+    frames = frames.fillna({"metals": 0.0, "states": "no metal"})
     frames["per_atom"] = frames["energy"] / frames["natoms"]
     lowest = frames.groupby(["formula", "level"])["per_atom"].transform("min")
     frames["above"] = MEV_PER_EV * (frames["per_atom"] - lowest)
-    frames["states"] = _count_states(frames, sites)
     return Dataset(
         folder=folder,
         manifest=manifest,
@@ -101,19 +110,66 @@ def read_dataset(
 
 
 def _without_common_part(sources: pd.Series) -> pd.Series:
-    names = [PurePath(source) for source in sources.unique()]
-    parents = {parent for name in names[:1] for parent in name.parents}
-    for name in names[1:]:
-        parents &= set(name.parents)
-    root = max(parents, key=lambda parent: len(parent.parts), default=PurePath())
-    return sources.map(lambda source: PurePath(source).relative_to(root).as_posix())
+    try:
+        root = os.path.commonpath([PurePath(name).parent for name in sources.unique()])
+    except ValueError:  # some absolute, some relative
+        return sources
+    return sources.map(lambda name: PurePath(name).relative_to(root).as_posix())
 
 
-def _count_states(frames: pd.DataFrame, sites: pd.DataFrame) -> pd.Series:
-    if sites.empty:
-        return pd.Series("no metal", frames.index)
-    counts = sites.groupby(["system", "index", "state"]).size().reset_index(name="n")
-    counts["word"] = counts["state"] + " ×" + counts["n"].astype(str)
-    words = counts.groupby(["system", "index"])["word"].agg(", ".join)
-    found = words.reindex(pd.MultiIndex.from_frame(frames[["system", "index"]]))
-    return pd.Series(found.to_numpy(), frames.index).fillna("no metal")
+def _per_frame(sites: pd.DataFrame) -> pd.DataFrame:
+    """Return ``metals``, ``mean_moment`` and ``states`` by system and index."""
+    by_frame = sites.groupby(["system", "index"])["length"]
+    sizes = sites.groupby(["system", "index", "state"]).size()
+    counts = sizes.rename("n").reset_index("state")
+    words = counts["state"] + " ×" + counts["n"].astype(str)
+    return pd.DataFrame(
+        {
+            "metals": by_frame.size().astype(float),
+            "mean_moment": by_frame.mean(),
+            "states": words.groupby(["system", "index"]).agg(", ".join),
+        }
+    )
+
+
+def _distances(
+    folder: Path,
+    frames: pd.DataFrame,
+    progress: Callable[[str, int, int], None] | None,
+) -> pd.DataFrame:
+    """Return ``volume`` and ``shortest`` of each frame, a system at a time."""
+    parts = []
+    members = list(frames.groupby("system", sort=True))
+    for number, (name, rows) in enumerate(members):
+        if progress is not None:
+            progress("reading", number, len(members))
+        system = read_system(folder, str(name))
+        volumes = np.abs(np.linalg.det(system.cells)) / len(system.symbols)
+        columns = {
+            "volume": volumes[rows["index"]],
+            "shortest": [shortest_bond(system, index) for index in rows["index"]],
+        }
+        parts.append(pd.DataFrame(columns, index=rows.index))
+    return pd.concat(parts)
+
+
+def shortest_bond(system: LabelledSystem, index: int) -> float:
+    """Return the shortest metal-anion distance of a frame.
+
+    Parameters
+    ----------
+    system
+        The frames.
+    index
+        Which of them.
+
+    Returns
+    -------
+    float
+        Å; nan without one below 4 Å.
+    """
+    is_metal = np.isin(np.arange(len(system.symbols)), system.metals)
+    may_bond = np.array([is_anion(symbol) for symbol in system.symbols])
+    pairs = find_pairs(system.cells[index], system.positions[index], _FARTHEST_ANION)
+    bonds = pairs.distances[is_metal[pairs.first] & may_bond[pairs.second]]
+    return float(bonds.min()) if len(bonds) else float("nan")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,11 @@ from spin_dp.drawing import (
     is_dense,
     other_states,
     outside_legend,
+    shortened,
     styled,
     to_svg,
 )
-from spin_dp.report.summary import QUANTITIES
+from spin_dp.report.statistics.counts import QUANTITIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,25 +36,22 @@ _MOST_ROWS = 24
 _BIN_MUB = 0.1
 
 
-def moment_panels(data: Dataset) -> list[tuple[str, str, pd.DataFrame]]:
-    """Return element, site level and sites of the moment histograms, most first."""
+@dataclass(frozen=True)
+class Picture:
+    """A figure as SVG, and how many of its parts are not shown."""
+
+    svg: str
+    hidden: int = 0
+
+
+def draw_moments(data: Dataset) -> Picture:
+    """Draw how long the moments of each element are, coloured by state."""
     groups = data.sites.groupby(["element", "site_level"], sort=True)
     panels = [(str(element), str(level), rows) for (element, level), rows in groups]
-    return sorted(panels, key=lambda panel: -len(panel[2]))
-
-
-def draw_moments(data: Dataset) -> tuple[str, int]:
-    """Draw how long the moments of each element are, coloured by state.
-
-    Returns
-    -------
-    tuple
-        The SVG, and how many panels are not shown.
-    """
-    panels = moment_panels(data)
+    panels.sort(key=lambda panel: -len(panel[2]))
     shown = panels[:_MOST_PANELS]
     if not shown:
-        return "", 0
+        return Picture("")
     with styled():
         figure = Figure(figsize=(_WIDTH, 2.7 * len(shown)), layout="constrained")
         axes = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
@@ -62,9 +61,8 @@ def draw_moments(data: Dataset) -> tuple[str, int]:
             axis.set_title(f"{element}: {len(sites)} sites, {level}")
             axis.set_ylabel("sites")
         axes[-1].set_xlabel("length of the moment (μB)")
-        return to_svg(figure, "moments", "Histograms of moments"), len(panels) - len(
-            shown
-        )
+        svg = to_svg(figure, "moments", "Histograms of moments")
+    return Picture(svg, len(panels) - len(shown))
 
 
 def _draw_histogram(axis: Axes, sites: pd.DataFrame) -> None:
@@ -95,22 +93,17 @@ def _draw_histogram(axis: Axes, sites: pd.DataFrame) -> None:
 def _draw_boundaries(
     axis: Axes, states: pd.DataFrame, element: str, level: str
 ) -> None:
-    """Draw where the states of an element and site level part."""
-    own = states[(states["element"] == element) & (states["site_level"] == level)]
+    """Draw where states part: half way between their ranges."""
+    of_panel = (states["element"] == element) & (states["site_level"] == level)
+    ranges = states[of_panel].sort_values("mean")
     right = axis.get_xlim()[1]
-    for limit in _limits(own):
-        if 0.0 < limit < right:
+    for end, start in zip(ranges["highest"], ranges["lowest"].iloc[1:], strict=False):
+        limit = 0.5 * (end + start)
+        if end < start and 0.0 < limit < right:
             axis.axvline(limit, color=INK, linestyle=(0, (4, 3)), linewidth=1.0)
 
 
-def _limits(states: pd.DataFrame) -> list[float]:
-    """Return where states part: half way between their ranges."""
-    ranges = states.sort_values("mean")
-    pairs = zip(ranges["highest"].iloc[:-1], ranges["lowest"].iloc[1:], strict=True)
-    return [0.5 * (end + start) for end, start in pairs if end < start]
-
-
-def draw_keys(keys: pd.DataFrame) -> tuple[str, int]:
+def draw_keys(keys: pd.DataFrame) -> Picture:
     """Draw the number of frames of the most frequent states.
 
     Parameters
@@ -120,100 +113,100 @@ def draw_keys(keys: pd.DataFrame) -> tuple[str, int]:
 
     Returns
     -------
-    tuple
-        The SVG, and how many states are not shown.
+    Picture
+        One row per state.
     """
-    top = keys.sort_values("frames", ascending=False, kind="stable").head(_MOST_ROWS)
-    top = top.sort_values(["formula", "level", "lowest"], kind="stable")
-    names = _row_names(top)
-    places = np.arange(len(top))[::-1]
+    top = _top_rows(keys, by="frames", then="lowest")
     with styled():
-        figure = Figure(figsize=(_WIDTH, 0.9 + 0.29 * len(top)), layout="constrained")
-        axis = figure.subplots()
+        figure, axis = _rows_figure(top)
         left = np.zeros(len(top))
         for split, colour in SPLIT_COLOURS.items():
             counts = top[split].to_numpy(dtype=float)
             if counts.any():
                 axis.barh(
-                    places, counts, left=left, color=colour, label=split, height=0.7
+                    top["place"],
+                    counts,
+                    left=left,
+                    color=colour,
+                    label=split,
+                    height=0.7,
                 )
             left += counts
-        axis.set_yticks(places, names)
         axis.set_xlabel("frames")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(visible=False, axis="y")
         axis.margins(y=0.01)
         outside_legend(axis)
-        return to_svg(figure, "keys", "Frames per spin state"), len(keys) - len(top)
+        svg = to_svg(figure, "keys", "Frames per spin state")
+    return Picture(svg, len(keys) - len(top))
 
 
-def _row_names(table: pd.DataFrame) -> list[str]:
-    several = table["level"].nunique() > 1
-    return [
-        _short(f"{row.formula}  {row.key}" + (f"  {row.level}" if several else ""))
-        for row in table.itertuples(index=False)
-    ]
-
-
-def _short(text: str, most: int = 62) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def draw_gaps(gaps: pd.DataFrame) -> tuple[str, int]:
-    """Draw the gap of each geometry, one row per state.
+def draw_gaps(gaps: pd.DataFrame) -> Picture:
+    """Draw the gap of each geometry.
 
     Parameters
     ----------
     gaps
-        Table of :func:`spin_dp.report.gaps.state_gaps`.
+        Table of :func:`spin_dp.report.statistics.gaps.state_gaps`.
 
     Returns
     -------
-    tuple
-        The SVG, and how many states are not shown.
+    Picture
+        One row per state.
     """
     names = ["formula", "level", "key"]
-    rows = gaps.groupby(names, sort=True).agg(
-        count=("gap_per_metal", "size"), median=("gap_per_metal", "median")
-    )
-    rows = rows.reset_index()
-    top = rows.sort_values("count", ascending=False, kind="stable").head(_MOST_ROWS)
-    top = top.sort_values(["formula", "level", "median"], kind="stable")
+    rows = gaps.groupby(names, as_index=False)["gap_per_metal"].agg(["size", "median"])
+    top = _top_rows(rows, by="size", then="median")
+    points = gaps.merge(top[[*names, "place"]], on=names)
+    formulas = list(dict.fromkeys(top["formula"]))
+    colours = [COLOURS[formulas.index(name) % 2] for name in points["formula"]]
     with styled():
-        figure = Figure(figsize=(_WIDTH, 1.0 + 0.29 * len(top)), layout="constrained")
-        axis = figure.subplots()
-        formulas = list(dict.fromkeys(top["formula"]))
-        total = 0
-        for place, row in zip(range(len(top))[::-1], top.itertuples(), strict=True):
-            mask = (gaps[names] == [row.formula, row.level, row.key]).all(axis=1)
-            values = gaps.loc[mask, "gap_per_metal"].to_numpy(dtype=float)
-            total += len(values)
-            colour = COLOURS[formulas.index(row.formula) % 2]
-            axis.scatter(
-                values,
-                place + 0.0 * values,
-                s=26,
-                color=colour,
-                alpha=0.65,
-                linewidths=0.0,
-                rasterized=is_dense(len(values)),
-                clip_on=False,
-            )
-            axis.vlines(
-                np.median(values), place - 0.38, place + 0.38, color=INK, linewidth=1.6
-            )
-        axis.set_yticks(np.arange(len(top))[::-1], _row_names(top))
+        figure, axis = _rows_figure(top)
+        axis.scatter(
+            points["gap_per_metal"],
+            points["place"],
+            s=26,
+            color=colours,
+            alpha=0.65,
+            linewidths=0.0,
+            rasterized=is_dense(len(points)),
+            clip_on=False,
+        )
+        axis.vlines(
+            top["median"],
+            top["place"] - 0.38,
+            top["place"] + 0.38,
+            color=INK,
+            linewidth=1.6,
+        )
         axis.set_ylim(-0.7, len(top) - 0.3)
         axis.set_xlim(left=0.0)
         axis.set_xlabel(
             "energy above the lowest state of the same geometry (meV per metal)"
         )
-        return to_svg(figure, "gaps", "Energy gaps between spin states"), len(
-            rows
-        ) - len(top)
+        svg = to_svg(figure, "gaps", "Energy gaps between spin states")
+    return Picture(svg, len(rows) - len(top))
 
 
-def draw_coverage(frames: pd.DataFrame, per_geometry: pd.Series) -> str:
+def _top_rows(table: pd.DataFrame, *, by: str, then: str) -> pd.DataFrame:
+    """Return the rows with most ``by``, with their ``place`` from below."""
+    top = table.sort_values(by, ascending=False, kind="stable").head(_MOST_ROWS)
+    top = top.sort_values(["formula", "level", then], kind="stable")
+    return top.assign(place=np.arange(len(top))[::-1])
+
+
+def _rows_figure(rows: pd.DataFrame) -> tuple[Figure, Axes]:
+    """Return a figure with a named line for each formula, level and key."""
+    figure = Figure(figsize=(_WIDTH, 1.0 + 0.29 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    names = rows["formula"] + "  " + rows["key"]
+    if rows["level"].nunique() > 1:
+        names += "  " + rows["level"]
+    axis.set_yticks(rows["place"], [shortened(name, 62) for name in names])
+    return figure, axis
+
+
+def draw_coverage(frames: pd.DataFrame, per_geometry: pd.Series) -> Picture:
     """Draw the ranges of training and validation, and the states per geometry.
 
     Parameters
@@ -221,12 +214,12 @@ def draw_coverage(frames: pd.DataFrame, per_geometry: pd.Series) -> str:
     frames
         Kept frames.
     per_geometry
-        Of :func:`spin_dp.report.summary.states_per_geometry`.
+        Of :func:`spin_dp.report.statistics.counts.states_per_geometry`.
 
     Returns
     -------
-    str
-        The SVG.
+    Picture
+        One panel per quantity.
     """
     with styled():
         figure = Figure(figsize=(_WIDTH, 5.6), layout="constrained")
@@ -245,7 +238,8 @@ def draw_coverage(frames: pd.DataFrame, per_geometry: pd.Series) -> str:
         handles, labels = axes[0].get_legend_handles_labels()
         axes[5].legend(handles, labels, loc="center left")
         axes[5].set_axis_off()
-        return to_svg(figure, "coverage", "Ranges of training and validation frames")
+        svg = to_svg(figure, "coverage", "Ranges of training and validation frames")
+    return Picture(svg)
 
 
 def _draw_split(axis: Axes, frames: pd.DataFrame, column: str) -> None:

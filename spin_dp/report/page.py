@@ -6,37 +6,106 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jinja2
 import numpy as np
 
 from spin_dp.report import band_figures, figures
-from spin_dp.report.summary import QUANTITIES, states_per_geometry
+from spin_dp.report.statistics.counts import QUANTITIES, states_per_geometry
 from spin_dp.report.verdicts import NOTHING, band_members, finding_table, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
     from spin_dp.report.build import Report
     from spin_dp.report.dataset import Dataset
-    from spin_dp.report.diagnosis import Diagnosis
+    from spin_dp.report.figures import Picture
+    from spin_dp.report.statistics.diagnosis import Diagnosis
 
 _MOST_ROWS = 40
 _MOST_LEVELS = 50
-_STATE_COLUMNS = {
-    "element": "element",
-    "site_level": "level",
-    "state": "state",
-    "sites": "sites",
-    "mean": "mean |m|, μB",
-    "std": "spread, μB",
-    "lowest": "least, μB",
-    "highest": "largest, μB",
-}
 _PACKAGES = ("spin-dp", "deepmd-kit", "numpy", "matplotlib")
+
+
+def _digits(count: int, factor: float = 1.0, unit: str = "") -> Callable[[Any], str]:
+    """Return what writes a number, a dash where there is none."""
+    return lambda value: (
+        f"{factor * value:.{count}f}{unit}" if np.isfinite(value) else NOTHING
+    )
+
+
+_COUNT, _PERCENT = _digits(0), _digits(0, 100.0, " %")
+_Columns: TypeAlias = "Mapping[str, tuple[str, Callable[[Any], str] | None]]"
+"""Heading and form of each column that is shown; None: words."""
+
+_STATE: _Columns = {
+    "formula": ("formula", None),
+    "level": ("level", None),
+    "key": ("spin state", None),
+}
+_SITE_STATES: _Columns = {
+    "element": ("element", None),
+    "site_level": ("level", None),
+    "state": ("state", None),
+    "sites": ("sites", _COUNT),
+    "mean": ("mean |m|, μB", _digits(2)),
+    "std": ("spread, μB", _digits(2)),
+    "lowest": ("least, μB", _digits(2)),
+    "highest": ("largest, μB", _digits(2)),
+}
+_KEYS: _Columns = {
+    **_STATE,
+    "training": ("training", _COUNT),
+    "validation": ("validation", _COUNT),
+    "lowest": ("lowest, meV/atom", _COUNT),
+    "highest": ("highest, meV/atom", _COUNT),
+}
+_GAPS: _Columns = {
+    **_STATE,
+    "geometries": ("geometries", _COUNT),
+    "lowest": ("lowest in", _COUNT),
+    "least": ("least gap, meV/cell", _COUNT),
+    "median": ("median", _COUNT),
+    "largest": ("largest", _COUNT),
+    "median_per_metal": ("median, meV/metal", _COUNT),
+}
+_FINDINGS: _Columns = {
+    "formula": ("formula", None),
+    "level": ("level", None),
+    "frames": ("frames", _COUNT),
+    "states": ("states", _COUNT),
+    "rmse": ("RMSE, meV/atom", _digits(1)),
+    "floor": ("floor without moments", _digits(1)),
+    "bands": ("bands (meV/atom apart)", str),
+    "by_state": ("explained by state", _PERCENT),
+    "p": ("p", _digits(3)),
+    "within": ("within geometries", _PERCENT),
+    "verdict": ("verdict", None),
+}
+_ERRORS: _Columns = {
+    **_STATE,
+    "frames": ("frames", _COUNT),
+    "energy": ("energy, meV/atom", _digits(1)),
+    "force": ("force, meV/Å", _COUNT),
+    "virial": ("virial, meV/atom", _COUNT),
+    "gap": ("gap, meV/cell", _COUNT),
+    "order": ("right order", _PERCENT),
+    "magnetic_force": ("magnetic force, eV/μB", _digits(3)),
+    "moment": ("moment, μB", _digits(3)),
+}
+_COVERAGE: _Columns = {
+    **_STATE,
+    "frames": ("frames", _COUNT),
+    **{name: (f"{words}, {unit}", str) for name, (words, unit) in QUANTITIES.items()},
+}
+_QUARANTINE: _Columns = {
+    "reason": ("reason", None),
+    "frames": ("frames", _COUNT),
+    "examples": ("examples", None),
+}
 
 
 @dataclass(frozen=True)
@@ -57,21 +126,13 @@ class Table:
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    words: frozenset[int] = frozenset()
-    hidden: int = 0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure and how many of its parts are not shown."""
-
-    svg: str
-    hidden: int = 0
+    words: Sequence[int]
+    hidden: int
 
 
 @dataclass(frozen=True)
 class Part:
-    """One prediction in the diagnosis: verdict, figures and table."""
+    """One prediction in the diagnosis: verdict, figures and tables."""
 
     title: str
     about: str
@@ -79,6 +140,7 @@ class Part:
     overview: Picture
     findings: Picture
     table: Table
+    errors: Table | None
     bands: Sequence[tuple[str, Sequence[str]]]
 
 
@@ -92,7 +154,7 @@ def render_page(report: Report, data: Dataset, gaps: pd.DataFrame) -> str:
     data
         The data set.
     gaps
-        Table of :func:`spin_dp.report.gaps.state_gaps`.
+        Table of :func:`spin_dp.report.statistics.gaps.state_gaps`.
 
     Returns
     -------
@@ -111,31 +173,23 @@ def render_page(report: Report, data: Dataset, gaps: pd.DataFrame) -> str:
         folder=data.folder.absolute().name,
         report=report,
         levels=sorted(frames["level"].unique()),
-        moments=_picture(figures.draw_moments(data)),
-        states=_state_table(data.states),
-        key_picture=_picture(figures.draw_keys(report.keys)),
-        keys=_key_table(report.keys),
-        gap_picture=_picture(figures.draw_gaps(gaps)) if len(gaps) else None,
-        gaps=_gap_table(report.gaps),
+        moments=figures.draw_moments(data),
+        states=_table(data.states, _SITE_STATES),
+        key_picture=figures.draw_keys(report.keys),
+        keys=_table(report.keys, _KEYS),
+        gap_picture=figures.draw_gaps(gaps) if len(gaps) else None,
+        gaps=_table(report.gaps, _GAPS),
         parts=[
             _part(number, frames, diagnosis)
             for number, diagnosis in enumerate(report.diagnoses)
         ],
-        coverage_picture=_picture(
-            (figures.draw_coverage(frames, states_per_geometry(frames)), 0)
-        ),
-        coverage=_coverage_table(report.coverage),
-        quarantine=_table(
-            report.quarantine, ("reason", "frames", "examples"), words={0, 2}
-        ),
+        coverage_picture=figures.draw_coverage(frames, states_per_geometry(frames)),
+        coverage=_table(_with_ranges(report.coverage), _COVERAGE),
+        quarantine=_table(report.quarantine, _QUARANTINE),
         record=_record(data),
         level_texts=_levels(data),
         versions=_versions(data),
     )
-
-
-def _picture(drawn: tuple[str, int]) -> Picture:
-    return Picture(*drawn)
 
 
 def _part(number: int, frames: pd.DataFrame, diagnosis: Diagnosis) -> Part:
@@ -150,125 +204,57 @@ def _part(number: int, frames: pd.DataFrame, diagnosis: Diagnosis) -> Part:
         True: "This model reads moments.",
     }[residuals.reads_moments]
     with_bands = [f for f in diagnosis.findings if f.bands.distances]
+    findings = finding_table(diagnosis)
+    apart = findings["apart"].map(lambda words: f" ({words})" if words else "")
+    findings["bands"] = findings["bands"].astype(str) + apart
+    errors = residuals.errors.dropna(axis="columns", how="all")
     return Part(
         title=residuals.name,
         about=f"{about} RMSE {residuals.rmse:.1f} meV/atom.",
         verdict=summarise(diagnosis),
-        overview=_picture(
-            (band_figures.draw_overview(frames, diagnosis, f"overview{number}"), 0)
-        ),
-        findings=_picture(
-            band_figures.draw_findings(frames, diagnosis, f"findings{number}")
-        ),
-        table=_finding_table(finding_table(diagnosis)),
+        overview=band_figures.draw_overview(frames, diagnosis, f"overview{number}"),
+        findings=band_figures.draw_findings(frames, diagnosis, f"findings{number}"),
+        table=_table(findings, _FINDINGS),
+        errors=_table(errors, _ERRORS) if len(errors) else None,
         bands=[(f.formula, band_members(f)) for f in with_bands[:_MOST_ROWS]],
     )
 
 
-def _table(
-    table: pd.DataFrame,
-    header: Sequence[str],
-    *,
-    words: set[int],
-    digits: int = 0,
-) -> Table:
-    """Return the first rows of a table as text, numbers rounded."""
-    rows = [
-        [_cell(value, digits) for value in row]
-        for row in table.head(_MOST_ROWS).itertuples(index=False, name=None)
-    ]
-    return Table(header, rows, frozenset(words), max(0, len(table) - _MOST_ROWS))
-
-
-def _cell(value: object, digits: int = 0) -> str:
-    if isinstance(value, float):
-        return f"{value:.{digits}f}" if np.isfinite(value) else NOTHING
-    return str(value)
-
-
-def _key_table(keys: pd.DataFrame) -> Table:
-    columns = ["formula", "level", "key", "training", "validation", "lowest", "highest"]
-    header = (
-        *("formula", "level", "spin state", "training", "validation"),
-        *("lowest, meV/atom", "highest, meV/atom"),
-    )
-    return _table(_one_level(keys[columns]), header, words={0, 1, 2})
-
-
-def _gap_table(gaps: pd.DataFrame) -> Table:
-    header = (
-        *("formula", "level", "spin state", "geometries", "lowest in"),
-        *("least gap, meV/cell", "median", "largest", "median, meV/metal"),
-    )
-    return _table(_one_level(gaps), header, words={0, 1, 2})
-
-
-def _one_level(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave the level empty where it repeats that of the row above."""
-    level = table["level"]
-    return table.assign(level=level.where(level != level.shift(), "″"))
-
-
-def _state_table(states: pd.DataFrame) -> Table:
-    states = states.assign(sites=states["sites"].map("{:.0f}".format))
-    return _table(
-        states[list(_STATE_COLUMNS)],
-        tuple(_STATE_COLUMNS.values()),
-        words={0, 1, 2},
-        digits=2,
+def _table(table: pd.DataFrame, columns: _Columns) -> Table:
+    """Return the first rows of a table as text, those of the columns that it has."""
+    columns = {name: column for name, column in columns.items() if name in table}
+    if "level" in table and "key" in table:
+        # The level stands where it differs from that of the row above.
+        repeated = table["level"] == table["level"].shift()
+        table = table.assign(level=table["level"].mask(repeated, "″"))
+    top = table.head(_MOST_ROWS)
+    cells = [top[name].map(form or str) for name, (_, form) in columns.items()]
+    return Table(
+        header=[heading for heading, _ in columns.values()],
+        rows=list(zip(*cells, strict=True)),
+        words=[i for i, (_, form) in enumerate(columns.values()) if form is None],
+        hidden=max(0, len(table) - _MOST_ROWS),
     )
 
 
-def _finding_table(table: pd.DataFrame) -> Table:
-    rows = []
-    for row in table.head(_MOST_ROWS).to_dict("records"):
-        apart = f" ({row['apart']})" if row["apart"] else ""
-        names = [str(row[name]) for name in ("formula", "level", "frames", "states")]
-        sizes = [f"{row['rmse']:.1f}", f"{row['floor']:.1f}", f"{row['bands']}{apart}"]
-        shares = [
-            _share(row["by_state"]),
-            _probability(row["p"]),
-            _share(row["within"]),
-        ]
-        rows.append([*names, *sizes, *shares, str(row["verdict"])])
-    header = (
-        *("formula", "level", "frames", "states", "RMSE, meV/atom"),
-        *("floor without moments", "bands (meV/atom apart)", "explained by state"),
-        *("p", "within geometries", "verdict"),
-    )
-    hidden = max(0, len(table) - _MOST_ROWS)
-    return Table(header, rows, frozenset({0, 1, 10}), hidden)
-
-
-def _share(value: float) -> str:
-    return f"{100.0 * value:.0f} %" if np.isfinite(value) else NOTHING
-
-
-def _probability(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else NOTHING
-
-
-def _coverage_table(coverage: pd.DataFrame) -> Table:
-    rows = []
-    for row in coverage.head(_MOST_ROWS).to_dict("records"):
-        ranges = [
-            _range(float(row[f"{name}_min"]), float(row[f"{name}_max"]))
+def _with_ranges(coverage: pd.DataFrame) -> pd.DataFrame:
+    return coverage.assign(
+        **{
+            name: [
+                _range(low, high)
+                for low, high in zip(
+                    coverage[f"{name}_min"], coverage[f"{name}_max"], strict=True
+                )
+            ]
             for name in QUANTITIES
-        ]
-        names = [str(row[name]) for name in ("formula", "level", "key", "frames")]
-        rows.append([*names, *ranges])
-    header = [
-        *("formula", "level", "spin state", "frames"),
-        *(f"{name}, {unit}" for name, unit in QUANTITIES.values()),
-    ]
-    hidden = max(0, len(coverage) - _MOST_ROWS)
-    return Table(header, rows, frozenset({0, 1, 2}), hidden)
+        }
+    )
 
 
 def _range(low: float, high: float) -> str:
     if not np.isfinite(low):
         return NOTHING
-    return f"{low:.3g} to {high:.3g}" if f"{low:.3g}" != f"{high:.3g}" else f"{low:.3g}"
+    return " to ".join(dict.fromkeys((f"{low:.3g}", f"{high:.3g}")))
 
 
 def _record(data: Dataset) -> str:
@@ -281,11 +267,10 @@ def _record(data: Dataset) -> str:
 
 
 def _levels(data: Dataset) -> list[tuple[str, str]]:
-    found = [
+    return [
         (name, json.dumps(text, indent=2, ensure_ascii=False))
-        for name, text in data.levels.items()
+        for name, text in list(data.levels.items())[:_MOST_LEVELS]
     ]
-    return found[:_MOST_LEVELS]
 
 
 def _versions(data: Dataset) -> str:

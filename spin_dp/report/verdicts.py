@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from spin_dp.report.bands import FEWEST
+from spin_dp.report.statistics.bands import FEWEST
 
 if TYPE_CHECKING:
-    from spin_dp.report.diagnosis import Diagnosis, Finding, Outcome
-    from spin_dp.report.effects import Effect
+    from spin_dp.report.statistics.diagnosis import Diagnosis, Finding, Outcome
+    from spin_dp.report.statistics.effects import Effect
 
 NOTHING = "–"
 """Stands where there is no number."""
@@ -52,9 +52,7 @@ def verdict(finding: Finding, reads_moments: bool | None) -> str:
         Part of a sentence, without formula and stop.
     """
     bands = describe_bands(finding)
-    share = f"spin state explains {percent(finding.by_state)} of the residual variance"
-    if percent(finding.within) != NOTHING:
-        share += f", {percent(finding.within)} within equal geometries"
+    share = _explained(finding)
     advice = "train with moments"
     if reads_moments:
         advice = (
@@ -85,41 +83,42 @@ def verdict(finding: Finding, reads_moments: bool | None) -> str:
 
 def summarise(diagnosis: Diagnosis) -> str:
     """Return the verdict over all formulas and levels, one or two sentences."""
-    tested = len(diagnosis.findings) - diagnosis.count("few")
     name = diagnosis.residuals.name
-    if tested == 0:
+    tested = [f for f in diagnosis.findings if f.outcome != "few"]
+    if not tested:
         return (
             f"{name}: no formula has {FEWEST} frames of one level, too few for a test."
         )
-    spin = diagnosis.count("spin")
-    made = diagnosis.count("geometry")
-    overlap = diagnosis.count("overlap")
-    tested_findings = [f for f in diagnosis.findings if f.outcome != "few"]
-    banded = sum(bool(f.bands.distances) for f in tested_findings)
-    shares = (
-        f"spin state explains {percent(diagnosis.by_state)} of the residual variance"
-    )
-    if percent(diagnosis.within) != NOTHING:
-        shares += f", {percent(diagnosis.within)} within equal geometries"
+    of_spin = diagnosis.count("spin", "geometry")
+    overlapping = diagnosis.count("overlap")
+    banded = sum(bool(f.bands.distances) for f in tested)
+    formulas = _formulas(len(tested))
     if banded:
-        overlapping = f", overlapping ones in {overlap} more" if overlap else ""
-        text = f"bands in {banded} of {_formulas(tested)}{overlapping}; {shares}."
-    elif overlap:
-        text = f"overlapping bands in {overlap} of {_formulas(tested)}; {shares}."
+        more = f", overlapping ones in {overlapping} more" if overlapping else ""
+        text = f"bands in {banded} of {formulas}{more}"
+    elif overlapping:
+        text = f"overlapping bands in {overlapping} of {formulas}"
     else:
-        text = f"no second band in {_formulas(tested)}; {shares}."
-    if spin or made or overlap:
+        text = f"no second band in {formulas}"
+    text = f"{name}: {text}; {_explained(diagnosis)}."
+    if of_spin or overlapping:
         text += (
             " The model reads moments but still confuses states."
             if diagnosis.residuals.reads_moments
             else " Train with moments."
         )
-    other = banded - spin - made
-    if other:
+    if other := banded - of_spin:
         text += (
             f" Bands NOT explained by spin state in {_formulas(other)}: see the table."
         )
-    return f"{name}: {text}"
+    return text
+
+
+def _explained(by: Finding | Diagnosis) -> str:
+    text = f"spin state explains {percent(by.by_state)} of the residual variance"
+    if percent(by.within) != NOTHING:
+        text += f", {percent(by.within)} within equal geometries"
+    return text
 
 
 def _formulas(count: int) -> str:
@@ -133,30 +132,27 @@ def finding_table(diagnosis: Diagnosis) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``formula``, ``level``, ``frames``, ``states``, ``rmse`` and ``floor``
-        (meV/atom), ``bands``, ``apart`` (meV/atom), ``dip_p``, ``by_state`` and
-        ``within`` (shares), ``p`` and ``verdict``.
+        (meV/atom), ``bands``, ``apart`` (meV/atom), ``by_state`` (share), ``p``,
+        ``within`` (share) and ``verdict``.
     """
-    rows: list[dict[str, object]] = []
-    for f in diagnosis.findings:
-        nan = float("nan")
-        rows.append(
-            {
-                "formula": f.formula,
-                "level": f.level,
-                "frames": len(f.rows),
-                "states": f.states,
-                "rmse": f.rmse,
-                "floor": f.floor,
-                "bands": len(f.bands.centres),
-                "apart": ", ".join(f"{d:.0f}" for d in f.bands.distances),
-                "dip_p": f.bands.p_value,
-                "by_state": nan if f.by_state is None else f.by_state.share,
-                "p": nan if f.by_state is None else f.by_state.p_value,
-                "within": nan if f.within is None else f.within.share,
-                "verdict": verdict(f, diagnosis.residuals.reads_moments),
-            }
-        )
-    return pd.DataFrame(rows)
+    nan = float("nan")
+    return pd.DataFrame(
+        {
+            "formula": f.formula,
+            "level": f.level,
+            "frames": len(f.rows),
+            "states": f.states,
+            "rmse": f.rmse,
+            "floor": f.floor,
+            "bands": len(f.bands.centres),
+            "apart": ", ".join(f"{d:.0f}" for d in f.bands.distances),
+            "by_state": nan if f.by_state is None else f.by_state.share,
+            "p": nan if f.by_state is None else f.by_state.p_value,
+            "within": nan if f.within is None else f.within.share,
+            "verdict": verdict(f, diagnosis.residuals.reads_moments),
+        }
+        for f in diagnosis.findings
+    )
 
 
 def band_members(finding: Finding, most: int = 2) -> list[str]:

@@ -225,8 +225,8 @@ def ordered(
         return labels
     has_states = np.array([catalogue.has_states(symbol) for symbol in sites.symbols])
     is_labelled = labels.is_labelled & has_states
-    magnetic = np.flatnonzero(is_labelled & labels.moments.any(axis=1))
-    if not len(magnetic):
+    magnetic = np.flatnonzero(is_labelled & labels.moments.any(axis=1)).tolist()
+    if not magnetic:
         raise ConfigError(f"ordering {order}: no labelled site has a moment.")
     symbols = [sites.symbols[atom] for atom in magnetic]
     signs = find_ordering(order, symbols, sites.cell, sites.positions[magnetic])
@@ -305,7 +305,8 @@ def numbered_sites(
     for element in set(symbols):
         if not catalogue.has_states(element):
             here = elements == element
-            is_labelled[:, here] = moments[:, here].any(axis=(1, 2))[:, None]
+            has_moment = (moments[:, here] != 0.0).any(axis=(1, 2), keepdims=True)
+            is_labelled[:, here] = has_moment[..., 0]
     return is_labelled
 
 

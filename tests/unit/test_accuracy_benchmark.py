@@ -234,6 +234,8 @@ FRAMES = pd.DataFrame(
         "energy": [0.0, 0.3, 1.0],
         "energy_model": [0.0, 0.6, 1.0],
         "force_error_model": [0.0, 0.2, 0.0],
+        "virial_error_model": float("nan"),
+        "magnetic_force_error_model": float("nan"),
         "moment_error_model": [0.1, 0.2, float("nan")],
         "magnetic_model": [2.0, 9.0, 0.0],
     }

@@ -14,6 +14,7 @@ from spin_dp.cli.app import main
 from spin_dp.demo import ladder, plots, summary
 from spin_dp.demo.pipeline import DemoSettings, run_demo
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.evaluation.parity_plot import plot_parity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,11 @@ def frames() -> pd.DataFrame:
     table["force_error_spin_blind"] = 0.4
     table["moment_error_spin_aware"] = 0.051
     table["moment_error_spin_blind"] = float("nan")
+    # One frame has no stress; the moments of the first two were free.
+    table["virial_error_spin_aware"] = [0.03, 0.04, 0.0, 0.0, float("nan")]
+    table["virial_error_spin_blind"] = float("nan")
+    table["magnetic_force_error_spin_aware"] = [0.3, 0.4, *[float("nan")] * 3]
+    table["magnetic_force_error_spin_blind"] = float("nan")
     return table
 
 
@@ -54,7 +60,12 @@ def test_scores(frames: pd.DataFrame) -> None:
     assert aware.force == pytest.approx(100.0)
     assert aware.gap == pytest.approx(1000 * np.sqrt((2 * 0.06**2 + 0.04**2) / 3))
     assert aware.order == 1.0
-    assert evaluation.score(frames, "spin_blind").order == 0.0
+    assert aware.virial == pytest.approx(1000 * np.sqrt(0.05**2 / 4))
+    assert aware.magnetic_force == pytest.approx(np.sqrt(0.25 / 2))
+    assert aware.moment == pytest.approx(0.051)
+    blind = evaluation.score(frames, "spin_blind")
+    assert blind.order == 0.0
+    assert np.isnan([blind.virial, blind.magnetic_force, blind.moment]).all()
 
 
 def test_tables_by_state_and_composition(frames: pd.DataFrame) -> None:
@@ -64,14 +75,19 @@ def test_tables_by_state_and_composition(frames: pd.DataFrame) -> None:
     formulas = evaluation.per_formula(frames, MODELS).set_index("formula")
     assert list(formulas.index) == ["CoO2", "LiMnO2", "all"]
     assert formulas.loc["LiMnO2", "gap_spin_blind"] == pytest.approx(2000.0)
+    assert formulas.loc["CoO2", "pairs"] == 2
+    assert formulas.loc["all", "pairs"] == 3
+    force = formulas["magnetic_force_spin_aware"]
+    assert np.isnan(force["LiMnO2"])
+    assert force["all"] == force["CoO2"] == pytest.approx(np.sqrt(0.25 / 2))
 
 
 def test_ladder_has_each_solution_once(frames: pd.DataFrame) -> None:
     assert ladder.choose_geometries(frames, 8) == ["CoO2-0", "LiMnO2-0"]
-    levels = ladder.levels(frames, "CoO2-0", "spin_aware")
-    assert [level.key for level in levels] == ["Co[0]", "Co[+3]"]
-    assert levels[1].reference == pytest.approx(0.6)
-    assert levels[1].predicted == pytest.approx(0.54)
+    rungs = ladder.rungs(frames, "CoO2-0", "spin_aware")
+    assert rungs["key"].tolist() == ["Co[0]", "Co[+3]"]
+    assert rungs["reference"].tolist() == pytest.approx([0.0, 0.6])
+    assert rungs["predicted"].tolist() == pytest.approx([0.0, 0.54])
 
 
 def is_png(path: Path) -> bool:
@@ -82,7 +98,7 @@ def is_png(path: Path) -> bool:
 
 def test_pictures_are_drawn(frames: pd.DataFrame, tmp_path: Path) -> None:
     scores = {name: evaluation.score(frames, name) for name in MODELS}
-    assert is_png(plots.plot_parity(tmp_path / "a.png", frames, frames, scores))
+    assert is_png(plot_parity(tmp_path / "a.png", frames, frames, scores))
     assert is_png(ladder.plot_spin_states(tmp_path / "b.png", frames, MODELS))
     steps = np.arange(1, 50)
     curves = {

@@ -16,26 +16,17 @@ STATE = ["HS", "LS", "HS", "HS", "AFM", "HS"]
 ENERGY = np.array([0.000, 0.500, 0.004, 1.000, 1.010, 7.0])
 
 
-def test_energy_rmse_is_per_atom_in_mev() -> None:
-    predicted = np.array([1.0, 2.0])
-    reference = np.array([1.4, 2.0])
-    # Errors -0.1 and 0 eV/atom: the root of half of 0.01.
-    expected = 1000.0 * math.sqrt(0.005)
-    got = metrics.energy_rmse(predicted, reference, np.array([4, 8]))
-    assert got == pytest.approx(expected)
+def test_each_component_counts_once() -> None:
+    small = metrics.frame_rmse(np.ones((1, 2, 3)), np.zeros((1, 2, 3)))
+    large = metrics.frame_rmse(np.zeros((1, 6, 3)), np.full((1, 6, 3), 3.0))
+    together = metrics.rms(np.concatenate([small, large]), np.array([2, 6]))
+    # 6 components of 1 and 18 of 3.
+    assert together == pytest.approx(math.sqrt((6 + 18 * 9) / 24))
 
 
-def test_force_rmse_counts_each_component_once() -> None:
-    small = metrics.frame_force_rmse(np.ones((1, 2, 3)), np.zeros((1, 2, 3)))
-    large = metrics.frame_force_rmse(np.zeros((1, 6, 3)), np.full((1, 6, 3), 3.0))
-    together = metrics.force_rmse(np.concatenate([small, large]), np.array([2, 6]))
-    # 6 components of 1 and 18 of 3 eV/Å.
-    assert together == pytest.approx(1000.0 * math.sqrt((6 + 18 * 9) / 24))
-
-
-def test_force_rmse_refuses_flat_forces() -> None:
-    with pytest.raises(ShapeError, match=r"\(nf, natoms, 3\), got \(2, 9\)"):
-        metrics.frame_force_rmse(np.zeros((2, 9)), np.zeros((2, 9)))
+def test_flat_arrays_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"\(nf, n, 3\), got \(2, 9\)"):
+        metrics.frame_rmse(np.zeros((2, 9)), np.zeros((2, 9)))
 
 
 def test_pairs_are_two_solutions_of_one_geometry() -> None:
@@ -89,11 +80,10 @@ def test_rounding_does_not_order_a_blind_model() -> None:
 
 def test_nothing_to_measure_is_nan() -> None:
     none = np.zeros((0, 2), dtype=np.int64)
-    empty = np.zeros(0)
     assert math.isnan(metrics.gap_rmse(ENERGY, ENERGY, none))
     assert math.isnan(metrics.ordering_accuracy(ENERGY, ENERGY, none)[0])
-    assert math.isnan(metrics.energy_rmse(empty, empty, np.zeros(0, dtype=np.int64)))
-    assert math.isnan(metrics.force_rmse(empty, np.zeros(0, dtype=np.int64)))
+    assert math.isnan(metrics.rms(np.zeros(0)))
+    assert math.isnan(metrics.rms(np.zeros(0), np.zeros(0)))
 
 
 def test_lengths_must_agree() -> None:

@@ -103,15 +103,21 @@ def test_systems_come_back_as_written(tmp_path: Path) -> None:
     )
 
 
-def test_magnetic_forces_are_read_where_there_are_some(tmp_path: Path) -> None:
+def test_virials_and_magnetic_forces_are_read_where_there_are_some(
+    tmp_path: Path,
+) -> None:
     system = make_system()
     data = write(system, tmp_path)
     labels = np.random.default_rng(0).standard_normal(system.forces.shape)
     part = data / system.name / "set.000"
     np.save(part / "force_mag.npy", labels.reshape(N_FRAMES, -1))
+    virials = np.random.default_rng(1).standard_normal((N_FRAMES, 3, 3))
+    np.save(part / "virial.npy", virials.reshape(N_FRAMES, 9))
     (read,) = read_systems(data, "validation")
     assert read.magnetic_forces is not None
     np.testing.assert_array_equal(read.magnetic_forces, labels)
+    assert read.virials is not None
+    np.testing.assert_array_equal(read.virials, virials)
 
 
 def test_a_split_without_systems_is_refused(tmp_path: Path) -> None:
@@ -137,6 +143,7 @@ def test_a_model_gives_what_it_gives_frame_by_frame(frozen_model: Path) -> None:
         alone = model.evaluate(atoms, system.moments[i])
         assert found.energies[i] == pytest.approx(float(alone.energy), abs=1e-7)
         np.testing.assert_allclose(found.forces[i], alone.forces, atol=1e-8)
+        np.testing.assert_allclose(found.virials[i], alone.virial, atol=1e-7)
         np.testing.assert_allclose(
             found.magnetic_forces[i], alone.magnetic_forces, atol=1e-8
         )
@@ -217,12 +224,39 @@ def test_the_table_holds_labels_and_predictions(frozen_model: Path) -> None:
     np.testing.assert_array_equal(frames["energy_a"], predicted.energies)
     rms = np.sqrt(np.square(predicted.forces - system.forces).mean(axis=(1, 2)))
     np.testing.assert_allclose(frames["force_error_a"], rms)
+    assert frames["virial_error_a"].isna().all()
+    assert frames["magnetic_force_error_a"].isna().all()
     assert frames["key"].tolist() == ["AFM", "FM", "AFM"]
     assert frames["metal"].unique().tolist() == ["Ni"]
     assert frames["held"].tolist() == [True, False, False]
     assert frames["held"].dtype == bool
     assert steps == [(1, 1)]
     assert score(frames[~frames["held"]], "a").frames == 2
+
+
+def test_errors_of_virials_and_magnetic_forces_where_there_are_labels(
+    frozen_model: Path,
+) -> None:
+    """Zero is a label: of moments that were free; oxygen has no spin state."""
+    bare = make_system()
+    predicted = Potential(frozen_model).predict(bare)
+    assert predicted.magnetic_forces is not None
+    system = replace(
+        bare,
+        virials=predicted.virials + 0.8,
+        magnetic_forces=np.zeros_like(bare.forces),
+    )
+    frames = evaluate({"a": frozen_model}, [system], manifest_of(system))
+    n_atoms = len(system.symbols)
+    np.testing.assert_allclose(frames["virial_error_a"], 0.8 / n_atoms)
+    metals = [i for i, symbol in enumerate(system.symbols) if symbol != "O"]
+    lengths = np.linalg.norm(predicted.magnetic_forces[:, metals], axis=-1)
+    expected = np.sqrt((lengths**2).mean(axis=1))
+    assert expected.min() > 0.0
+    np.testing.assert_allclose(frames["magnetic_force_error_a"], expected)
+    found = score(frames, "a")
+    assert found.virial == pytest.approx(800.0 / n_atoms)
+    assert found.magnetic_force == pytest.approx(np.sqrt((expected**2).mean()))
 
 
 @pytest.mark.parametrize("values", [["true"] * 3, [True] * 3])
@@ -252,6 +286,8 @@ def test_states_have_the_gaps_of_the_pairs_they_are_in() -> None:
             "energy": [0.0, 1.0, 3.0, 5.0],
             "energy_m": [0.0, 1.1, 2.0, 5.0],
             "force_error_m": 0.1,
+            "virial_error_m": math.nan,
+            "magnetic_force_error_m": math.nan,
             "moment_error_m": [0.3, 0.1, math.nan, 0.4],
         },
         index=[7, 7, 8, 9],  # tables put together have no numbers of their own

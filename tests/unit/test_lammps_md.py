@@ -12,34 +12,42 @@ import pytest
 from ase import Atoms
 from ase.io import write
 
+from spin_dp import SpinDP
 from spin_dp.cli import main
 from spin_dp.cli.md import md
 from spin_dp.errors import ConfigError, DataError, ShapeError
 from spin_dp.md import MDResult, MDSettings, run_md
-from spin_dp.model_file import ModelInfo
-from spin_dp.predictor import SpinDP
+from tests.conftest import build_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a file that passes for a model, by its name."""
+@pytest.fixture(scope="module")
+def other_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a model with other elements, and one without spin."""
+    import torch
+    from deepmd.pt.model.model import get_model
 
-    def describe(path: Path) -> ModelInfo:
-        type_map = ["Ni", "Li", "O"] if "other" in path.name else ["Li", "Ni", "O"]
-        use_spin = [name == "Ni" for name in type_map]
-        return ModelInfo(path, type_map, use_spin, 5.0, "blind" not in path.name)
-
-    monkeypatch.setattr("spin_dp.model_file.read_model_info", describe)
-    for name in ("model.pth", "other.pth", "blind.pth"):
-        (tmp_path / name).write_text(name)
-    return tmp_path / "model.pth"
+    other = build_model({"type_map": ["Ni", "Mn", "Co", "Li", "O"]})
+    section = {
+        "type_map": ["Li", "Ni", "O"],
+        "descriptor": {"type": "se_e2_a", "sel": [5] * 3, "rcut": 4.0, "neuron": [2]},
+        "fitting_net": {"neuron": [4]},
+    }
+    blind = get_model(
+        section | {"descriptor": section["descriptor"] | {"rcut_smth": 1}}
+    )
+    paths = {}
+    for name, module in (("other", other), ("blind", blind)):
+        paths[name] = tmp_path_factory.mktemp(name) / f"{name}.pth"
+        script: Any = torch.jit.script
+        torch.jit.save(script(module.eval()), paths[name])
+    return paths
 
 
 def oxide(symbols: str = "LiNiO", *, moments: list[float] | None = None) -> Atoms:
-    positions = np.diag([0.0, 1.0, 2.0])
+    positions = np.diag([0.0, 2.1, 2.2])
     atoms = Atoms(symbols, positions, cell=np.diag([4.0, 4.2, 4.4]), pbc=True)
     if moments is not None:
         atoms.set_initial_magnetic_moments(moments)
@@ -56,53 +64,54 @@ def sizes(out: Path) -> list[float]:
 
 
 def test_labels_are_those_of_the_primitive_cell_tiled(
-    model: Path, tmp_path: Path
+    frozen_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "md"
-    prepare(oxide(), model, out, moments="0,1.3,0", supercell=(1, 2, 1))
+    prepare(oxide(), frozen_model, out, moments="0,1.3,0", supercell=(1, 2, 1))
     assert sizes(out) == [0, 1.3, 0, 0, 1.3, 0]
 
 
 def test_small_moments_of_a_file_on_elements_without_spin_are_dropped(
-    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    frozen_model: Path, tmp_path: Path
 ) -> None:
-    prepare(oxide(moments=[0.0, 1.3, 0.1]), model, tmp_path / "md")
+    prepare(oxide(moments=[0.0, 1.3, 0.1]), frozen_model, tmp_path / "md")
     assert sizes(tmp_path / "md") == [0, 1.3, 0]
-    assert "moments of O (up to 0.10 μB) set to 0" in caplog.text
 
 
 @pytest.mark.parametrize("moments", [[0.0, 1.3, 0.1], "Ni=1.3,O=0.1"])
 def test_given_moments_on_elements_without_spin_are_refused(
-    model: Path, tmp_path: Path, moments: Any
+    frozen_model: Path, tmp_path: Path, moments: Any
 ) -> None:
-    message = r"O carries a moment, but .*model\.pth reads moments of Ni only\. Set it"
+    message = r"O carries a moment, but the model reads moments of Mn, Co, Ni only; set"
     with pytest.raises(ConfigError, match=message):
-        prepare(oxide(), model, tmp_path / "md", moments=moments)
+        prepare(oxide(), frozen_model, tmp_path / "md", moments=moments)
 
 
-def test_what_does_not_go_with_the_model(model: Path, tmp_path: Path) -> None:
+def test_what_does_not_go_with_the_model(
+    frozen_model: Path, other_models: dict[str, Path], tmp_path: Path
+) -> None:
     out = tmp_path / "md"
-    with pytest.raises(ConfigError, match=r"unknown element 'Mn'; known: Li, Ni, O"):
-        prepare(oxide("LiMnO"), model, out, moments="Mn=1")
+    with pytest.raises(ConfigError, match=r"unknown element for model .* 'Na'; known:"):
+        prepare(oxide("NaNiO"), frozen_model, out, moments="Ni=1")
     with pytest.raises(ConfigError, match=r"blind\.pth is a model without spin"):
-        prepare(oxide(), model.with_name("blind.pth"), out, moments="Ni=1")
+        prepare(oxide(), other_models["blind"], out, moments="Ni=1")
     with pytest.raises(ConfigError, match=r"other\.pth: expected the elements"):
-        prepare(oxide(), [model, model.with_name("other.pth")], out, moments="Ni=1")
+        prepare(oxide(), [frozen_model, other_models["other"]], out, moments="Ni=1")
     with pytest.raises(ConfigError, match="at least one model file"):
         prepare(oxide(), [], out, moments="Ni=1")
     assert not out.exists()
 
 
-def test_what_is_no_structure_to_run(model: Path, tmp_path: Path) -> None:
+def test_what_is_no_structure_to_run(frozen_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "md"
     atoms = oxide()
     with pytest.raises(ShapeError, match=r"expected \(3,\) or \(3, 3\)"):
-        prepare(atoms, model, out, moments=[1.0, 2.0])
+        prepare(atoms, frozen_model, out, moments=[1.0, 2.0])
     with pytest.raises(ConfigError, match=r"supercell: expected three positive"):
-        prepare(atoms, model, out, moments="Ni=1", supercell=(1, 0, 1))
+        prepare(atoms, frozen_model, out, moments="Ni=1", supercell=(1, 0, 1))
     atoms.pbc = [True, True, False]
     with pytest.raises(DataError, match=r"LiNiO: expected a cell periodic in three"):
-        prepare(atoms, model, out, moments="Ni=1")
+        prepare(atoms, frozen_model, out, moments="Ni=1")
 
 
 def test_command_line_has_the_defaults_of_the_settings() -> None:
@@ -112,11 +121,11 @@ def test_command_line_has_the_defaults_of_the_settings() -> None:
 
 
 def test_command_line(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    frozen_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     structure = tmp_path / "POSCAR"
     write(structure, oxide())
-    arguments = ["md", str(structure), "-m", str(model), "--moments", "Ni=1.3"]
+    arguments = ["md", str(structure), "-m", str(frozen_model), "--moments", "Ni=1.3"]
     arguments += ["--ensemble", "npt", "--temperature", "450", "--pressure", "10"]
     arguments += ["--supercell", "2", "1", "1", "-o", str(tmp_path / "md")]
     assert main([*arguments, "--dry-run"]) == 0
@@ -129,7 +138,7 @@ def test_command_line(
 
 
 def test_result_of_a_finished_run_is_told(
-    model: Path,
+    frozen_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -151,7 +160,7 @@ def test_result_of_a_finished_run_is_told(
         return result
 
     monkeypatch.setattr("spin_dp.md.run_md", run)
-    arguments = ["md", str(structure), "-m", str(model), "-o", str(tmp_path)]
+    arguments = ["md", str(structure), "-m", str(frozen_model), "-o", str(tmp_path)]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     for expected in (
@@ -167,28 +176,52 @@ def test_result_of_a_finished_run_is_told(
 def test_labels_that_are_left_out_are_predicted(
     predicting_model: Path, tmp_path: Path
 ) -> None:
-    """Before the cell is repeated, so that the copies have equal labels."""
     atoms = oxide("LiNiO", moments=[0.0, 1.2, 0.0])
-    expected = SpinDP(predicting_model).complete_moments(atoms)[:, 2]
+    expected = SpinDP(predicting_model).moments(atoms)[:, 2]
     assert expected[1] == 1.2
     assert expected[2] != 0.0
     prepare(atoms, predicting_model, tmp_path / "md", supercell=(2, 1, 1))
-    found = sizes(tmp_path / "md")
     np.testing.assert_allclose(
-        sorted(found), sorted(np.abs(np.tile(expected, 2))), rtol=1e-6
+        sorted(sizes(tmp_path / "md")), sorted(np.abs(np.tile(expected, 2))), rtol=1e-6
     )
-    arguments = ["--no-complete", "--dry-run", "-o", str(tmp_path / "bare")]
     write(tmp_path / "cell.extxyz", atoms)
-    assert (
-        main(
-            [
-                "md",
-                str(tmp_path / "cell.extxyz"),
-                "-m",
-                str(predicting_model),
-                *arguments,
-            ]
-        )
-        == 0
-    )
+    arguments = ["md", str(tmp_path / "cell.extxyz"), "-m", str(predicting_model)]
+    arguments += ["--no-predict", "--dry-run", "-o", str(tmp_path / "bare")]
+    assert main(arguments) == 0
     assert sorted(sizes(tmp_path / "bare")) == [0.0, 0.0, 1.2]
+
+
+def test_states_by_name_with_an_ordering_of_the_supercell(
+    predicting_model: Path, tmp_path: Path
+) -> None:
+    """One nickel in the cell: only the supercell can be antiferromagnetic."""
+    options: dict[str, Any] = {"moments": "Ni=2+", "supercell": (2, 1, 1)}
+    out = tmp_path / "md"
+    prepare(oxide(), predicting_model, out, order="AFM", **options)
+    rows = (out / "data.spin").read_text().split("Atoms # spin\n\n")[1].splitlines()
+    moments = np.array([[float(x) for x in row.split()[5:9]] for row in rows])
+    nickel = moments[np.abs(moments[:, 3]) > 0.5]
+    assert sorted(np.sign(nickel[:, 2])) == [-1.0, 1.0]
+    large = oxide().repeat((2, 1, 1))
+    expected = SpinDP(predicting_model).moments(large, "Ni=2+", order="AFM")
+    np.testing.assert_allclose(
+        sorted(nickel[:, 2] * nickel[:, 3]), sorted(expected[[1, 4], 2]), rtol=1e-6
+    )
+    with pytest.raises(ConfigError, match="no planes of the 1 magnetic sites"):
+        prepare(
+            oxide(), predicting_model, tmp_path / "no", moments="Ni=2+", order="AFM"
+        )
+
+
+def test_what_the_model_cannot_know_is_refused_before_lammps_starts(
+    predicting_model: Path, tmp_path: Path
+) -> None:
+    atoms = oxide()
+    with pytest.raises(ConfigError, match="Ni has no label; the model knows Ni: Ni2"):
+        prepare(atoms, predicting_model, tmp_path / "a", moments="2=0.1")
+    with pytest.raises(DataError, match=r"9\.00 μB at atom 1 \(Ni\)"):
+        prepare(atoms, predicting_model, tmp_path / "a", moments="Ni=9")
+    atoms.positions[2] = atoms.positions[1] + 0.3
+    with pytest.raises(DataError, match="They overlap"):
+        prepare(atoms, predicting_model, tmp_path / "a", moments="Ni=2+")
+    assert not (tmp_path / "a").exists()

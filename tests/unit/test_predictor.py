@@ -165,8 +165,8 @@ def with_calculated(atoms: Atoms, moments: np.ndarray) -> Atoms:
     return done
 
 
-def moments_of(model: SpinDP, atoms: Atoms, *given: object, **options: str) -> list:
-    return model.moments(atoms, *given, **options)[:, 2].tolist()
+def moments_of(model, atoms, *given):
+    return model.moments(atoms, *given)[:, 2].tolist()
 
 
 def test_calculated_moments_count_before_initial_ones(potential, cell):

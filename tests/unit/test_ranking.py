@@ -141,10 +141,10 @@ def test_no_neutral_assignment_is_an_error(predicting, oxide):
 
 def test_labels_of_a_row_name_its_state(predicting, oxide):
     table = rank_states(oxide, predicting)
-    for row in table.head(5).itertuples():
-        again = predicting.evaluate(oxide, row.labels)
-        assert float(again.energy) == pytest.approx(row.energy, rel=1e-12)
-        np.testing.assert_allclose(again.moments, row.moments, atol=1e-12)
+    for row in table.head(5).to_dict("records"):
+        again = predicting.evaluate(oxide, row["labels"])
+        assert float(again.energy) == pytest.approx(row["energy"], rel=1e-12)
+        np.testing.assert_allclose(again.moments, row["moments"], atol=1e-12)
 
 
 def test_what_the_structure_carries_does_not_count(predicting, oxide):
@@ -171,14 +171,15 @@ def test_held_moments_keep_all_their_components(predicting, cell):
     held[[2, 4, 6]] = [1.2, 0.9, 0.5]
     cell.set_initial_magnetic_moments(held)
     table = rank_states(cell, predicting, ["Mn"], any_charge=True, converge=False)
-    for row in table.itertuples():
-        np.testing.assert_array_equal(row.moments[[2, 4, 6]], held[[2, 4, 6]])
+    for row in table.to_dict("records"):
+        np.testing.assert_array_equal(row["moments"][[2, 4, 6]], held[[2, 4, 6]])
 
 
 def test_ranking_per_formula_unit_is_extensive(potential, cell):
-    options = {"states": {"Mn": [3.7], "Ni": [1.3]}, "any_charge": True}
-    small = rank_states(cell, potential, **options)
-    large = rank_states(cell.repeat((2, 1, 1)), potential, **options)
+    states = {"Mn": [3.7], "Ni": [1.3]}
+    small = rank_states(cell, potential, states=states, any_charge=True)
+    double = cell.repeat((2, 1, 1))
+    large = rank_states(double, potential, states=states, any_charge=True)
     ferro = large[large["order"] == "FM"].iloc[0]
     expected = small[small["order"] == "FM"].iloc[0]
     np.testing.assert_allclose(
@@ -205,14 +206,16 @@ def test_states_that_do_not_hold_say_what_they_become(predicting, oxide):
     """A net with random weights predicts moments far from the states."""
     table = rank_states(oxide, predicting)
     assert table["becomes"].any()
-    means = {state["name"]: state["moment"] for state in STATES_INFO["states"]}
-    for row in table[table["becomes"] != ""].itertuples():
-        (name,) = (name for name in means if name[:2] == "Mn" and name in row.becomes)
-        reached = abs(row.moments[0, 2])
+    means = {state.name: state.moment for state in CATALOGUE.states}
+    for row in table[table["becomes"] != ""].to_dict("records"):
+        (name,) = (
+            name for name in means if name[:2] == "Mn" and name in row["becomes"]
+        )
+        reached = abs(row["moments"][0, 2])
         nearest = min(
             (n for n in means if n[:2] == "Mn"), key=lambda n: abs(means[n] - reached)
         )
-        assert name == nearest or name in row.state
+        assert name == nearest or name in row["state"]
     held = rank_states(oxide, predicting, converge=False)
     assert not held["becomes"].any()
 

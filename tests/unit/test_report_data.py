@@ -7,20 +7,23 @@ import gzip
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from ase import Atoms
 
 from spin_dp.data_tools.dataset.manifest import COLUMNS, SITE_COLUMNS
 from spin_dp.data_tools.naming.classify import STATE_COLUMNS
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.evaluation import LabelledSystem
 from spin_dp.report import write_report
-from spin_dp.report.dataset import read_dataset
-from spin_dp.report.gaps import state_gaps
-from spin_dp.report.residuals import composition_residuals
+from spin_dp.report.dataset import read_dataset, shortest_bond
+from spin_dp.report.statistics.gaps import state_gaps
+from spin_dp.report.statistics.residuals import composition_residuals
 from spin_dp.report.summary import warnings
 
 if TYPE_CHECKING:
@@ -153,6 +156,28 @@ def test_frames_have_what_the_arrays_say(data: Path) -> None:
     assert frames["above"].iloc[6] == pytest.approx(300.0)  # 1.2 eV for 4 atoms
 
 
+def test_shortest_bonds_cross_the_sides_of_skewed_cells() -> None:
+    """Compare with ASE, which looks for the nearest image in another way."""
+    rng = np.random.default_rng(4)
+    symbols = ["Mn", "Ni", "O", "F", "Li"]
+    for _ in range(8):
+        cell = 3.0 * np.eye(3) + rng.uniform(-1.3, 1.3, (3, 3))
+        atoms = Atoms(symbols, rng.random((5, 3)) @ cell, cell=cell, pbc=True)
+        system = LabelledSystem(
+            name="x",
+            symbols=symbols,
+            positions=atoms.positions[None],
+            cells=cell[None],
+            energies=np.zeros(1),
+            forces=np.zeros((1, 5, 3)),
+            moments=np.zeros((1, 5, 3)),
+        )
+        expected = atoms.get_all_distances(mic=True)[:2, 2:4].min()
+        assert shortest_bond(system, 0) == pytest.approx(expected)
+    alone = replace(system, symbols=["Mn", "Ni", "Li", "Li", "Li"])
+    assert np.isnan(shortest_bond(alone, 0))
+
+
 def test_states_are_those_of_the_sites(data: Path) -> None:
     found = read_dataset(data)
     assert found.sites["length"].min() > 0.0  # a length, though signs were negative
@@ -162,7 +187,7 @@ def test_states_are_those_of_the_sites(data: Path) -> None:
 
 def test_composition_fit_needs_independent_compositions(tmp_path: Path) -> None:
     """One formula cannot tell elements apart: its mean energy is fitted."""
-    found = composition_residuals(read_dataset(write_data(tmp_path / "a")))
+    found = composition_residuals(read_dataset(write_data(tmp_path / "a")).frames)
     assert found.values.mean() == pytest.approx(0.0, abs=1e-9)
     assert found.values[0] == pytest.approx((1.2 + 0.02 * 5) / 2 / 4 * 1000)
 
@@ -203,7 +228,7 @@ def test_energies_per_element_are_found(tmp_path: Path) -> None:
         source="x", level="PBE", key="x", index=0
     )
     write_tables(folder, table.to_dict("records"))
-    found = composition_residuals(read_dataset(folder))
+    found = composition_residuals(read_dataset(folder).frames)
     assert found.values == pytest.approx(np.zeros(4), abs=1e-8)
 
 

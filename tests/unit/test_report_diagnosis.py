@@ -7,9 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spin_dp.report.diagnosis import diagnose, spin_labels
-from spin_dp.report.gaps import blind_floor, gap_table, hidden_solutions, state_gaps
-from spin_dp.report.residuals import Residuals
+from spin_dp.report.statistics.diagnosis import diagnose, spin_labels
+from spin_dp.report.statistics.gaps import (
+    blind_floor,
+    gap_table,
+    hidden_solutions,
+    state_gaps,
+)
+from spin_dp.report.statistics.residuals import Residuals
 from spin_dp.report.verdicts import band_members, finding_table, summarise, verdict
 
 

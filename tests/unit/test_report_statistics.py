@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The statistics of the report: bands, explained variance, distances."""
+"""The statistics of the report: bands, explained variance."""
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import pytest
-from ase.geometry import get_distances
 
-from spin_dp.report.bands import dip, dip_p_value, find_bands
-from spin_dp.report.effects import effect, pooled
-from spin_dp.report.systems import shortest_distances
+from spin_dp.report.statistics.bands import dip, dip_p_value, find_bands
+from spin_dp.report.statistics.effects import effect, pooled
 
 # Quantiles of the dip of uniform samples: table qDiptab of M. Maechler's R package
 # diptest 0.77, from a million samples of each size.
@@ -44,11 +40,11 @@ def test_dip_does_not_depend_on_scale_and_direction() -> None:
         assert dip(other) == pytest.approx(dip(values), abs=1e-9)
 
 
-@pytest.mark.parametrize(("n", "level"), list(QUANTILES))
-def test_p_values_match_the_published_table(n: int, level: float) -> None:
-    p = dip_p_value(QUANTILES[n, level], n)
-    sigma = np.sqrt(level * (1.0 - level) / 999.0)
-    assert abs(p - (1.0 - level)) < 5.0 * sigma
+@pytest.mark.parametrize(("n", "share"), list(QUANTILES))
+def test_p_values_match_the_published_table(n: int, share: float) -> None:
+    p = dip_p_value(QUANTILES[n, share], n)
+    sigma = np.sqrt(share * (1.0 - share) / 999.0)
+    assert abs(p - (1.0 - share)) < 5.0 * sigma
 
 
 def test_three_numbers_say_nothing() -> None:
@@ -167,16 +163,3 @@ def test_nothing_to_compare_gives_nan() -> None:
     assert np.isnan(effect(values, np.arange(6), rng=rng).share)
     assert np.isnan(effect(values, np.zeros(6), rng=rng).share)
     assert np.isnan(effect(np.zeros(6), [0, 0, 0, 1, 1, 1], rng=rng).share)
-
-
-def test_shortest_distances_in_skewed_cells_match_ase() -> None:
-    rng = np.random.default_rng(4)
-    cells = 3.0 * np.eye(3) + rng.uniform(-1.8, 1.8, (8, 3, 3))
-    cells[0] = [[2.8, 0, 0], [-1.4, 2.42, 0], [1.4, 0.81, 4.7]]
-    positions = rng.random((8, 5, 3)) @ cells
-    found = shortest_distances(cells, positions, [0, 1], [2, 3, 4])
-    images = np.array(list(product(range(-4, 5), repeat=3)))
-    for cell, points, distance in zip(cells, positions, found, strict=True):
-        moved = points[[2, 3, 4], None] + images @ cell
-        _, all_of_them = get_distances(points[:2], moved.reshape(-1, 3))
-        assert distance == pytest.approx(all_of_them.min())

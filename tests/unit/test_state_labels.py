@@ -49,7 +49,8 @@ MN = [i for i, s in enumerate(SITES.symbols) if s == "Mn"]
 def lengths(text: str, sites: Sites = SITES, **options: str) -> list[float]:
     moments = parse_labels(text, sites, CATALOGUE, **options).moments
     assert not moments[:, :2].any()
-    return moments[[i for i, s in enumerate(sites.symbols) if s != "O"], 2].tolist()
+    metals = [i for i, s in enumerate(sites.symbols) if s != "O"]
+    return [float(moments[i, 2]) for i in metals]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from pymatgen.electronic_structure.core import Magmom
 from spin_dp.errors import ConfigError, DataError, ShapeError
 from spin_dp.structures import (
     as_atoms,
+    carried_moments,
     moment_vectors,
-    parse_moments,
+    read_moments,
     read_structure,
-    structure_moments,
+    repeated,
 )
 
 if TYPE_CHECKING:
@@ -73,17 +74,27 @@ def test_vectors_of_no_numbers() -> None:
 
 def test_calculated_moments_come_before_initial_ones(tmp_path: Path) -> None:
     atoms = nickel_oxide()
-    assert structure_moments(atoms) is None
+    assert carried_moments(atoms) is None
     atoms.set_initial_magnetic_moments([2.0, 2.0, 0.0])
     np.testing.assert_array_equal(
-        structure_moments(atoms), 2.0 * np.eye(3)[[2, 2, 2]] * [[1], [1], [0]]
+        carried_moments(atoms), 2.0 * np.eye(3)[[2, 2, 2]] * [[1], [1], [0]]
     )
     atoms.calc = SinglePointCalculator(atoms, energy=0.0, magmoms=[1.3, -1.3, 0.0])
-    np.testing.assert_array_equal(structure_moments(atoms), ALONG_Z)
+    np.testing.assert_array_equal(carried_moments(atoms), ALONG_Z)
     write(tmp_path / "a.extxyz", atoms)
     read_back = read_structure(tmp_path / "a.extxyz")
-    np.testing.assert_array_equal(structure_moments(read_back), ALONG_Z)
-    np.testing.assert_array_equal(parse_moments(None, read_back), ALONG_Z)
+    np.testing.assert_array_equal(carried_moments(read_back), ALONG_Z)
+    read_back.positions[0] += 0.1  # they belong to other positions
+    np.testing.assert_array_equal(
+        carried_moments(read_back),
+        read_back.get_initial_magnetic_moments()[:, None] * [0, 0, 1],
+    )
+    del read_back.arrays["initial_magmoms"]
+    assert carried_moments(read_back) is None
+    atoms.set_initial_magnetic_moments([1.0, 0.0, 0.0])  # they were not asked for
+    moments = carried_moments(atoms)
+    assert moments is not None
+    np.testing.assert_array_equal(moments[:, 2], [1.0, 0.0, 0.0])
 
 
 def test_ase_atoms_pass_through() -> None:
@@ -115,7 +126,7 @@ def test_pymatgen_structure(structure: Structure, moments: Any) -> None:
     np.testing.assert_allclose(atoms.positions, nickel_oxide().positions)
     np.testing.assert_allclose(atoms.cell.array, CELL)
     assert all(atoms.pbc)
-    found = structure_moments(atoms)
+    found = carried_moments(atoms)
     if moments is None:
         assert found is None
     else:
@@ -162,16 +173,6 @@ def test_cif_of_partial_occupancy(tmp_path: Path) -> None:
         read_structure(path)
 
 
-def test_moments_by_element() -> None:
-    np.testing.assert_array_equal(
-        parse_moments("Ni=1.3", nickel_oxide())[:, 2], [1.3, 1.3, 0]
-    )
-
-
-def test_moments_by_atom() -> None:
-    np.testing.assert_array_equal(parse_moments("1.3, -1.3,0", nickel_oxide()), ALONG_Z)
-
-
 @pytest.mark.parametrize(
     "text",
     ["1.3\n-1.3\n0\n", "# x y z\n0 0 1.3\n\n0, 0, -1.3  # down\n0 0 0\n"],
@@ -180,43 +181,39 @@ def test_moments_by_atom() -> None:
 def test_moments_of_a_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "moments.txt"
     path.write_text(text)
-    np.testing.assert_array_equal(parse_moments(str(path), nickel_oxide()), ALONG_Z)
+    np.testing.assert_array_equal(moment_vectors(read_moments(path), 3), ALONG_Z)
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "message"),
+    ("text", "message"),
     [
-        (None, ConfigError, r"Ni2O has no moments in its structure file"),
-        ("Nj=1.3", ConfigError, r"unknown element 'Nj'; known: Ni, O"),
-        ("Ni=1,Ni=2", ConfigError, r"Ni is given twice"),
-        ("Ni=up", ConfigError, r"expected a number of μB after Ni=, got 'up'"),
-        ("Ni=1,2", ConfigError, r"unknown element '2'"),
-        ("Ni=nan", DataError, r"finite numbers"),
-        ("1.3,0", ShapeError, r"expected 3 moments from Ni2O, got 2"),
-        ("nowhere.txt", DataError, r"'nowhere.txt': neither numbers, nor elements"),
+        ("1\n2 3\n4\n", r"m\.txt, line 2: expected one or three.*got 2"),
+        ("1\n0 0 1\n1\n", r"m\.txt, line 2: expected one or three.*got 3"),
+        ("1\nup\n0\n", r"m\.txt, line 2: could not convert"),
+        ("# nothing\n", r"m\.txt: expected a row of moments for each atom, got none"),
     ],
 )
-def test_words_that_are_no_moments(
-    text: str | None, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        parse_moments(text, nickel_oxide())
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "message"),
-    [
-        ("1\n2\n", ShapeError, r"m\.txt: expected 3 moments from Ni2O, got 2"),
-        ("1\n2 3\n4\n", DataError, r"m\.txt, line 2: expected one or three.*got 2"),
-        ("1\n0 0 1\n1\n", DataError, r"m\.txt, line 2: expected one or three.*got 3"),
-        ("1\nup\n0\n", DataError, r"m\.txt, line 2: could not convert"),
-        ("1\nnan\n0\n", DataError, r"m\.txt: expected finite numbers.*at atom 1"),
-    ],
-)
-def test_files_that_are_no_moments(
-    tmp_path: Path, text: str, error: type[Exception], message: str
-) -> None:
+def test_files_that_are_no_moments(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "m.txt"
     path.write_text(text)
-    with pytest.raises(error, match=message):
-        parse_moments(str(path), nickel_oxide())
+    with pytest.raises(DataError, match=message):
+        read_moments(path)
+
+
+def test_supercells_keep_calculated_moments() -> None:
+    atoms = nickel_oxide()
+    atoms.set_initial_magnetic_moments([2.0, 2.0, 0.0])
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, magmoms=[1.3, -1.3, 0.0])
+    large = repeated(atoms, (2, 1, 1))
+    assert large.get_initial_magnetic_moments().tolist() == [1.3, -1.3, 0.0] * 2
+    assert not repeated(nickel_oxide(), (1, 2, 1)).has("initial_magmoms")
+    with pytest.raises(ConfigError, match="supercell: expected three positive"):
+        repeated(atoms, (1, 0, 1))
+
+
+def test_states_of_pymatgen_sites_are_kept() -> None:
+    structure = pymatgen_oxide()
+    structure.add_site_property("spin_states", ["Ni2+", "-Ni2+", None])
+    assert as_atoms(structure).arrays["spin_states"].tolist() == [
+        *("Ni2+", "-Ni2+", "none"),
+    ]

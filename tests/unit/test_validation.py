@@ -33,6 +33,8 @@ def frames_of(step: int) -> pd.DataFrame:
             "energy": [0.0, 1.0],
             "energy_model": [0.002 * step, 1.0],
             "force_error_model": [0.1, 0.1],
+            "virial_error_model": [0.03, 0.03],
+            "magnetic_force_error_model": [0.2, float("nan")],
             "moment_error_model": [0.05, float("nan")],
         }
     )
@@ -90,6 +92,10 @@ def test_rows_are_the_errors(curve: StatesCurve, tmp_path: Path) -> None:
     assert table["gap_meV"].tolist() == pytest.approx([40.0] * 3)
     assert table["order"].tolist() == [1.0] * 3
     assert curve.newest()["gap"] == pytest.approx(40.0)
+    assert table["virial_meV_per_atom"].tolist() == pytest.approx([30.0] * 3)
+    assert table["magnetic_force_eV_per_muB"].tolist() == pytest.approx(
+        [0.2, 0.2, float("nan")], nan_ok=True
+    )
 
 
 def test_a_diverged_checkpoint_has_no_row(curve: StatesCurve, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A row of stages that remembers what is done.
+"""A row of stages that remembers what is done, also when its process is killed.
 
 A stage is done when its products are there and its record, kept in ``state.json``,
 has the digest of its present settings and of those of all stages before it.
@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 STATE = "state.json"
 
 
-class Reporter(Protocol):
-    """Told how the stages go on; the command line draws bars with it."""
+class Reporter:
+    """Told how the stages go on; this one keeps it to itself."""
 
     def begin(self, title: str, number: int, total: int) -> None:
         """Note that stage ``number`` (from 1) of ``total`` starts."""
@@ -35,19 +35,6 @@ class Reporter(Protocol):
 
     def end(self, *, resumed: bool, seconds: float) -> None:
         """Note that the running stage is done; ``resumed``: it was done already."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def begin(self, title: str, number: int, total: int) -> None:
-        """Do nothing."""
-
-    def update(self, label: str, done: float, total: float, note: str = "") -> None:
-        """Do nothing."""
-
-    def end(self, *, resumed: bool, seconds: float) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +63,42 @@ class Stage:
     clears: Sequence[Path] = ()
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What ``state.json`` says of a stage: whose settings, done or not, how long."""
+
+    digest: str
+    done: bool
+    seconds: float
+
+
+def prepare_folder(folder: Path, *, fresh: bool = False) -> None:
+    """Make the folder of a row of stages, or check that it is one.
+
+    Parameters
+    ----------
+    folder
+        New, empty, or that of an earlier run.
+    fresh
+        Remove what an earlier run left.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file or holds other things; nothing is removed then.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; give a folder.")
+    names = sorted(item.name for item in folder.glob("*"))
+    if names and STATE not in names:
+        raise ConfigError(
+            f"{folder}: holds other things ({names[0]}); give a new or empty folder."
+        )
+    if fresh and names:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def run_stages(
     folder: Path, stages: Sequence[Stage], reporter: Reporter
 ) -> dict[str, float]:
@@ -95,78 +118,74 @@ def run_stages(
     dict
         Seconds that each stage took, in this run or in the one that finished it,
         interrupted parts included.
-    """
-    digest = ""
-    for number, stage in enumerate(stages, start=1):
-        digest = _digest(digest, stage)
-        record = read_state(folder).get(stage.name, {})
-        same = record.get("digest") == digest
-        resumed = (
-            same
-            and record.get("done") is True
-            and all(product.exists() for product in stage.products)
-        )
-        reporter.begin(stage.title, number, len(stages))
-        if not resumed:
-            if not same:
-                _clear(stage.clears)
-            before = _seconds(record) if same and not record.get("done") else 0.0
-            _run_one(folder, stage, digest, before, reporter)
-        reporter.end(resumed=resumed, seconds=_seconds(read_state(folder)[stage.name]))
-    return {name: _seconds(record) for name, record in read_state(folder).items()}
-
-
-def read_state(folder: Path) -> dict[str, dict[str, object]]:
-    """Return the records of ``state.json``, empty without the file.
-
-    Parameters
-    ----------
-    folder
-        Where it is kept.
-
-    Returns
-    -------
-    dict
-        For each stage ``digest``, ``done`` and ``seconds``.
 
     Raises
     ------
     ConfigError
-        If the file is not one.
+        If ``state.json`` is not a record of stages.
     """
-    path = folder / STATE
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text())
-        return {str(name): dict(record) for name, record in content.items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: not a record of finished stages; start over with --fresh."
-        ) from error
+    records = _read_records(folder)
+    digest = ""
+    for number, stage in enumerate(stages, start=1):
+        digest = _digest(digest, stage)
+        record = records.get(stage.name)
+        if record is not None and record.digest != digest:
+            # Forgotten before anything is removed: a kill in between removes again.
+            del records[stage.name]
+            _write_records(folder, records)
+            record = None
+        resumed = (
+            record is not None
+            and record.done
+            and all(product.exists() for product in stage.products)
+        )
+        reporter.begin(stage.title, number, len(stages))
+        if not resumed:
+            if record is None:
+                _clear(stage.clears)
+            before = 0.0 if record is None or record.done else record.seconds
+            _run_one(folder, stage, _Record(digest, False, before), records, reporter)
+        reporter.end(resumed=resumed, seconds=records[stage.name].seconds)
+    return {stage.name: records[stage.name].seconds for stage in stages}
 
 
 def _run_one(
-    folder: Path, stage: Stage, digest: str, before: float, reporter: Reporter
+    folder: Path,
+    stage: Stage,
+    record: _Record,
+    records: dict[str, _Record],
+    reporter: Reporter,
 ) -> None:
     # Noted before it starts: what a killed run left belongs to these settings.
-    _record(folder, stage.name, digest, before, done=False)
+    records[stage.name] = record
+    _write_records(folder, records)
     started = time.monotonic()
     done = False
     try:
         stage.run(reporter)
         done = True
     finally:
-        seconds = before + time.monotonic() - started
-        _record(folder, stage.name, digest, seconds, done=done)
+        seconds = round(record.seconds + time.monotonic() - started, 2)
+        records[stage.name] = _Record(record.digest, done, seconds)
+        _write_records(folder, records)
 
 
-def _record(
-    folder: Path, name: str, digest: str, seconds: float, *, done: bool
-) -> None:
-    state = read_state(folder)
-    state[name] = {"digest": digest, "done": done, "seconds": round(seconds, 2)}
-    write_text(folder / STATE, json.dumps(state, indent=2) + "\n")
+def _read_records(folder: Path) -> dict[str, _Record]:
+    path = folder / STATE
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): _Record(**record) for name, record in content.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: not a record of finished stages; remove it to run them all again."
+        ) from error
+
+
+def _write_records(folder: Path, records: Mapping[str, _Record]) -> None:
+    content = {name: vars(record) for name, record in records.items()}
+    write_text(folder / STATE, json.dumps(content, indent=2) + "\n")
 
 
 def _clear(paths: Sequence[Path]) -> None:
@@ -180,8 +199,3 @@ def _clear(paths: Sequence[Path]) -> None:
 def _digest(earlier: str, stage: Stage) -> str:
     text = json.dumps([earlier, stage.name, dict(stage.settings)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _seconds(record: Mapping[str, object]) -> float:
-    value = record.get("seconds", 0.0)
-    return float(value) if isinstance(value, (int, float)) else 0.0

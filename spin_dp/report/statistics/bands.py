@@ -45,15 +45,12 @@ class Bands:
 
     Attributes
     ----------
-    p_value
-        Of the dip of all numbers: how often a sample of one band has one as large.
     centres
         Mean of each band, ascending; one if there is no second.
     members
         Band of each number, (n,).
     """
 
-    p_value: float
     centres: tuple[float, ...]
     members: Integers
 
@@ -84,9 +81,7 @@ def find_bands(values: Floats, smallest: float) -> Bands:
     groups = max((_joined(parts, smallest) for parts in partitions), key=len)
     members = np.empty(len(values), dtype=np.int64)
     members[order] = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
-    p_value = dip_p_value(dip(values), len(values))
-    centres = tuple(float(group.mean()) for group in groups)
-    return Bands(p_value, centres, members)
+    return Bands(tuple(float(group.mean()) for group in groups), members)
 
 
 def dip(values: Floats) -> float:
@@ -134,12 +129,12 @@ def dip(values: Floats) -> float:
     return 0.5 * twice
 
 
-def dip_p_value(found: float, n: int) -> float:
+def dip_p_value(sample_dip: float, n: int) -> float:
     """Return how often n uniform numbers have a dip at least as large.
 
     Parameters
     ----------
-    found
+    sample_dip
         The dip.
     n
         Size of the sample.
@@ -153,7 +148,7 @@ def dip_p_value(found: float, n: int) -> float:
     if n < _SIZES[0]:
         return 1.0
     size = max(s for s in _SIZES if s <= n)
-    scaled = found * np.sqrt(n / size)
+    scaled = sample_dip * np.sqrt(n / size)
     return float((1 + (_null_dips(size) >= scaled).sum()) / (1 + _SAMPLES))
 
 
@@ -174,7 +169,7 @@ def _partitions(ascending: Floats) -> list[list[Floats]]:
     """Return the numbers in one, two, three and four parts, each cut at its best."""
     floor = (_NARROWEST**2) * ascending.var() + np.finfo(float).tiny
     parts = [ascending]
-    found = [parts]
+    partitions = [parts]
     while len(ascending) >= FEWEST and len(parts) < _MOST_BANDS:
         cuts = [_best_cut(part, floor) for part in parts]
         place = max(range(len(parts)), key=lambda i: cuts[i][0])
@@ -183,8 +178,8 @@ def _partitions(ascending: Floats) -> list[list[Floats]]:
             break
         part = parts[place]
         parts = [*parts[:place], part[:cut], part[cut:], *parts[place + 1 :]]
-        found.append(parts)
-    return found
+        partitions.append(parts)
+    return partitions
 
 
 def _best_cut(ascending: Floats, floor: float) -> tuple[float, int]:
@@ -198,8 +193,8 @@ def _best_cut(ascending: Floats, floor: float) -> tuple[float, int]:
 
     def cost(count: Integers, total: Floats, square: Floats) -> Floats:
         variance = np.maximum(square / count - (total / count) ** 2, 0.0) + floor
-        found: Floats = count * (0.5 * np.log(variance) - np.log(count))
-        return found
+        cost_of_part: Floats = count * (0.5 * np.log(variance) - np.log(count))
+        return cost_of_part
 
     parted = cost(left, sums[left - 1], squares[left - 1]) + cost(
         n - left, sums[-1] - sums[left - 1], squares[-1] - squares[left - 1]

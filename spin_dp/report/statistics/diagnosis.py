@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from spin_dp.report.bands import FEWEST, find_bands
-from spin_dp.report.effects import effect, pooled
-from spin_dp.report.gaps import blind_floor
+from spin_dp.report.statistics.bands import FEWEST, find_bands
+from spin_dp.report.statistics.effects import effect, pooled
+from spin_dp.report.statistics.gaps import blind_floor
 
 if TYPE_CHECKING:
-    from spin_dp.report.bands import Bands
-    from spin_dp.report.effects import Effect
-    from spin_dp.report.residuals import Floats, Residuals
+    from spin_dp.report.statistics.bands import Bands
+    from spin_dp.report.statistics.effects import Effect
+    from spin_dp.report.statistics.residuals import Floats, Residuals
 
 Outcome = Literal["spin", "geometry", "other", "overlap", "none", "one state", "few"]
 
@@ -158,13 +158,12 @@ def _finding(
     values = residuals.values[rows.index.to_numpy()]
     labels = spin_labels(rows)
     bands = find_bands(values, SMALLEST_MEV_PER_ATOM)
-    several = labels.nunique() > 1 and len(rows) >= FEWEST
+    enough = len(rows) >= FEWEST
+    several = enough and labels.nunique() > 1
     by_state = effect(values, labels, rng=rng) if several else None
     within = _within_geometries(rows, values, labels, rng)
-    outcome: Outcome = "few"
-    if len(rows) >= FEWEST:
-        knows_positions = residuals.reads_moments is not None
-        outcome = _outcome(bands, by_state, within, knows_positions)
+    knows_positions = residuals.reads_moments is not None
+    outcome = _outcome(bands, by_state, within, knows_positions) if enough else "few"
     is_open = len(bands.centres) > 1 and outcome in ("geometry", "other", "one state")
     return Finding(
         formula=str(rows["formula"].iloc[0]),
@@ -250,16 +249,14 @@ def _other_cause(
     rows: pd.DataFrame, values: Floats, rng: np.random.Generator
 ) -> tuple[str, float] | None:
     """Return what explains the residuals best, where the spin state does not."""
-    best: tuple[str, float] | None = None
+    shares: dict[str, float] = {}
     for column, name in _OTHERS.items():
         labels = _coarse(rows[column])
-        if not 1 < labels.nunique() <= len(rows) // 2:
-            continue
-        found = effect(values, labels, rng=rng)
-        better = best is None or found.share > best[1]
-        if found.share >= _NOTABLE and found.p_value <= _CHANCE and better:
-            best = (name, found.share)
-    return best
+        if 1 < labels.nunique() <= len(rows) // 2:
+            of_column = effect(values, labels, rng=rng)
+            if of_column.share >= _NOTABLE and of_column.p_value <= _CHANCE:
+                shares[name] = of_column.share
+    return max(shares.items(), key=lambda item: item[1], default=None)
 
 
 def _coarse(column: pd.Series) -> pd.Series:

@@ -16,6 +16,8 @@ from spin_dp.evaluation import MEV_PER_EV, SAME_SOLUTION_EV
 if TYPE_CHECKING:
     import pandas as pd
 
+_STATE = ["level", "formula", "geometry", "key"]
+
 
 def state_gaps(frames: pd.DataFrame) -> pd.DataFrame:
     """Return the energy of each state of each geometry above the lowest one.
@@ -33,21 +35,16 @@ def state_gaps(frames: pd.DataFrame) -> pd.DataFrame:
         lowest state of that geometry), ``gap_per_metal`` (meV) and ``is_lowest``.
         A state that was found several times counts with its lowest energy.
     """
-    names = ["level", "formula", "geometry", "key"]
-    states = frames.groupby(names, sort=True).agg(
+    states = frames.groupby(_STATE, sort=True, as_index=False).agg(
         energy=("energy", "min"), metals=("metals", "first")
     )
-    states = states.reset_index()
-    by_geometry = states.groupby(["level", "geometry"])
-    states["gap"] = MEV_PER_EV * (
-        states["energy"] - by_geometry["energy"].transform("min")
-    )
-    states["gap_per_metal"] = states["gap"] / states["metals"].where(
-        states["metals"] > 0.0, np.nan
-    )
+    energies = states.groupby(["level", "geometry"])["energy"]
+    states["gap"] = MEV_PER_EV * (states["energy"] - energies.transform("min"))
+    n_metals = states["metals"].where(states["metals"] > 0.0)
+    states["gap_per_metal"] = states["gap"] / n_metals
     states["is_lowest"] = states["gap"] == 0.0
-    several = by_geometry["key"].transform("size") > 1
-    columns = [*names, "gap", "gap_per_metal", "is_lowest"]
+    columns = [*_STATE, "gap", "gap_per_metal", "is_lowest"]
+    several = energies.transform("size") > 1
     return states.loc[several, columns].reset_index(drop=True)
 
 
@@ -67,12 +64,10 @@ def gap_table(gaps: pd.DataFrame) -> pd.DataFrame:
         ``least``, ``median``, ``largest`` gap (meV per cell) with
         ``median_per_metal`` (meV) where it is not.
     """
-    above = gaps.assign(
-        gap=gaps["gap"].where(~gaps["is_lowest"]),
-        gap_per_metal=gaps["gap_per_metal"].where(~gaps["is_lowest"]),
-        mean=gaps["gap"],
-    )
-    table = above.groupby(["formula", "level", "key"], sort=True).agg(
+    above = ["gap", "gap_per_metal"]
+    excited = gaps.assign(mean=gaps["gap"])
+    excited[above] = gaps[above].mask(gaps["is_lowest"])
+    table = excited.groupby(["formula", "level", "key"], as_index=False).agg(
         geometries=("key", "size"),
         lowest=("is_lowest", "sum"),
         least=("gap", "min"),
@@ -81,9 +76,9 @@ def gap_table(gaps: pd.DataFrame) -> pd.DataFrame:
         median_per_metal=("gap_per_metal", "median"),
         mean=("mean", "mean"),
     )
-    table = table.reset_index()
-    table = table.sort_values(["formula", "level", "mean"], kind="stable")
-    return table.drop(columns="mean").reset_index(drop=True)
+    names = ["formula", "level", "mean"]
+    table = table.sort_values(names, kind="stable", ignore_index=True)
+    return table.drop(columns="mean")
 
 
 def hidden_solutions(frames: pd.DataFrame) -> pd.DataFrame:
@@ -100,14 +95,10 @@ def hidden_solutions(frames: pd.DataFrame) -> pd.DataFrame:
         ``level``, ``formula``, ``geometry``, ``key`` and ``spread`` (meV per cell),
         the largest first: here the moments do not tell two solutions apart.
     """
-    names = ["level", "formula", "geometry", "key"]
-    energies = frames.groupby(names, sort=True)["energy"]
+    energies = frames.groupby(_STATE, sort=True)["energy"]
     spread = MEV_PER_EV * (energies.max() - energies.min())
-    table = spread.rename("spread").reset_index()
-    table = table[table["spread"] > MEV_PER_EV * SAME_SOLUTION_EV]
-    return table.sort_values("spread", ascending=False, kind="stable").reset_index(
-        drop=True
-    )
+    table = spread[spread > MEV_PER_EV * SAME_SOLUTION_EV].rename("spread")
+    return table.sort_values(ascending=False, kind="stable").reset_index()
 
 
 def blind_floor(frames: pd.DataFrame) -> float:

@@ -94,20 +94,16 @@ def effect(
     Effect
         In the square of the values' unit.
     """
-    groups, k = _numbered(labels)
-    if strata is None:
-        layers, n_layers = np.zeros(len(values), dtype=np.int64), 1
-    else:
-        layers, n_layers = _numbered(strata, most=None)
-    sizes = np.bincount(layers, minlength=n_layers)
-    means = np.bincount(layers, weights=values, minlength=n_layers) / sizes
-    centred = values - means[layers]
+    groups, k = _numbered(_common(labels))
+    layers, n_layers = _numbered(np.zeros(len(values)) if strata is None else strata)
+    sizes = np.bincount(layers)
+    centred = values - (np.bincount(layers, weights=values) / sizes)[layers]
     inverse, rank = _inverse(groups, layers, k, sizes)
 
     def explained(rows: Floats) -> Floats:
         sums = np.stack([np.bincount(groups, weights=r, minlength=k) for r in rows])
-        found: Floats = np.einsum("pk,kl,pl->p", sums, inverse, sums)
-        return found
+        squares: Floats = np.einsum("pk,kl,pl->p", sums, inverse, sums)
+        return squares
 
     return Effect(
         n=len(values),
@@ -135,17 +131,18 @@ def pooled(effects: Sequence[Effect]) -> Effect | None:
     )
 
 
-def _numbered(
-    labels: ArrayLike, most: int | None = _MOST_LABELS
-) -> tuple[Integers, int]:
+def _common(labels: ArrayLike) -> ArrayLike:
+    """Return the labels, the rarest as one where there are more than a hundred."""
+    words = pd.Series(np.asarray(labels)).astype(str)
+    names = words.value_counts().index
+    if len(names) <= _MOST_LABELS:
+        return words
+    return words.where(words.isin(names[: _MOST_LABELS - 1]), "others")
+
+
+def _numbered(labels: ArrayLike) -> tuple[Integers, int]:
     codes, names = pd.factorize(np.asarray(labels))
-    numbers = codes.astype(np.int64)
-    if most is None or len(names) <= most:
-        return numbers, len(names)
-    order = np.argsort(-np.bincount(numbers), kind="stable")
-    place = np.empty(len(names), dtype=np.int64)
-    place[order] = np.arange(len(names))
-    return np.minimum(place[numbers], most - 1), most
+    return codes.astype(np.int64), len(names)
 
 
 def _inverse(

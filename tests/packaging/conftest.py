@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The repository as its visitors get it: files, metadata and the README."""
+"""The repository as its visitors get it: files, metadata and pages."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="session")
@@ -42,18 +40,3 @@ def files() -> list[Path]:
         pytest.skip(f"not a git checkout: {error}")
     paths = [ROOT / name for name in listed.split("\0") if name]
     return [path for path in paths if path.is_file() and not path.is_symlink()]
-
-
-@pytest.fixture(scope="session")
-def readme() -> str:
-    """Return the README."""
-    return (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def fences(readme: str) -> dict[str, list[str]]:
-    """Return the code blocks of the README by language."""
-    found: dict[str, list[str]] = {}
-    for language, text in _FENCE.findall(readme):
-        found.setdefault(language, []).append(text)
-    return found

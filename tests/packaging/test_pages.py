@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""README, CHANGELOG, CITATION and CONTRIBUTING say what is true."""
+"""All pages, CITATION and the versions say what is true."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +18,26 @@ import yaml
 from spin_dp.cli.app import app
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
+    from collections.abc import Iterator
 
-PAGES = (
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
-    *("examples/README.md", "examples/gpaw/README.md"),
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "docs/*.md", "examples/**/*.md", "benchmarks/**/*.md")
+    for path in ROOT.glob(pattern)
 )
+# Pages that say what is so in this version of the programs, and not in an earlier
+# one (changes) or in programs of their own (benchmarks).
+REFERENCE = [
+    page
+    for page in PAGES
+    if page != "CHANGELOG.md" and not page.startswith("benchmarks")
+]
+MAX_README = 12_000  # bytes
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _ENVIRONMENT = re.compile(r"^[A-Z_]+=\S*$")
 
@@ -38,22 +54,41 @@ def command_lines(block: str, program: str) -> list[list[str]]:
     return found
 
 
-def shell_blocks(root: Path) -> list[tuple[str, str]]:
-    """Return page and text of each shell block."""
-    pattern = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+def text_of(page: str) -> str:
+    """Return the text of a page."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return page and text of each code block in that language."""
     return [
-        (page, block)
+        (page, text)
         for page in PAGES
-        for block in pattern.findall((root / page).read_text(encoding="utf-8"))
+        for found, text in _FENCE.findall(text_of(page))
+        if found == language
     ]
 
 
-def table(text: str, first: str) -> list[list[str]]:
-    """Return the cells of the rows of the table with that first header cell."""
-    lines = iter(text.splitlines())
-    for line in lines:
-        if line.startswith(f"| {first} |"):
-            break
+def inline_code(pages: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield page and text of each piece of code within a sentence or table."""
+    for page in pages:
+        for code in _INLINE.findall(_FENCE.sub("", text_of(page))):
+            yield page, code
+
+
+def table(first: str) -> list[list[str]]:
+    """Return the rows of the only table whose first header cell is that."""
+    head = f"| {first} |"
+    places = [
+        page
+        for page in PAGES
+        for line in text_of(page).splitlines()
+        if line.startswith(head)
+    ]
+    assert len(places) == 1, (first, places)
+    lines = iter(text_of(places[0]).splitlines())
+    while not next(lines).startswith(head):
+        pass
     next(lines)
     rows = []
     for line in lines:
@@ -73,16 +108,38 @@ def test_command_lines_are_found() -> None:
     assert command_lines(block, "spin-dp") == [["md", "x", "--steps", "5"], ["demo"]]
 
 
+def test_pages_are_found() -> None:
+    assert {"README.md", "CONTRIBUTING.md", "docs/README.md", "docs/data.md"} <= {
+        *PAGES
+    }
+    assert {"examples/gpaw/README.md", "benchmarks/accuracy/README.md"} <= {*PAGES}
+
+
+def test_readme_is_short() -> None:
+    """It is for a first visit; reference belongs into docs."""
+    assert (ROOT / "README.md").stat().st_size <= MAX_README
+
+
+@pytest.mark.parametrize("index", ["README.md", "docs/README.md"])
+def test_every_page_of_docs_is_listed(index: str) -> None:
+    path = ROOT / index
+    linked = {
+        (path.parent / target.partition("#")[0]).resolve()
+        for target in _LINK.findall(text_of(index))
+    }
+    assert {*(ROOT / "docs").glob("*.md")} - {path} <= linked
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_links(root: Path, page: str) -> None:
-    path = root / page
-    for target in _LINK.findall(path.read_text(encoding="utf-8")):
+def test_links(page: str) -> None:
+    path = ROOT / page
+    for target in _LINK.findall(text_of(page)):
         if target.startswith("https://"):
             continue
         assert not target.startswith("/"), target
         place, _, anchor = target.partition("#")
         linked = (path.parent / place).resolve() if place else path
-        assert linked.is_relative_to(root), target
+        assert linked.is_relative_to(ROOT), target
         assert linked.exists(), target
         if anchor:
             heads = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
@@ -92,11 +149,11 @@ def test_links(root: Path, page: str) -> None:
             assert anchor in slugs, target
 
 
-def test_spin_dp_command_lines(root: Path) -> None:
+def test_spin_dp_command_lines() -> None:
     """Each is accepted by the parser of its verb, without being run."""
     known = verbs()
     seen = set()
-    for page, block in shell_blocks(root):
+    for page, block in blocks("sh"):
         for words in command_lines(block, "spin-dp"):
             assert words[0] in known, (page, words)
             known[words[0]].make_context(words[0], words[1:])  # raises what it refuses
@@ -109,43 +166,76 @@ def test_a_wrong_option_would_be_noticed() -> None:
         verbs()["md"].make_context("md", ["a", "-m", "b", "-o", "c", "--step", "1"])
 
 
-def test_options_in_the_text(readme: str) -> None:
-    text = re.sub(r"```.*?```", "", readme, flags=re.DOTALL)
-    named = set(re.findall(r"`(?:spin-dp \w+ )?(--[a-z-]+)[^`]*`", text))
-    accepted = {
-        name
-        for verb in verbs().values()
-        for parameter in verb.params
-        for name in parameter.opts
+def spin_dp_options() -> dict[str, set[str]]:
+    """Return the options of each verb of spin-dp."""
+    return {
+        name: {
+            option
+            for parameter in verb.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        for name, verb in verbs().items()
     }
-    of_dp_or_all = {"--restart", "--init-model", "--help"}
-    assert named - of_dp_or_all
-    assert named - of_dp_or_all <= accepted
 
 
-def test_table_of_verbs(readme: str) -> None:
-    rows = {row[0].strip("`") for row in table(readme, "verb")}
+def dp_options() -> dict[str, set[str]]:
+    """Return the options of each verb of dp, and of dp itself for an empty name."""
+    from deepmd.main import main_parser
+
+    parser = main_parser()
+    found = {"": {option for a in parser._actions for option in a.option_strings}}
+    for action in parser._actions:
+        choices: dict[str, argparse.ArgumentParser] = (
+            action.choices if isinstance(action.choices, dict) else {}
+        )
+        for name, verb in choices.items():
+            found[name] = {o for a in verb._actions for o in a.option_strings}
+    return found
+
+
+def test_options_in_the_text() -> None:
+    """Each is one of the verb it is named with, or of any verb if it stands alone."""
+    of_spin_dp, of_dp = spin_dp_options(), dp_options()
+    of_any = set().union(*of_spin_dp.values(), *of_dp.values())
+    seen = set()
+    for page, code in inline_code(REFERENCE):
+        program, *words = code.split()
+        options = set(_OPTION.findall(code))
+        verb = next((word for word in words if not word.startswith("-")), "")
+        if program == "spin-dp" and verb not in ("", "VERB"):
+            accepted = of_spin_dp[verb]
+        elif program == "dp":
+            accepted = of_dp[verb] | of_dp[""]
+        elif program.startswith("--"):
+            accepted = of_any
+        else:  # of another program
+            continue
+        assert options <= accepted, (page, code)
+        seen |= options
+    assert {"--check", "--rebuild", "--finetune", "--restart"} <= seen
+
+
+def test_table_of_verbs() -> None:
+    rows = {row[0].strip("`") for row in table("verb")}
     assert rows == {f"spin-dp {name}" for name in verbs()}
 
 
-def test_dp_command_lines(root: Path) -> None:
+def test_dp_command_lines() -> None:
     from deepmd.main import main_parser
 
-    lines = [
-        words for _, block in shell_blocks(root) for words in command_lines(block, "dp")
-    ]
+    lines = [words for _, block in blocks("sh") for words in command_lines(block, "dp")]
     assert {words[1] for words in lines} >= {"train", "freeze"}
     for words in lines:
         assert words[0] == "--pt"
         main_parser().parse_args(words)  # leaves with status 2 at what it refuses
 
 
-def test_make_targets(root: Path) -> None:
-    makefile = (root / "Makefile").read_text()
+def test_make_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     named = {
         target
-        for _, block in shell_blocks(root)
+        for _, block in blocks("sh")
         for words in command_lines(block, "make")
         for target in words
     }
@@ -161,35 +251,39 @@ def normalize() -> Any:
     return normalize
 
 
-def test_input_json(fences: dict[str, list[str]], normalize: Any) -> None:
-    (block,) = fences["json"]
-    checked = normalize(json.loads(block))
+@pytest.fixture(scope="module")
+def input_json() -> str:
+    """Return the only complete input that a page shows."""
+    ((_, block),) = blocks("json")
+    return block
+
+
+def test_input_json(input_json: str, normalize: Any) -> None:
+    checked = normalize(json.loads(input_json))
     assert checked["model"]["descriptor"]["type"] == "spin_se_e2_a"
     with pytest.raises(Exception, match="rcutt"):
-        normalize(json.loads(block.replace('"rcut"', '"rcutt"')))
+        normalize(json.loads(input_json.replace('"rcut"', '"rcutt"')))
 
 
-def test_input_json_builds_a_model(fences: dict[str, list[str]]) -> None:
+def test_input_json_builds_a_model(input_json: str) -> None:
     from spin_dp.model.energy import SpinEnergyModel
 
-    section = json.loads(fences["json"][0])["model"]
+    section = json.loads(input_json)["model"]
     section["descriptor"]["sel"] = 60  # dp fills in "auto"
     model = SpinEnergyModel.get_model(section)
     assert model.get_type_map() == section["type_map"]
 
 
-def test_table_of_descriptor_settings(
-    readme: str, fences: dict[str, list[str]], normalize: Any
-) -> None:
+def test_table_of_descriptor_settings(input_json: str, normalize: Any) -> None:
     """Names, defaults as dp fills them in, and help are those of the settings."""
     from spin_dp.descriptors import SpinDescriptorConfig
 
-    content = json.loads(fences["json"][0])
+    content = json.loads(input_json)
     content["model"]["descriptor"] = {"type": "spin_se_e2_a"}
     defaults = normalize(content)["model"]["descriptor"]
     stated = {
         row[0].strip("`"): (json.loads(row[1].strip("`")), row[2])
-        for row in table(readme, "setting")
+        for row in table("setting")
     }
     assert stated == {
         setting.name: (defaults[setting.name], setting.metadata["help"])
@@ -197,49 +291,85 @@ def test_table_of_descriptor_settings(
     }
 
 
-def test_table_of_python_names(readme: str) -> None:
-    import importlib
+def named(path: str) -> Any:
+    """Return what a dotted path names: a module, or something in one."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        return importlib.import_module(path)
 
-    for row in table(readme, "name"):
-        path = row[0].strip("`").partition("(")[0]
-        module, _, name = path.rpartition(".")
-        assert callable(getattr(importlib.import_module(module), name))
+
+def test_table_of_python_names() -> None:
+    calls = [
+        path
+        for row in table("name")
+        for path in re.findall(r"`(spin_dp\.[\w.]+)", row[0])
+    ]
+    assert len(calls) > 10
+    for path in calls:
+        assert callable(named(path)), path
 
 
-def test_python_block(
-    root: Path,
-    fences: dict[str, list[str]],
-    predicting_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_python_names_in_the_text() -> None:
+    seen = 0
+    for page, code in inline_code(REFERENCE):
+        found = re.match(r"spin_dp(\.\w+)+", code)
+        if found and not code.endswith(".json"):  # a file in each system
+            assert named(found[0]) is not None, page
+            seen += 1
+    assert seen > 10
+    with pytest.raises(ImportError):
+        named("spin_dp.training.DpInput")
+
+
+def test_paths_in_the_text() -> None:
+    """Files and folders of the repository that the pages name are there."""
+    folders = "data_tools|descriptors|lammps_interface|spin_dp|tests|docs|benchmarks"
+    pattern = re.compile(rf"^((?:{folders})/[\w./]*)(?:::(\w+))?$")
+    seen = 0
+    for page, code in inline_code(PAGES):
+        if found := pattern.match(code):
+            path, name = found.groups()
+            assert (ROOT / path).exists(), (page, path)
+            assert name is None or f"class {name}" in (ROOT / path).read_text()
+            seen += 1
+    assert seen > 5
+
+
+def test_python_blocks(
+    predicting_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs as it stands, on a model with random weights."""
+    """Run as they stand, on a model with random weights."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.pth").symlink_to(predicting_model)
-    (tmp_path / "examples").symlink_to(root / "examples")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    (block,) = fences["python"]
-    names: dict[str, Any] = {}
-    exec(compile(block, "README.md", "exec"), names)
+    results = {}
+    for page, block in blocks("python"):
+        names: dict[str, Any] = {}
+        exec(compile(block, page, "exec"), names)
+        results[page] = names
+    names = results["README.md"]
     assert names["moments"].shape == names["forces"].shape == (8, 3)
     assert names["up"] != names["down"]
     assert names["energy"] == pytest.approx(names["down"], rel=1e-12)
     assert names["table"]["energy"].is_monotonic_increasing
 
 
-def test_files_left_by_collect(readme: str, root: Path, tmp_path: Path) -> None:
+def test_files_left_by_collect(tmp_path: Path) -> None:
     from spin_dp.data_tools import Rules, collect
 
-    source = root / "examples" / "gpaw" / "LiMnO2_4.extxyz"
+    source = ROOT / "examples" / "gpaw" / "LiMnO2_4.extxyz"
     collect([source], tmp_path / "data", rules=Rules(validation=0.2))
     left = {path.name for path in (tmp_path / "data").iterdir()}
-    rows = table(readme, "`collect` leaves")
+    rows = table("`collect` leaves")
     assert left == {
         name.strip("/") for row in rows for name in re.findall(r"`([^`]+)`", row[0])
     }
 
 
-def test_files_left_by_md(readme: str) -> None:
+def test_files_left_by_md() -> None:
     """Names that the table gives are those that the run writes."""
     from spin_dp.lammps_interface import Deck, MDSettings, deck, job, run, workspace
 
@@ -249,22 +379,20 @@ def test_files_left_by_md(readme: str) -> None:
         *(made.log, made.dump, run.SCREEN_FILE, workspace.RECORD_FILE),
         *deck.RESTART_FILES,
     }
-    rows = table(readme, "`md` leaves")
+    rows = table("`md` leaves")
     assert {n for row in rows for n in re.findall(r"`([^`]+)`", row[0])} == written
-    assert made.deviation in readme
+    assert any(made.deviation in cell for row in rows for cell in row)
 
 
-def test_changelog_and_version(root: Path, project: dict[str, Any]) -> None:
-    heads = re.findall(
-        r"^## \[([^]]+)\]", (root / "CHANGELOG.md").read_text(), re.MULTILINE
-    )
+def test_changelog_and_version(project: dict[str, Any]) -> None:
+    heads = re.findall(r"^## \[([^]]+)\]", text_of("CHANGELOG.md"), re.MULTILINE)
     assert heads[0] == "Unreleased"
     assert heads[1] == project["project"]["version"]
     assert len(set(heads)) == len(heads)
 
 
-def test_citation(root: Path, project: dict[str, Any]) -> None:
-    cited = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+def test_citation(project: dict[str, Any]) -> None:
+    cited = yaml.safe_load(text_of("CITATION.cff"))
     assert cited["cff-version"] == "1.2.0"
     assert {"message", "title", "authors", "preferred-citation"} <= set(cited)
     for entry in (cited, cited["preferred-citation"]):

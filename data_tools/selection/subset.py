@@ -7,25 +7,23 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from spin_dp.data_tools.dataset.manifest import KEPT
-from spin_dp.data_tools.dataset.output import MANIFEST, REPORT, SITES
-from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
-from spin_dp.data_tools.dataset.stored import StoredSystem, open_system
+from spin_dp.data_tools.collection.manifest import KEPT
+from spin_dp.data_tools.collection.output_folder import MANIFEST, REPORT, SITES
+from spin_dp.data_tools.systems.note import NOTE
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION, open_system
+from spin_dp.data_tools.systems.writing import write_frames
 from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.opened import CollectedData
+    from spin_dp.data_tools.collection.collected import CollectedData
 
 UNSELECTED = "unselected"
 RECORD = "selection.json"
-_SET = "set.000"
 
 
 def check_subset_folder(out: Path, data: Path, arguments: Mapping[str, object]) -> None:
@@ -101,8 +99,10 @@ def write_subset(data: CollectedData, folder: Path, chosen: pd.Index) -> None:
     manifest = data.manifest
     smaller = _without(manifest, chosen)
     for name, rows in manifest.loc[chosen].sort_values("index").groupby("system"):
-        system = open_system(data.folder / str(name))
-        _write_part(system, rows["index"].to_list(), folder / str(name))
+        system, target = open_system(data.folder / str(name)), folder / str(name)
+        write_frames(system, rows["index"].to_list(), target)
+        if (system.folder / NOTE).is_file():
+            shutil.copy2(system.folder / NOTE, target)
         smaller.loc[rows.index, "index"] = range(len(rows))
     smaller.to_csv(folder / MANIFEST, index=False)
     _moved_sites(data, smaller).to_csv(folder / SITES, index=False)
@@ -133,12 +133,3 @@ def _moved_sites(data: CollectedData, smaller: pd.DataFrame) -> pd.DataFrame:
     sites = sites.merge(moved, on=place)
     sites["index"] = sites["moved"]
     return sites[columns]
-
-
-def _write_part(system: StoredSystem, indices: Sequence[int], folder: Path) -> None:
-    (folder / _SET).mkdir(parents=True)
-    for name, array in system.labels.items():
-        np.save(folder / _SET / f"{name}.npy", array[list(indices)])
-    for path in system.folder.iterdir():
-        if path.is_file():
-            shutil.copy2(path, folder / path.name)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools import moment_pattern
-from spin_dp.data_tools.dataset.opened import open_collected
-from spin_dp.data_tools.dataset.split import VALIDATION
+from spin_dp.data_tools.collection.collected import open_collected
+from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.errors import DataError
 from spin_dp.evaluation import MEV_PER_EV, read_system
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from ase import Atoms
 
-    from spin_dp.data_tools.dataset.opened import CollectedData
+    from spin_dp.data_tools.collection.collected import CollectedData
 
 FAVOURITE = "Li2Mn2O4"
 """Composition taken where it has a held-out geometry: high and low spin, FM and AFM."""

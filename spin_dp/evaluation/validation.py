@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from spin_dp.data_tools.dataset.opened import read_manifest
-from spin_dp.data_tools.dataset.output import MANIFEST
-from spin_dp.data_tools.dataset.split import VALIDATION
+from spin_dp.data_tools.collection.collected import read_manifest
+from spin_dp.data_tools.collection.output_folder import MANIFEST
+from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.evaluation import evaluate, read_systems
 from spin_dp.evaluation.error_table import ALL, COLUMNS, INDEX, error_table

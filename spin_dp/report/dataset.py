@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spin_dp.data_tools.dataset.manifest import KEPT
-from spin_dp.data_tools.dataset.opened import open_collected
+from spin_dp.data_tools.collection.collected import open_collected
+from spin_dp.data_tools.collection.manifest import KEPT
 from spin_dp.evaluation import MEV_PER_EV
 from spin_dp.report.systems import scan_systems
 

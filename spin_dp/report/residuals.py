@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.stored import read_symbols
+from spin_dp.data_tools.systems.system import open_system
 from spin_dp.evaluation import MEV_PER_EV, Potential, read_system
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def composition_residuals(data: Dataset) -> Residuals:
     values = np.zeros(len(frames))
     systems = frames.groupby("system")["level"].first()
     symbols = {
-        str(name): read_symbols(data.folder / str(name)) for name in systems.index
+        str(name): open_system(data.folder / str(name)).symbols
+        for name in systems.index
     }
     for _, rows in frames.groupby("level"):
         names = [symbols[str(name)] for name in rows["system"]]

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.data_tools.dataset.merge import merge_systems
-from spin_dp.data_tools.dataset.output import MANIFEST
-from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
-from spin_dp.data_tools.dataset.systems import read_note
+from spin_dp.data_tools.collection.output_folder import MANIFEST
+from spin_dp.data_tools.systems.merging import merge_systems
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError, DataError, unknown
 from spin_dp.training.data import TrainingData, look_through
 from spin_dp.training.dp_input import TrainingSettings, write_input
@@ -162,7 +160,7 @@ def make_training_folder(
     nets = None if like is None else _nets(like, blind=blind)
     folder.mkdir(parents=True, exist_ok=True)
     if merge and not found.is_merged:
-        _merge(found, folder / SYSTEMS)
+        merge_systems(found.folder, folder / SYSTEMS, levels=found.levels)
         systems = look_through(folder / SYSTEMS)
     else:
         systems = found
@@ -261,17 +259,6 @@ def _spin_elements(
             "spin-blind model with --blind."
         )
     return elements
-
-
-def _merge(data: TrainingData, out: Path) -> None:
-    """Merge the systems of the chosen levels of theory."""
-    allowed = set(data.levels)
-    for folder in merge_systems(data.folder, out):
-        levels = read_note(folder).get("levels", [])
-        if isinstance(levels, list) and not allowed.issuperset(levels):
-            shutil.rmtree(folder)
-            if not any(folder.parent.iterdir()):
-                folder.parent.rmdir()
 
 
 def _remarks(data: TrainingData, folder: Path) -> dict[str, object]:

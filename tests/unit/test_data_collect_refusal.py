@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import ReadOptions, Rules, collect
-from spin_dp.data_tools.dataset.output import check_output
+from spin_dp.data_tools.collection.output_folder import check_output
 from spin_dp.errors import ConfigError, DataError
 from tests.unit.collected import (
     folder_state,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.decide import Entry
+    from spin_dp.data_tools.collection.decide import Entry
     from spin_dp.data_tools.frame import Rejected
 
 COLUMNS = (

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.geometry import connected, same_geometry
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.frame import Array
 
-TRAINING = "training"
-VALIDATION = "validation"
 _FEWEST_UNITS = 3
 
 

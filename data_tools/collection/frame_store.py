@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.summary import N_FORCES, Summary, summarise
+from spin_dp.data_tools.collection.summary import N_FORCES, Summary, summarise
 from spin_dp.data_tools.frame import Frame, Rejected
 from spin_dp.data_tools.level import Level
 from spin_dp.data_tools.naming.sites import Sites

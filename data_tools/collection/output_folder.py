@@ -7,18 +7,18 @@ and the frames read so far in ``.frames``.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
-import os
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from spin_dp.data_tools.dataset import store
+from spin_dp.data_tools.collection import frame_store
 from spin_dp.data_tools.readers.registry import RESULT
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError, DataError, SpinDPError
+from spin_dp.files import recover_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,11 +29,9 @@ LEVELS = "levels.json"
 STATES = "states.csv"
 SITES = "sites.csv.gz"
 REPORT = "report.html"
-_OWN = {MANIFEST, RECORD, LEVELS, STATES, SITES, REPORT, "training", "validation"}
-_OWN |= {store.FOLDER}
+_CONTENTS = {MANIFEST, RECORD, LEVELS, STATES, SITES, REPORT, TRAINING, VALIDATION}
+_CONTENTS |= {frame_store.FOLDER}
 _LOCK = "lock"
-_RENAME_EXCHANGE = 2  # linux/fs.h
-_AT_FDCWD = -100
 
 
 def check_output(
@@ -61,18 +59,19 @@ def check_output(
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()}
-    if not names - {store.FOLDER}:
+    if not names - {frame_store.FOLDER}:
         return
+    strange = sorted(names - _CONTENTS)
     if not {MANIFEST, RECORD} <= names:
         raise ConfigError(
             f"{out}: holds files that are no earlier result of collect "
-            f"({sorted(names - _OWN)[0] if names - _OWN else sorted(names)[0]}); "
-            "give a new or empty folder with --output"
+            f"({strange[0] if strange else min(names)}); give a new or empty folder "
+            "with --output"
         )
-    if names - _OWN:
+    if strange:
         raise ConfigError(
-            f"{out}: holds {sorted(names - _OWN)[0]} besides an earlier result of "
-            "collect; move it away or give another folder with --output"
+            f"{out}: holds {strange[0]} besides an earlier result of collect; move it "
+            "away or give another folder with --output"
         )
     earlier = read_record(out)["arguments"]
     other = [name for name in arguments if earlier.get(name) != arguments[name]]
@@ -132,9 +131,9 @@ def locked(out: Path) -> Iterator[None]:
     ConfigError
         If another process does so now, or nothing can be written there.
     """
-    _recover(out)
+    recover_folder(out)
     is_new = not out.exists()
-    folder = out / store.FOLDER
+    folder = out / frame_store.FOLDER
     with _lock_file(folder) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -165,72 +164,12 @@ def _lock_file(folder: Path) -> IO[str]:
         ) from error
 
 
-@contextmanager
-def replaced_folder(out: Path, shards: Sequence[Path] = ()) -> Iterator[Path]:
-    """Give a temporary sibling folder that takes the place of ``out`` at the end.
-
-    The given shards of the frame store in ``out`` go over to it, and so does the lock.
-    On any error or interruption the temporary folder is removed and ``out`` is left as
-    it was. Where ``out`` is a link, the folder that it leads to is replaced.
-    """
-    out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _sibling(out, "part")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    try:
-        yield fresh
-        _carry([*shards, *(out / store.FOLDER).glob(_LOCK)], fresh)
-        _swap(fresh, out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _sibling(out: Path, ending: str) -> Path:
-    return out.with_name(f".{out.name}.{ending}")
-
-
-def _recover(out: Path) -> None:
-    """Put back a result that a kill between two renames has left aside."""
-    out = out.resolve()
-    old = _sibling(out, "old")
-    if old.exists() and not out.exists():
-        old.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _carry(files: Sequence[Path], fresh: Path) -> None:
-    for file in files:
-        target = fresh / store.FOLDER / file.name
+def carry_store(shards: Sequence[Path], out: Path, fresh: Path) -> None:
+    """Take shards of the frame store in ``out``, and its lock, over to a new folder."""
+    for file in [*shards, *(out / frame_store.FOLDER).glob(_LOCK)]:
+        target = fresh / frame_store.FOLDER / file.name
         target.parent.mkdir(exist_ok=True)
         try:
             target.hardlink_to(file)
         except OSError:  # file systems without hard links
             shutil.copyfile(file, target)
-
-
-def _swap(fresh: Path, out: Path) -> None:
-    if not out.exists():
-        fresh.rename(out)
-    elif not _exchange(fresh, out):
-        old = _sibling(out, "old")
-        shutil.rmtree(old, ignore_errors=True)
-        out.rename(old)
-        try:
-            fresh.rename(out)
-        except BaseException:
-            with suppress(OSError):
-                old.rename(out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two folders in one step; False where the system cannot."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    paths = (os.fsencode(first.absolute()), os.fsencode(second.absolute()))
-    code: int = rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
-    return code == 0

@@ -14,25 +14,27 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spin_dp.data_tools.dataset import manifest as tables
-from spin_dp.data_tools.dataset.decide import Entry, Rules, decide
-from spin_dp.data_tools.dataset.opened import read_manifest
-from spin_dp.data_tools.dataset.output import (
+from spin_dp.data_tools.collection import manifest as tables
+from spin_dp.data_tools.collection.collected import read_manifest
+from spin_dp.data_tools.collection.decide import Entry, Rules, decide
+from spin_dp.data_tools.collection.frame_store import FOLDER, FrameStore
+from spin_dp.data_tools.collection.output_folder import (
     MANIFEST,
+    carry_store,
     check_output,
     locked,
     read_record,
-    replaced_folder,
 )
-from spin_dp.data_tools.dataset.reading import read_into
-from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION, draw_validation
-from spin_dp.data_tools.dataset.store import FOLDER, FrameStore
-from spin_dp.data_tools.dataset.write import DatasetWriter
+from spin_dp.data_tools.collection.reading import read_into
+from spin_dp.data_tools.collection.split import draw_validation
+from spin_dp.data_tools.collection.writer import DatasetWriter
 from spin_dp.data_tools.frame import Rejected
 from spin_dp.data_tools.level import compatible_groups
 from spin_dp.data_tools.readers.registry import find_sources
 from spin_dp.data_tools.readers.source import ReadOptions
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError, DataError, unknown
+from spin_dp.files import replaced_folder
 from spin_dp.spin_states.elements import is_element, type_order
 
 if TYPE_CHECKING:
@@ -41,9 +43,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.decide import Earlier
-    from spin_dp.data_tools.dataset.reading import Progress
-    from spin_dp.data_tools.dataset.store import Shard
+    from spin_dp.data_tools.collection.decide import Earlier
+    from spin_dp.data_tools.collection.frame_store import Shard
+    from spin_dp.data_tools.collection.reading import Progress
     from spin_dp.data_tools.readers.source import Source
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ class CollectReport:
         Number of quarantined frames by reason, the most frequent first.
     table
         Kept frames by formula, level and key, see
-        :func:`spin_dp.data_tools.dataset.manifest.key_table`.
+        :func:`spin_dp.data_tools.collection.manifest.key_table`.
     states
         Spin states of sites, see
         :meth:`spin_dp.data_tools.naming.classify.SpinStates.table`.
@@ -249,10 +251,11 @@ def _build(
     if not entries:
         raise _nothing_kept(rejected)
     writer = DatasetWriter(decisions, rules, _full_type_map(entries, type_map))
-    with replaced_folder(out, [shard.path for shard in shards]) as fresh:
+    with replaced_folder(out) as fresh:
         writer.write_systems(fresh, shards)
         files = [shard.source for shard in shards]
         table = writer.write_tables(fresh, arguments, files)
+        carry_store([shard.path for shard in shards], out, fresh)
     log.info("kept %d of %d frames in %s", len(entries), len(items), out)
     systems = sorted({entry.system for entry in entries})
     return CollectReport(

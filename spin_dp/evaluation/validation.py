@@ -25,7 +25,7 @@ from spin_dp.evaluation import evaluate, read_systems
 from spin_dp.evaluation.error_table import ALL, COLUMNS, INDEX, error_table
 from spin_dp.evaluation.validation_plot import plot_curves
 from spin_dp.files import replacing
-from spin_dp.training import CURVE, check_resumable, read_learning_curve, train
+from spin_dp.training import CURVE, read_learning_curve, train
 from spin_dp.training.dp_input import REMARKS
 from spin_dp.training.output import checkpoints, newest_checkpoint, step_of
 
@@ -253,6 +253,7 @@ def train_with_states(
     *,
     finetune: Path | None = None,
     resume: bool = True,
+    accept_changes: bool = False,
     threads: int = 1,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> TrainingResult:
@@ -265,7 +266,7 @@ def train_with_states(
     frames
         What :func:`find_validation` gives; without frames there is no
         ``lcurve_states.csv``.
-    finetune, resume, threads
+    finetune, resume, accept_changes, threads
         As in :func:`spin_dp.training.train`.
     progress
         Called a few times a second with steps done, all steps and the newest errors
@@ -287,9 +288,7 @@ def train_with_states(
     folder = input_json.resolve().parent
     if finetune is not None and not finetune.is_file():
         raise ConfigError(f"{finetune}: no such checkpoint to start from.")
-    if resume:
-        check_resumable(input_json, finetune=finetune)
-    else:
+    if not resume:
         (folder / STATES_CURVE).unlink(missing_ok=True)
 
     def run(curve: StatesCurve | None) -> Path:
@@ -300,7 +299,12 @@ def train_with_states(
                 progress(step, total, {} if curve is None else curve.newest())
 
         return train(
-            input_json, finetune=finetune, resume=resume, threads=threads, progress=poll
+            input_json,
+            finetune=finetune,
+            resume=resume,
+            accept_changes=accept_changes,
+            threads=threads,
+            progress=poll,
         )
 
     if frames is None:

@@ -7,11 +7,13 @@ import contextlib
 import ctypes
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100
@@ -52,6 +54,31 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         _swap(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse an output folder that another one cannot take the place of.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file, a link to nothing, a mount point or holds the current folder.
+    """
+    if folder.is_symlink() and not folder.exists():
+        raise ConfigError(
+            f"{folder}: is a link to nothing; make the folder or remove it"
+        )
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; give a new folder with --output")
+    place = folder.resolve()
+    if place.is_mount() or Path.cwd().is_relative_to(place):
+        what = "is a mount point" if place.is_mount() else "holds the current folder"
+        raise ConfigError(
+            f"{folder}: {what}, and the output folder is replaced as a whole; give "
+            "another folder with --output"
+        )
 
 
 def recover_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ from spin_dp.data_tools.collection.decide import Entry, Rules, decide
 from spin_dp.data_tools.collection.frame_store import FOLDER, FrameStore
 from spin_dp.data_tools.collection.output_folder import (
     MANIFEST,
+    RECORD,
     carry_store,
     check_output,
     locked,
@@ -158,21 +159,21 @@ def collect(
         **asdict(options),
         **asdict(rules),
     }
-    check_output(out, arguments, rebuild=rebuild)
-    found = [_in_full(source) for source in find_sources(sources)]
-    _check_outside(found, out)
+    check_output(out, arguments, verb="collect", record=RECORD, rebuild=rebuild)
+    present = [_in_full(source) for source in find_sources(sources)]
+    _check_outside(present, out)
     with locked(out):
         earlier = {} if rebuild else _earlier(out)
         store = FrameStore(out / FOLDER)
         n_read_now = read_into(
             store,
-            found,
+            present,
             options,
             workers=workers,
             scheduler=scheduler,
             progress=progress,
         )
-        shards = _shards(store, found, out, prune=prune)
+        shards = _shards(store, present, out, prune=prune)
         return _build(out, shards, type_map, rules, arguments, earlier, n_read_now)
 
 
@@ -202,8 +203,8 @@ def _in_full(source: Source) -> Source:
     return replace(source, path=path, files=tuple(files))
 
 
-def _check_outside(found: Sequence[Source], out: Path) -> None:
-    for source in found:
+def _check_outside(sources: Sequence[Source], out: Path) -> None:
+    for source in sources:
         if source.path.is_relative_to(out.resolve()):
             raise ConfigError(
                 f"{source.path}: lies in the output folder {out}; sources must lie "
@@ -212,16 +213,16 @@ def _check_outside(found: Sequence[Source], out: Path) -> None:
 
 
 def _shards(
-    store: FrameStore, found: Sequence[Source], out: Path, *, prune: bool
+    store: FrameStore, present: Sequence[Source], out: Path, *, prune: bool
 ) -> list[Shard]:
-    """Return the shards of what was found now and of the earlier data set.
+    """Return the shards of the sources present now and of the earlier data set.
 
     Others were read by a run with other sources that was interrupted. A file that was
     read alone, and now with others, counts once.
     """
-    now = {store.path_of(source) for source in found}
-    covered = {str(path.resolve()) for source in found for path in source.files}
-    before = set(read_record(out).get("files", ()))
+    now = {store.path_of(source) for source in present}
+    covered = {str(path.resolve()) for source in present for path in source.files}
+    before = set(read_record(out / RECORD).get("files", ()))
     return [
         shard
         for shard in store.shards()
@@ -302,10 +303,10 @@ def _nothing_kept(rejected: Sequence[Rejected]) -> DataError:
 def _full_type_map(
     entries: Sequence[Entry], type_map: Sequence[str] | None
 ) -> tuple[str, ...]:
-    found = type_order(symbol for entry in entries for symbol in entry.frame.elements)
+    elements = type_order(e for entry in entries for e in entry.frame.elements)
     if type_map is None:
-        return found
-    for symbol in found:
+        return elements
+    for symbol in elements:
         if symbol not in type_map:
             raise unknown("element (not in the type map)", symbol, type_map)
     return tuple(type_map)

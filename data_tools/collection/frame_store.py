@@ -109,12 +109,12 @@ class FrameStore:
 
     def shards(self) -> list[Shard]:
         """Return all shards, by path of their sources."""
-        found = []
+        shards = []
         for path in self.folder.glob("*.npz"):
             record = _record(path)
             if record is not None:
-                found.append(Shard(path, record["source"], record["origin"]))
-        return sorted(found, key=lambda shard: shard.source)
+                shards.append(Shard(path, record["source"], record["origin"]))
+        return sorted(shards, key=lambda shard: shard.source)
 
     def has(self, source: Source, options: ReadOptions) -> bool:
         """Return whether the source is in the store as it now is on disk."""

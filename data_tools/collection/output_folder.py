@@ -11,17 +11,17 @@ import fcntl
 import json
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from spin_dp.data_tools.collection import frame_store
 from spin_dp.data_tools.readers.registry import RESULT
 from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError, DataError, SpinDPError
-from spin_dp.files import recover_folder
+from spin_dp.files import check_replaceable, recover_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 MANIFEST = "manifest.csv"
 RECORD = RESULT
@@ -30,12 +30,16 @@ STATES = "states.csv"
 SITES = "sites.csv.gz"
 REPORT = "report.html"
 _CONTENTS = {MANIFEST, RECORD, LEVELS, STATES, SITES, REPORT, TRAINING, VALIDATION}
-_CONTENTS |= {frame_store.FOLDER}
 _LOCK = "lock"
 
 
 def check_output(
-    out: Path, arguments: Mapping[str, object], *, rebuild: bool = False
+    out: Path,
+    arguments: Mapping[str, object],
+    *,
+    verb: str,
+    record: str,
+    rebuild: bool = False,
 ) -> None:
     """Refuse an output folder that must not be overwritten.
 
@@ -45,7 +49,11 @@ def check_output(
         The folder; absent, empty, or an earlier result of the same arguments, whole or
         interrupted.
     arguments
-        Arguments of this run as they are recorded in ``collect.json``.
+        Arguments of this run as they are in the record.
+    verb
+        Command that writes it, ``collect`` or ``select``.
+    record
+        File in it that says how it was made.
     rebuild
         Whether a result of other arguments may be replaced.
 
@@ -55,60 +63,43 @@ def check_output(
         If it is a file, holds anything else, was made with other arguments, or cannot
         be replaced by another folder.
     """
-    _check_place(out)
-    if not out.exists():
+    check_replaceable(out)
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    names.discard(frame_store.FOLDER)
+    if not names:
         return
-    names = {path.name for path in out.iterdir()}
-    if not names - {frame_store.FOLDER}:
-        return
-    strange = sorted(names - _CONTENTS)
-    if not {MANIFEST, RECORD} <= names:
+    strange = sorted(names - _CONTENTS - {record})
+    if not {MANIFEST, record} <= names:
         raise ConfigError(
-            f"{out}: holds files that are no earlier result of collect "
+            f"{out}: holds files that are no earlier result of {verb} "
             f"({strange[0] if strange else min(names)}); give a new or empty folder "
             "with --output"
         )
     if strange:
         raise ConfigError(
-            f"{out}: holds {strange[0]} besides an earlier result of collect; move it "
+            f"{out}: holds {strange[0]} besides an earlier result of {verb}; move it "
             "away or give another folder with --output"
         )
-    earlier = read_record(out)["arguments"]
+    earlier = read_record(out / record)["arguments"]
     other = [name for name in arguments if earlier.get(name) != arguments[name]]
     if other and not rebuild:
+        remedy = "give --rebuild to make it anew of the frames already read"
         raise ConfigError(
-            f"{out}: made by collect with another {' and '.join(other)} "
+            f"{out}: made by {verb} with another {' and '.join(other)} "
             f"({earlier.get(other[0])!r}, now {arguments[other[0]]!r}); "
-            "give --rebuild to make it anew of the frames already read, or another "
-            "folder with --output"
+            f"{remedy if verb == 'collect' else 'remove it'}, or give another folder "
+            "with --output"
         )
 
 
-def _check_place(out: Path) -> None:
-    if out.is_symlink() and not out.exists():
-        raise ConfigError(f"{out}: is a link to nothing; make the folder or remove it")
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ConfigError(f"{out}: is a file; give a new folder with --output")
-    place = out.resolve()
-    if place.is_mount() or Path.cwd().is_relative_to(place):
-        what = "is a mount point" if place.is_mount() else "holds the current folder"
-        raise ConfigError(
-            f"{out}: {what}, and the output folder is replaced as a whole; give "
-            "another folder with --output"
-        )
-
-
-def read_record(out: Path) -> dict[str, Any]:
-    """Return the record of an earlier collection; without arguments if there is none.
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record of an earlier result; without arguments if there is none.
 
     Raises
     ------
     ConfigError
         If the record cannot be read.
     """
-    path = out / RECORD
     if not path.exists():
         return {"arguments": {}}
     try:
@@ -116,8 +107,8 @@ def read_record(out: Path) -> dict[str, Any]:
         dict(record["arguments"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{path}: not a record of collect; remove the folder {out} or give "
-            "another one with --output"
+            f"{path}: not a record of how the folder was made; remove the folder "
+            f"{path.parent} or give another one with --output"
         ) from error
     return record
 

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 from collections import defaultdict
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from spin_dp.data_tools.collection import manifest as tables
@@ -129,7 +129,7 @@ class DatasetWriter:
         }
         _write_json(folder / LEVELS, dict(sorted(levels.items())))
         record = {
-            "spin_dp": _version(),
+            "spin_dp": version("spin-dp"),
             "arguments": dict(arguments),
             "type_map": list(self._type_map),
             "files": list(files),
@@ -159,8 +159,6 @@ class DatasetWriter:
             folder / entry.system,
             self._type_map,
             len(frames),
-            has_virial=entry.frame.has_virial,
-            has_magnetic_forces=bool(entry.magnetic_forces),
             note={
                 "formula": entry.frame.formula,
                 "level": level.id,
@@ -197,10 +195,3 @@ class DatasetWriter:
 
 def _write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _version() -> str:
-    try:
-        return version("spin-dp")
-    except PackageNotFoundError:
-        return "unknown"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.collection.collected import open_collected
-from spin_dp.data_tools.collection.output_folder import MANIFEST
+from spin_dp.data_tools.collection.output_folder import MANIFEST, check_output
 from spin_dp.data_tools.selection.choice import (
     METHODS,
     farthest_choice,
@@ -24,11 +24,7 @@ from spin_dp.data_tools.selection.choice import (
     shares,
 )
 from spin_dp.data_tools.selection.features import frame_fingerprint
-from spin_dp.data_tools.selection.subset import (
-    RECORD,
-    check_subset_folder,
-    write_subset,
-)
+from spin_dp.data_tools.selection.subset import write_subset
 from spin_dp.data_tools.systems.system import TRAINING, open_system
 from spin_dp.errors import ConfigError, DataError, unknown
 from spin_dp.files import replaced_folder
@@ -44,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RECORD = "selection.json"
 _COMPOSITION = ["formula", "level"]
 _STATE = [*_COMPOSITION, "key"]
 _QUANTITIES = ["energy", "force", "volume"]
@@ -151,7 +148,9 @@ def select_frames(
         "seed": seed,
         "per_state_minimum": per_state_minimum,
     }
-    check_subset_folder(out, data, arguments)
+    if out.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(f"{out}: lies in the data folder {data}; give another folder")
+    check_output(out, arguments, verb="select", record=RECORD)
     distances = _choose(
         frames, data, count, method, seed, per_state_minimum, progress=progress
     )
@@ -321,7 +320,6 @@ def _write_record(
     record: dict[str, object] = {
         "spin_dp": version("spin-dp"),
         "arguments": arguments,
-        "contents": sorted([*(path.name for path in folder.iterdir()), RECORD]),
     }
     for when in ("before", "after"):
         frames = table[f"frames_{when}"]

@@ -36,7 +36,7 @@ from spin_dp.data_tools.systems.system import (
 )
 from spin_dp.data_tools.systems.writing import SystemWriter
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.files import recover_folder, replaced_folder
+from spin_dp.files import check_replaceable, recover_folder, replaced_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -87,7 +87,8 @@ def merge_systems(
         that are not known or is damaged, their type maps differ, or some have nominal
         moments and others those of DFT.
     ConfigError
-        If ``out`` holds anything but the result of an earlier merge.
+        If ``out`` holds anything but the result of an earlier merge, or cannot be
+        replaced.
     """
     systems = [_open(folder) for folder in find_systems(root)]
     if levels is not None:
@@ -96,7 +97,8 @@ def merge_systems(
             raise DataError(f"{root}: no system at the levels {', '.join(levels)}.")
     check_alike(root, systems)
     recover_folder(out)
-    if out.exists() and (not out.is_dir() or not _is_merged(out)):
+    check_replaceable(out)
+    if out.exists() and not _is_merged(out):
         raise ConfigError(
             f"{out}: holds other things than merged systems; give a new folder."
         )

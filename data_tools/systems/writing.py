@@ -117,8 +117,6 @@ class FrameWriter:
     ----------
     folder, type_map, n_frames, note
         As of :class:`SystemWriter`; the folder is made by the first :meth:`flush`.
-    has_virial, has_magnetic_forces
-        Whether all frames have these labels.
     """
 
     def __init__(
@@ -126,16 +124,11 @@ class FrameWriter:
         folder: Path,
         type_map: Sequence[str],
         n_frames: int,
-        *,
-        has_virial: bool,
-        has_magnetic_forces: bool,
         note: Mapping[str, object] | None = None,
     ) -> None:
         self._folder = folder
         self._type_map = type_map
         self._n_frames = n_frames
-        self._has_virial = has_virial
-        self._has_magnetic_forces = has_magnetic_forces
         self._note = note
         self._types: list[int] = []
         self._rows: dict[str, list[Array]] = defaultdict(list)
@@ -147,7 +140,7 @@ class FrameWriter:
         Parameters
         ----------
         frame
-            The frame.
+            The frame; all of a system have a virial or none, and magnetic forces alike.
         initial_moments
             Guess of its moments, (nloc, 3), μB: for all frames of a system or none.
         """
@@ -159,9 +152,9 @@ class FrameWriter:
         rows["spin"].append(frame.moments[order])
         rows["box"].append(frame.cell)
         rows["energy"].append(np.array(frame.energy))
-        if self._has_virial and frame.virial is not None:
+        if frame.virial is not None:
             rows["virial"].append(frame.virial)
-        if self._has_magnetic_forces and frame.magnetic_forces is not None:
+        if frame.magnetic_forces is not None:
             rows["force_mag"].append(frame.magnetic_forces[order])
         if initial_moments is not None:
             rows["initial_spin"].append(initial_moments[order])
@@ -206,16 +199,15 @@ def write_system(
     compositions = {tuple(sorted(frame.symbols)) for frame in frames}
     if len(compositions) > 1:
         raise DataError(f"{folder}: frames of different compositions in one system")
-    writer = FrameWriter(
-        folder,
-        type_map,
-        len(frames),
-        has_virial=all(frame.virial is not None for frame in frames),
-        has_magnetic_forces=stationary
-        or all(frame.magnetic_forces is not None for frame in frames),
-    )
+    if stationary:
+        frames = [stationary_frame(frame) for frame in frames]
+    if any(frame.virial is None for frame in frames):
+        frames = [replace(frame, virial=None) for frame in frames]
+    if any(frame.magnetic_forces is None for frame in frames):
+        frames = [replace(frame, magnetic_forces=None) for frame in frames]
+    writer = FrameWriter(folder, type_map, len(frames))
     for frame in frames:
-        writer.add(stationary_frame(frame) if stationary else frame)
+        writer.add(frame)
     writer.flush()
 
 

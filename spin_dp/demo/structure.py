@@ -109,13 +109,13 @@ def label_of(systems: Path, element: str, label: int) -> float:
     DataError
         If no site is in this state.
     """
-    found: list[Floats] = []
+    in_state: list[Floats] = []
     for folder in find_systems(systems):
         system = open_system(folder)
         sites = [i for i, symbol in enumerate(system.symbols) if symbol == element]
         lengths = np.linalg.norm(system.label("spin")[:, sites], axis=-1).ravel()
-        found.append(lengths[np.rint(lengths) == label])
-    lengths = np.concatenate(found)
+        in_state.append(lengths[np.rint(lengths) == label])
+    lengths = np.concatenate(in_state)
     if lengths.size == 0:
         raise DataError(
             f"{systems}: expected {element} atoms with moments near {label} μB, found "

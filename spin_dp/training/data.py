@@ -174,11 +174,15 @@ def look_through(data: Path, level: str | None = None) -> TrainingData:
         If levels of theory must not be mixed and none is chosen, or it is unknown.
     """
     if (data / TRAINING).is_dir():
-        found = [(folder, TRAINING) for folder in find_systems(data / TRAINING)]
-        found += [(folder, VALIDATION) for folder in system_folders(data / VALIDATION)]
+        folders = {TRAINING: find_systems(data / TRAINING)}
+        folders[VALIDATION] = system_folders(data / VALIDATION)
     else:
-        found = [(folder, TRAINING) for folder in find_systems(data)]
-    systems = [_count(open_system(folder), split) for folder, split in found]
+        folders = {TRAINING: find_systems(data)}
+    systems = [
+        _count(open_system(folder), split)
+        for split, members in folders.items()
+        for folder in members
+    ]
     check_alike(data, [system.system for system in systems])
     groups = _groups(systems)
     chosen = _choose(data, groups, level)

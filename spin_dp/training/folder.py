@@ -147,37 +147,37 @@ def make_training_folder(
         raise ConfigError(
             f"{path} exists; give --force to replace it, or another folder."
         )
-    found = look_through(data, level)
-    elements = [] if blind else _spin_elements(found, magnetic, threshold)
+    usable = look_through(data, level)
+    elements = [] if blind else _spin_elements(usable, magnetic, threshold)
     settings = settings or TrainingSettings()
     settings = replace(
-        settings, batch_size=batch_size or _batch_size(found, settings.batch_size)
+        settings, batch_size=batch_size or _batch_size(usable, settings.batch_size)
     )
     if like is not None:
         settings = replace(settings, start_lr=min(settings.start_lr, FINE_TUNING_LR))
-    a_pass = batches_a_pass(found, settings.batch_size)
+    a_pass = batches_a_pass(usable, settings.batch_size)
     settings = replace(settings, steps=steps or _steps(a_pass, settings.steps))
     nets = None if like is None else _nets(like, blind=blind)
     folder.mkdir(parents=True, exist_ok=True)
-    if merge and not found.is_merged:
-        merge_systems(found.folder, folder / SYSTEMS, levels=found.levels)
+    if merge and not usable.is_merged:
+        merge_systems(usable.folder, folder / SYSTEMS, levels=usable.levels)
         systems = look_through(folder / SYSTEMS)
     else:
-        systems = found
+        systems = usable
     validation = [system.folder for system in systems.of(VALIDATION)]
     write_input(
         path,
-        type_map=found.type_map,
+        type_map=usable.type_map,
         training=[system.folder for system in systems.of(TRAINING)],
         validation=validation or None,
         spin_elements=elements,
         settings=settings,
-        remarks=_remarks(found, folder),
+        remarks=_remarks(usable, folder),
         nets=nets,
     )
     return TrainingFolder(
         input_json=path,
-        data=found,
+        data=usable,
         spin_elements=elements,
         settings=settings,
         systems=[system.folder for system in systems.of(TRAINING)],

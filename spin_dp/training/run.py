@@ -195,16 +195,19 @@ class _Run:
     def check(self, *, resume: bool, accept_changes: bool) -> None:
         """Refuse to remove or to go on from checkpoints where that was not meant."""
         newest = newest_checkpoint(self.folder)
-        is_other = newest is not None and not self._is_known()
-        if resume and is_other and not accept_changes:
+        if not resume:
+            self._check_source()
+        elif newest is not None and not accept_changes and not self._is_known():
+            source = "" if self.finetune is None else f" and {self.finetune}"
             raise ConfigError(
-                f"{self.folder}: {newest.name if newest else ''} was not started from "
-                f"this {self.input.name}"
-                f"{'' if self.finetune is None else f' and {self.finetune}'}; go on "
-                "from it with the new input (--continue, accept_changes=True), or "
-                "remove it and start over (--fresh, resume=False)."
+                f"{self.folder}: {newest.name} was not started from this "
+                f"{self.input.name}{source}; go on from it with the new input "
+                "(--continue, accept_changes=True), or remove it and start over "
+                "(--fresh, resume=False)."
             )
-        if not resume and self.finetune in self._earlier():
+
+    def _check_source(self) -> None:
+        if self.finetune in self._earlier():
             raise ConfigError(
                 f"{self.finetune}: starting over removes this checkpoint, from which "
                 "the training is to start; copy it to another folder."

@@ -322,6 +322,12 @@ def test_mixed_types_of_others_are_not_replaced(many_sets: Path, mixed: Path) ->
     assert find_systems(mixed)
 
 
+def test_a_file_is_not_replaced(many_sets: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+    with pytest.raises(ConfigError, match="notes: is a file; give a new folder"):
+        merge_systems(many_sets, tmp_path / "notes")
+
+
 def test_dp_reads_what_is_written(
     many_sets: Path, oxides: list[dpdata.LabeledSystem], tmp_path: Path
 ) -> None:

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Data tools: read DFT outputs, name spin states, write deepmd-kit systems."""
 
-from spin_dp.data_tools.dataset.collect import CollectReport, collect
-from spin_dp.data_tools.dataset.decide import Rules
-from spin_dp.data_tools.dataset.merge import merge_systems
-from spin_dp.data_tools.dataset.systems import write_system
+from spin_dp.data_tools.collection.collect import CollectReport, collect
+from spin_dp.data_tools.collection.decide import Rules
 from spin_dp.data_tools.frame import Frame, Rejected
 from spin_dp.data_tools.level import Level
 from spin_dp.data_tools.readers.ase_files import read_extxyz
@@ -12,6 +10,8 @@ from spin_dp.data_tools.readers.registry import find_sources, read_source
 from spin_dp.data_tools.readers.source import ReadOptions, Source
 from spin_dp.data_tools.readers.vasp.outcar import read_outcar
 from spin_dp.data_tools.selection.select import SelectionReport, select_frames
+from spin_dp.data_tools.systems.merging import merge_systems
+from spin_dp.data_tools.systems.writing import write_system
 from spin_dp.spin_states.pattern import moment_pattern
 
 __all__ = [

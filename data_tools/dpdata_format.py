@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from dpdata.format import Format
 
-from spin_dp.data_tools.dataset.systems import atom_order
 from spin_dp.data_tools.frame import Frame
 from spin_dp.data_tools.readers.registry import find_sources, read_source
 from spin_dp.data_tools.readers.vasp.outcar import read_outcar
+from spin_dp.data_tools.systems.writing import atom_order
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.spin_states.elements import type_order
 

@@ -13,10 +13,11 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from spin_dp.data_tools.dataset.stored import open_system
+from spin_dp.data_tools.systems.note import NOTE
+from spin_dp.data_tools.systems.system import find_systems, open_system
+from spin_dp.data_tools.systems.writing import SystemWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,25 +84,21 @@ def symbols_of(
 def write_states(data: Path, out: Path) -> None:
     """Write the training systems of a collected folder with types for spin states."""
     sites = read_sites(data)
-    folders = sorted(file.parent for file in (data / _SPLIT).rglob("type.raw"))
-    elements = (folders[0] / "type_map.raw").read_text().split()
-    type_map = state_type_map(elements, sites)
-    for number, folder in enumerate(folders):
-        system = open_system(folder)
-        name = folder.relative_to(data).as_posix()
+    systems = [open_system(folder) for folder in find_systems(data / _SPLIT)]
+    type_map = state_type_map(systems[0].elements, sites)
+    for number, system in enumerate(systems):
+        name = system.folder.relative_to(data).as_posix()
         frames: dict[tuple[str, ...], list[int]] = {}
         for index in range(system.n_frames):
             symbols = symbols_of(system.symbols, sites.get((name, index), {}))
             frames.setdefault(symbols, []).append(index)
         for part, (symbols, indices) in enumerate(frames.items()):
             target = out / f"{number}-{part}"
-            (target / "set.000").mkdir(parents=True)
-            types = "".join(f"{type_map.index(symbol)}\n" for symbol in symbols)
-            (target / "type.raw").write_text(types)
-            (target / "type_map.raw").write_text("".join(f"{t}\n" for t in type_map))
-            shutil.copy2(folder / "spin_dp.json", target)
-            for label, array in system.labels.items():
-                np.save(target / "set.000" / f"{label}.npy", array[indices])
+            types = [type_map.index(symbol) for symbol in symbols]
+            writer = SystemWriter(target, type_map, types, len(indices))
+            for label in system.labels:
+                writer.append(label, system.label(label)[indices])
+            shutil.copy2(system.folder / NOTE, target)
 
 
 def state_type_map(elements: Sequence[str], sites: Sites) -> list[str]:

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.opened import open_collected
-from spin_dp.data_tools.dataset.output import MANIFEST, replaced_folder
-from spin_dp.data_tools.dataset.split import TRAINING
-from spin_dp.data_tools.dataset.stored import open_system
+from spin_dp.data_tools.collection.collected import open_collected
+from spin_dp.data_tools.collection.output_folder import MANIFEST, check_output
 from spin_dp.data_tools.selection.choice import (
     METHODS,
     farthest_choice,
@@ -26,12 +24,10 @@ from spin_dp.data_tools.selection.choice import (
     shares,
 )
 from spin_dp.data_tools.selection.features import frame_fingerprint
-from spin_dp.data_tools.selection.subset import (
-    RECORD,
-    check_subset_folder,
-    write_subset,
-)
+from spin_dp.data_tools.selection.subset import write_subset
+from spin_dp.data_tools.systems.system import TRAINING, open_system
 from spin_dp.errors import ConfigError, DataError, unknown
+from spin_dp.files import replaced_folder
 
 if TYPE_CHECKING:
     import os
@@ -39,11 +35,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.opened import CollectedData
+    from spin_dp.data_tools.collection.collected import CollectedData
     from spin_dp.data_tools.frame import Array
 
 log = logging.getLogger(__name__)
 
+RECORD = "selection.json"
 _COMPOSITION = ["formula", "level"]
 _STATE = [*_COMPOSITION, "key"]
 _QUANTITIES = ["energy", "force", "volume"]
@@ -151,7 +148,9 @@ def select_frames(
         "seed": seed,
         "per_state_minimum": per_state_minimum,
     }
-    check_subset_folder(out, data, arguments)
+    if out.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(f"{out}: lies in the data folder {data}; give another folder")
+    check_output(out, arguments, verb="select", record=RECORD)
     distances = _choose(
         frames, data, count, method, seed, per_state_minimum, progress=progress
     )
@@ -265,21 +264,20 @@ def _describe(
     systems, indices = frames["system"].to_numpy(), frames["index"].to_numpy()
     for name in dict.fromkeys(systems):
         system = open_system(data / name)
-        n_atoms = len(system.symbols)
+        symbols, n_atoms = system.symbols, system.n_places
+        positions, cells = system.label("coord"), system.label("box")
+        energies, forces = system.label("energy"), system.label("force")
+        moments = system.label("spin")
         for row in np.flatnonzero(systems == name):
             tick()
             index = int(indices[row])
-            cell = system.vectors("box", index)
             points[row] = frame_fingerprint(
-                system.symbols,
-                system.vectors("coord", index),
-                cell,
-                system.vectors("spin", index),
+                symbols, positions[index], cells[index], moments[index]
             )
             quantities[row] = (
-                system.labels["energy"][index] / n_atoms,
-                np.linalg.norm(system.vectors("force", index), axis=1).max(),
-                abs(np.linalg.det(cell)) / n_atoms,
+                energies[index] / n_atoms,
+                np.linalg.norm(forces[index], axis=1).max(),
+                abs(np.linalg.det(cells[index])) / n_atoms,
             )
     return np.stack(points), quantities
 
@@ -322,7 +320,6 @@ def _write_record(
     record: dict[str, object] = {
         "spin_dp": version("spin-dp"),
         "arguments": arguments,
-        "contents": sorted([*(path.name for path in folder.iterdir()), RECORD]),
     }
     for when in ("before", "after"):
         frames = table[f"frames_{when}"]

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from spin_dp.data_tools import Rules, collect
-from spin_dp.data_tools.dataset.opened import open_collected
+from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.report import write_report
 from spin_dp.training import train
 from spin_dp.training.folder import make_training_folder

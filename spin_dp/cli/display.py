@@ -161,7 +161,7 @@ def state_table(
     Parameters
     ----------
     rows
-        Rows of :func:`spin_dp.data_tools.dataset.manifest.key_table`.
+        Rows of :func:`spin_dp.data_tools.collection.manifest.key_table`.
     title, caption
         Texts above and below.
     with_level

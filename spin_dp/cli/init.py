@@ -226,11 +226,11 @@ def _print_report(made: TrainingFolder, like: Path | None) -> None:
 
 
 def _count_states(made: TrainingFolder) -> str:
-    from spin_dp.data_tools.dataset.output import MANIFEST
+    from spin_dp.data_tools.collection.output_folder import MANIFEST
 
     if not (made.data.folder / MANIFEST).is_file():
         return ""
-    from spin_dp.data_tools.dataset.opened import read_manifest
+    from spin_dp.data_tools.collection.collected import read_manifest
 
     manifest = read_manifest(made.data.folder)
     kept = manifest[manifest["level"].isin(made.data.levels) & (manifest["key"] != "")]

@@ -72,14 +72,12 @@ def train(
     import logging
 
     from spin_dp.evaluation.validation import find_validation, train_with_states
-    from spin_dp.training import INPUT, check_resumable
+    from spin_dp.training import INPUT
 
     logging.getLogger("deepmd").setLevel(logging.ERROR)  # hints cut the bar
     path = run / INPUT if run.is_dir() else run
     if not path.is_file():
         raise ConfigError(f"{path}: no such input; write one with spin-dp init {run}.")
-    if not fresh:
-        check_resumable(path, finetune=finetune, accept_changes=go_on)
     frames = find_validation(path, data)
     with progress_bar("starting dp") as update:
 
@@ -96,6 +94,7 @@ def train(
             frames,
             finetune=finetune,
             resume=not fresh,
+            accept_changes=go_on,
             threads=threads,
             progress=show,
         )

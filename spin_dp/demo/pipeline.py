@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from spin_dp import evaluation
-from spin_dp.data_tools.dataset.opened import open_collected
+from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
 from spin_dp.demo.plots import MODEL_TITLES, plot_learning_curves, plot_md

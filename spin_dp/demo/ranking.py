@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from spin_dp.data_tools.dataset.opened import open_collected
-from spin_dp.data_tools.dataset.split import VALIDATION
+from spin_dp.data_tools.collection.collected import open_collected
+from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.errors import DataError
 from spin_dp.evaluation import MEV_PER_EV, read_system
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.data_tools.systems.system import find_systems, open_system
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
@@ -109,14 +110,11 @@ def label_of(systems: Path, element: str, label: int) -> float:
         If no site is in this state.
     """
     in_state: list[Floats] = []
-    for file in sorted(systems.rglob("type.raw")):
-        elements = (file.parent / "type_map.raw").read_text().split()
-        types = np.loadtxt(file, dtype=int, ndmin=1)
-        columns = [i for i, number in enumerate(types) if elements[number] == element]
-        for part in sorted(file.parent.glob("set.*/spin.npy")):
-            moments = np.load(part).reshape(-1, len(types), 3)
-            lengths = np.linalg.norm(moments[:, columns], axis=-1).ravel()
-            in_state.append(lengths[np.rint(lengths) == label])
+    for folder in find_systems(systems):
+        system = open_system(folder)
+        sites = [i for i, symbol in enumerate(system.symbols) if symbol == element]
+        lengths = np.linalg.norm(system.label("spin")[:, sites], axis=-1).ravel()
+        in_state.append(lengths[np.rint(lengths) == label])
     lengths = np.concatenate(in_state) if in_state else np.zeros(0)
     if lengths.size == 0:
         raise DataError(

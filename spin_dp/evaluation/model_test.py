@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from spin_dp.data_tools.dataset.manifest import COLUMNS as MANIFEST_COLUMNS
-from spin_dp.data_tools.dataset.manifest import KEPT
-from spin_dp.data_tools.dataset.opened import read_manifest
-from spin_dp.data_tools.dataset.output import MANIFEST
-from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
+from spin_dp.data_tools.collection.collected import read_manifest
+from spin_dp.data_tools.collection.manifest import COLUMNS as MANIFEST_COLUMNS
+from spin_dp.data_tools.collection.manifest import KEPT
+from spin_dp.data_tools.collection.output_folder import MANIFEST
 from spin_dp.data_tools.frame import Frame
 from spin_dp.data_tools.readers.deepmd_system import read_deepmd_system
 from spin_dp.data_tools.readers.source import ReadOptions
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION, find_systems
 from spin_dp.errors import DataError, unknown
 from spin_dp.evaluation import LabelledSystem, evaluate, read_system
 from spin_dp.evaluation.error_table import error_table
@@ -139,22 +139,17 @@ def _plain(
     options = ReadOptions(missing_moments="reject" if reads_moments else "zero")
     groups: dict[tuple[str, tuple[str, ...]], list[Frame]] = defaultdict(list)
     reasons: Counter[str] = Counter()
-    for file in sorted(data.rglob("type.raw")):
-        folder = file.parent
-        try:
-            for frame in read_deepmd_system(folder, options):
-                if isinstance(frame, Frame):
-                    name = folder.relative_to(data).as_posix()
-                    groups[name, tuple(frame.symbols)].append(frame)
-                else:
-                    reasons[frame.reason] += 1
-        except DataError as error:
-            raise DataError(f"{folder}: {error}") from error
+    for folder in find_systems(data):
+        for frame in read_deepmd_system(folder, options):
+            if isinstance(frame, Frame):
+                name = folder.relative_to(data).as_posix()
+                groups[name, tuple(frame.symbols)].append(frame)
+            else:
+                reasons[frame.reason] += 1
     if not groups:
-        why = f" ({'; '.join(reasons)})" if reasons else ""
         raise DataError(
-            f"{data}: expected frames in deepmd systems (folders with type.raw), found "
-            f"none{why}."
+            f"{data}: expected frames that can be used, found none "
+            f"({'; '.join(reasons)})."
         )
     systems = [
         _system(f"{name}#{number}", frames)

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.stored import open_system
-from spin_dp.errors import DataError
+from spin_dp.data_tools.collection.collected import LABELS
+from spin_dp.data_tools.systems.system import find_systems, open_system
 from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_VECTORS = {
+_FILES = {
     "positions": "coord",
     "cells": "box",
+    "energies": "energy",
     "forces": "force",
     "virials": "virial",
     "moments": "spin",
@@ -101,17 +102,11 @@ def read_systems(data: Path, split: str) -> list[LabelledSystem]:
     DataError
         If there is none, or a file is missing or cannot be read.
     """
-    found = sorted(file.parent for file in (data / split).rglob("type.raw"))
-    if not found:
-        raise DataError(
-            f"{data / split}: expected deepmd systems (folders with type.raw), found "
-            "none. Collect frames into it first."
-        )
-    systems = (read_system(data, path.relative_to(data).as_posix()) for path in found)
-    return [_loaded(system) for system in systems]
+    names = (path.relative_to(data).as_posix() for path in find_systems(data / split))
+    return [read_system(data, name, in_memory=True) for name in names]
 
 
-def read_system(data: Path, name: str) -> LabelledSystem:
+def read_system(data: Path, name: str, *, in_memory: bool = False) -> LabelledSystem:
     """Open one deepmd system, be it larger than the memory.
 
     Parameters
@@ -120,49 +115,26 @@ def read_system(data: Path, name: str) -> LabelledSystem:
         A folder written by ``spin-dp collect``.
     name
         Path of the system below it.
+    in_memory
+        Read all arrays now; otherwise they are mapped, each keeps a file open, and they
+        are read from disk when used.
 
     Returns
     -------
     LabelledSystem
-        All its frames; positions, cells, forces and moments are mapped and read from
-        disk when used.
+        All its frames.
 
     Raises
     ------
     DataError
         If a file is missing or cannot be read.
     """
-    stored = open_system(data / name)
-    vectors = {
-        label: np.reshape(stored.labels[label], (stored.n_frames, -1, 3))
-        for label in _VECTORS.values()
-        if label in stored.labels
+    system = open_system(data / name, LABELS)
+    arrays = {
+        field: system.label(label)
+        for field, label in _FILES.items()
+        if label in system.labels
     }
-    return LabelledSystem(
-        name=name,
-        symbols=stored.symbols,
-        energies=np.array(stored.labels["energy"]).reshape(-1),
-        **{
-            field: vectors[label]
-            for field, label in _VECTORS.items()
-            if label in vectors
-        },
-    )
-
-
-def _loaded(system: LabelledSystem) -> LabelledSystem:
-    """Return the system in memory: each mapped array keeps a file open."""
-
-    def loaded(array: Floats | None) -> Floats | None:
-        return None if array is None else np.array(array)
-
-    return replace(
-        system,
-        positions=np.array(system.positions),
-        cells=np.array(system.cells),
-        forces=np.array(system.forces),
-        moments=np.array(system.moments),
-        virials=loaded(system.virials),
-        magnetic_forces=loaded(system.magnetic_forces),
-        initial_moments=loaded(system.initial_moments),
-    )
+    if in_memory:
+        arrays = {field: np.array(array) for field, array in arrays.items()}
+    return LabelledSystem(name=name, symbols=system.symbols, **arrays)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from spin_dp.data_tools.dataset.manifest import KEPT
+from spin_dp.data_tools.collection.manifest import KEPT
 from spin_dp.errors import DataError
 from spin_dp.evaluation import metrics
 from spin_dp.evaluation.predict import predict

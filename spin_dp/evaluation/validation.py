@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from spin_dp.data_tools.dataset.opened import read_manifest
-from spin_dp.data_tools.dataset.output import MANIFEST
-from spin_dp.data_tools.dataset.split import VALIDATION
+from spin_dp.data_tools.collection.collected import read_manifest
+from spin_dp.data_tools.collection.output_folder import MANIFEST
+from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.evaluation import evaluate, read_systems
 from spin_dp.evaluation.error_table import COLUMNS, INDEX, error_table
 from spin_dp.evaluation.tables import ALL
 from spin_dp.evaluation.validation_plot import plot_curves
 from spin_dp.files import replacing
-from spin_dp.training import CURVE, check_resumable, read_learning_curve, train
+from spin_dp.training import CURVE, read_learning_curve, train
 from spin_dp.training.dp_input import REMARKS
 from spin_dp.training.output import checkpoints, newest_checkpoint, step_of
 
@@ -254,6 +254,7 @@ def train_with_states(
     *,
     finetune: Path | None = None,
     resume: bool = True,
+    accept_changes: bool = False,
     threads: int = 1,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> TrainingResult:
@@ -266,7 +267,7 @@ def train_with_states(
     frames
         What :func:`find_validation` gives; without frames there is no
         ``lcurve_states.csv``.
-    finetune, resume, threads
+    finetune, resume, accept_changes, threads
         As in :func:`spin_dp.training.train`.
     progress
         Called a few times a second with steps done, all steps and the newest errors
@@ -288,9 +289,7 @@ def train_with_states(
     folder = input_json.resolve().parent
     if finetune is not None and not finetune.is_file():
         raise ConfigError(f"{finetune}: no such checkpoint to start from.")
-    if resume:
-        check_resumable(input_json, finetune=finetune)
-    else:
+    if not resume:
         (folder / STATES_CURVE).unlink(missing_ok=True)
 
     def run(curve: StatesCurve | None) -> Path:
@@ -301,7 +300,12 @@ def train_with_states(
                 progress(step, total, {} if curve is None else curve.newest())
 
         return train(
-            input_json, finetune=finetune, resume=resume, threads=threads, progress=poll
+            input_json,
+            finetune=finetune,
+            resume=resume,
+            accept_changes=accept_changes,
+            threads=threads,
+            progress=poll,
         )
 
     if frames is None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.manifest import key_table
-from spin_dp.data_tools.dataset.output import REPORT
+from spin_dp.data_tools.collection.manifest import key_table
+from spin_dp.data_tools.collection.output_folder import REPORT
 from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
 from spin_dp.report import summary
@@ -49,7 +49,7 @@ class Report:
         error that a model without moments cannot avoid, if there is one.
     keys
         Frames of each formula, level and spin-state key, see
-        :func:`spin_dp.data_tools.dataset.manifest.key_table`.
+        :func:`spin_dp.data_tools.collection.manifest.key_table`.
     gaps
         Energies above the lowest state of the same geometry, see
         :func:`spin_dp.report.statistics.gaps.gap_table`.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from spin_dp.data_tools.dataset.manifest import KEPT
-from spin_dp.data_tools.dataset.opened import open_collected
+from spin_dp.data_tools.collection.collected import open_collected
+from spin_dp.data_tools.collection.manifest import KEPT
 from spin_dp.evaluation import MEV_PER_EV, read_system
 from spin_dp.neighbours import find_pairs
 from spin_dp.spin_states.ions import is_anion

@@ -109,7 +109,7 @@ def draw_keys(keys: pd.DataFrame) -> Picture:
     Parameters
     ----------
     keys
-        Table of :func:`spin_dp.data_tools.dataset.manifest.key_table`.
+        Table of :func:`spin_dp.data_tools.collection.manifest.key_table`.
 
     Returns
     -------

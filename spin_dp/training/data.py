@@ -5,63 +5,69 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
-from spin_dp.data_tools.dataset.systems import read_note
-from spin_dp.data_tools.level import UNSPECIFIED, Level, compatible_groups
-from spin_dp.errors import ConfigError, DataError, unknown
+from spin_dp.data_tools.level import compatible_groups
+from spin_dp.data_tools.systems.merging import check_alike
+from spin_dp.data_tools.systems.system import (
+    TRAINING,
+    VALIDATION,
+    DeepmdSystem,
+    find_systems,
+    open_system,
+    system_folders,
+)
+from spin_dp.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-_MIXED = "real_atom_types.npy"
 _FRAMES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class SystemFacts:
-    """What one deepmd system holds.
+class TrainingSystem:
+    """A system and what it holds.
 
     Attributes
     ----------
-    folder, split
-        Where it lies; ``training`` or ``validation``.
-    type_map
-        Its elements in type order.
-    frames
-        Number of frames.
+    system
+        The system.
+    split
+        ``training`` or ``validation``.
     atoms
         Atoms of each element in all frames.
     largest
         Largest moment of each element in any frame, μB; empty without ``spin.npy``.
-    level
-        Its level of theory; None of a merged system.
-    levels
-        Identifiers of the levels of its frames.
-    labels
-        Kind of moments, ``dft`` or ``nominal``.
     """
 
-    folder: Path
+    system: DeepmdSystem
     split: str
-    type_map: tuple[str, ...]
-    frames: int
     atoms: Mapping[str, int]
     largest: Mapping[str, float]
-    level: Level | None
-    levels: tuple[str, ...]
-    labels: str
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.system.folder
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return self.system.n_frames
 
     @property
     def is_merged(self) -> bool:
         """Whether ``spin-dp merge`` wrote it."""
-        return self.level is None
+        return self.system.note.is_merged
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Identifiers of the levels of theory of its frames."""
+        return self.system.note.level_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +85,10 @@ class TrainingData:
     """
 
     folder: Path
-    systems: Sequence[SystemFacts]
+    systems: Sequence[TrainingSystem]
     others: Sequence[str] = field(default=())
 
-    def of(self, split: str) -> list[SystemFacts]:
+    def of(self, split: str) -> list[TrainingSystem]:
         """Return the systems of ``training`` or ``validation``."""
         return [system for system in self.systems if system.split == split]
 
@@ -93,7 +99,7 @@ class TrainingData:
     @property
     def type_map(self) -> tuple[str, ...]:
         """Elements in type order, the same in all systems."""
-        return self.systems[0].type_map
+        return self.systems[0].system.elements
 
     @property
     def levels(self) -> list[str]:
@@ -162,23 +168,22 @@ def look_through(data: Path, level: str | None = None) -> TrainingData:
     Raises
     ------
     DataError
-        If there is no training system, type maps differ, or some moments are nominal
-        and others those of DFT.
+        If there is no training system, one is damaged, type maps differ, or some
+        moments are nominal and others those of DFT.
     ConfigError
         If levels of theory must not be mixed and none is chosen, or it is unknown.
     """
+    if (data / TRAINING).is_dir():
+        folders = {TRAINING: find_systems(data / TRAINING)}
+        folders[VALIDATION] = system_folders(data / VALIDATION)
+    else:
+        folders = {TRAINING: find_systems(data)}
     systems = [
-        _facts(file.parent, split)
-        for split, folder in _splits(data).items()
-        for file in sorted(folder.rglob("type.raw"))
+        _count(open_system(folder), split)
+        for split, members in folders.items()
+        for folder in members
     ]
-    if not any(system.split == TRAINING for system in systems):
-        raise DataError(
-            f"{data}: expected deepmd systems (folders with type.raw), found none; "
-            "collect frames into it first: spin-dp collect SOURCES -o "
-            f"{data}"
-        )
-    _check_alike(data, systems)
+    check_alike(data, [system.system for system in systems])
     groups = _groups(systems)
     chosen = _choose(data, groups, level)
     others = {
@@ -191,108 +196,49 @@ def look_through(data: Path, level: str | None = None) -> TrainingData:
     return TrainingData(data, groups[chosen], sorted(others))
 
 
-def _splits(data: Path) -> dict[str, Path]:
-    if (data / TRAINING).is_dir():
-        return {TRAINING: data / TRAINING, VALIDATION: data / VALIDATION}
-    return {TRAINING: data}
-
-
-def _facts(folder: Path, split: str) -> SystemFacts:
-    note = read_note(folder)
-    sets = [path for path in sorted(folder.glob("set.*")) if path.is_dir()]
-    merged = any((path / _MIXED).is_file() for path in sets)
-    try:
-        type_map = tuple((folder / "type_map.raw").read_text().split())
-        frames, atoms, largest = _count(folder, sets, type_map)
-    except (OSError, ValueError, IndexError) as error:
-        raise DataError(
-            f"{folder}: not a readable deepmd system ({error}); collect it again"
-        ) from error
-    description = note.get("level_description", {})
-    level = Level(
-        str(note.get("level_label", UNSPECIFIED)),
-        description if isinstance(description, dict) else {},
-    )
-    levels = note.get("levels", []) if merged else [level.id]
-    return SystemFacts(
-        folder=folder,
-        split=split,
-        type_map=type_map,
-        frames=frames,
-        atoms=atoms,
-        largest=largest,
-        level=None if merged else level,
-        levels=tuple(levels) if isinstance(levels, list) else (),
-        labels=str(note.get("labels", "dft")),
-    )
-
-
-def _count(
-    folder: Path, sets: Sequence[Path], type_map: Sequence[str]
-) -> tuple[int, Counter[str], dict[str, float]]:
-    """Return frames, atoms of each element, and largest moments (μB)."""
-    types = np.loadtxt(folder / "type.raw", dtype=np.int64, ndmin=1)
-    n_types = len(type_map)
+def _count(system: DeepmdSystem, split: str) -> TrainingSystem:
+    """Count atoms and find the largest moments, some frames at a time."""
+    n_types = len(system.elements)
     counts = np.zeros(n_types, dtype=np.int64)
     largest = np.zeros(n_types)
-    frames, has_spin = 0, bool(sets)
-    for path in sets:
-        n_frames = len(np.load(path / "coord.npy", mmap_mode="r"))
-        frames += n_frames
-        mixed = _open(path / _MIXED)
-        spin = _open(path / "spin.npy")
-        has_spin = has_spin and spin is not None
-        for start in range(0, n_frames, _FRAMES_AT_ONCE):
-            part = slice(start, min(start + _FRAMES_AT_ONCE, n_frames))
-            shape = (part.stop - start, len(types))
-            kinds = np.broadcast_to(types, shape) if mixed is None else mixed[part]
-            real = kinds >= 0
-            counts += np.bincount(kinds[real], minlength=n_types)
-            if spin is not None:
-                moments = np.linalg.norm(spin[part].reshape(*shape, 3), axis=-1)
-                np.maximum.at(largest, kinds[real], moments[real])
+    has_spin = "spin" in system.labels
+    for part in system.sets:
+        types = system.frame_types(part)
+        for start in range(0, part.n_frames, _FRAMES_AT_ONCE):
+            rows = slice(start, start + _FRAMES_AT_ONCE)
+            is_atom = types[rows] >= 0
+            kinds = types[rows][is_atom]
+            counts += np.bincount(kinds, minlength=n_types)
+            if has_spin:
+                moments = np.linalg.norm(part.label("spin")[rows], axis=-1)
+                np.maximum.at(largest, kinds, moments[is_atom])
     present = [number for number in range(n_types) if counts[number]]
-    moments = {type_map[i]: float(largest[i]) for i in present} if has_spin else {}
-    return frames, Counter({type_map[i]: int(counts[i]) for i in present}), moments
+    names = system.elements
+    return TrainingSystem(
+        system,
+        split,
+        atoms={names[i]: int(counts[i]) for i in present},
+        largest={names[i]: float(largest[i]) for i in present} if has_spin else {},
+    )
 
 
-def _open(path: Path) -> NDArray[Any] | None:
-    return np.load(path, mmap_mode="r") if path.is_file() else None
-
-
-def _check_alike(data: Path, systems: Sequence[SystemFacts]) -> None:
-    first = systems[0]
-    for system in systems:
-        if system.type_map != first.type_map:
-            raise DataError(
-                f"{system.folder}: its type_map.raw ({', '.join(system.type_map)}) "
-                f"differs from that of {first.folder} ({', '.join(first.type_map)}); "
-                "collect both with the same --type-map."
-            )
-    if len({system.labels for system in systems}) > 1:
-        raise DataError(
-            f"{data}: some systems have nominal moments and others those of DFT; "
-            "collect all of them with the same --labels."
-        )
-
-
-def _groups(systems: Sequence[SystemFacts]) -> dict[object, list[SystemFacts]]:
+def _groups(systems: Sequence[TrainingSystem]) -> dict[object, list[TrainingSystem]]:
     """Return the systems that may be mixed; merged ones lie in a folder a group."""
-    levels = [system.level for system in systems if system.level is not None]
-    numbers = compatible_groups(levels)
-    groups: dict[object, list[SystemFacts]] = defaultdict(list)
+    plain = [system.system.note.level for system in systems if not system.is_merged]
+    numbers = compatible_groups(plain)
+    groups: dict[object, list[TrainingSystem]] = defaultdict(list)
     for system in systems:
-        if system.level is None:
+        if system.is_merged:
             name = system.folder.parent.name
             is_split = name in {TRAINING, VALIDATION}
             groups["" if is_split else name].append(system)
         else:
-            groups[numbers[system.level.id]].append(system)
+            groups[numbers[system.system.note.level.id]].append(system)
     return groups
 
 
 def _choose(
-    data: Path, groups: Mapping[object, Sequence[SystemFacts]], level: str | None
+    data: Path, groups: Mapping[object, Sequence[TrainingSystem]], level: str | None
 ) -> object:
     names = {
         name: number

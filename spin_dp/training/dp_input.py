@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from spin_dp.data_tools.dataset.systems import read_note
-from spin_dp.errors import ConfigError, DataError
+from spin_dp.data_tools.systems.note import read_note
+from spin_dp.data_tools.systems.system import DeepmdSystem, find_systems, open_system
+from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def write_input(
     Raises
     ------
     DataError
-        If a folder holds no system.
+        If a folder holds no system, or one that cannot be opened.
     ConfigError
         If a spin element is not in the type map.
     """
@@ -149,22 +148,21 @@ def write_input(
             f"spin elements {', '.join(strange)} are not in the type map "
             f"({', '.join(type_map)}). Add them there or leave them out here."
         )
-    counted = _frames(training)
-    total = sum(count for _, count in counted)
-    data: dict[str, Any] = {
-        "training_data": _systems(counted, path.parent, settings.batch_size)
-    }
+    systems = _opened(training)
+    n_frames = sum(system.n_frames for system in systems)
+    data = {"training_data": _drawn(systems, path.parent, settings.batch_size)}
     if validation is not None:
-        counted = _frames(validation)
-        total += sum(count for _, count in counted)
-        data["validation_data"] = _systems(counted, path.parent, settings.batch_size)
+        held_out = _opened(validation)
+        n_frames += sum(system.n_frames for system in held_out)
+        data["validation_data"] = _drawn(held_out, path.parent, settings.batch_size)
         data["validation_data"]["numb_btch"] = 4
     model = _model(type_map, spin_elements, settings) | dict(nets or {})
-    if total <= settings.in_memory:
+    if n_frames <= settings.in_memory:
         model["modifier"] = {"type": "frames_in_memory"}
     if spin_elements:
         model["info"] = moments_info(training)
-    if spin_elements and "moment_net" not in model and _have_initial_moments(training):
+    have_guess = all("initial_spin" in system.labels for system in systems)
+    if spin_elements and "moment_net" not in model and have_guess:
         neuron = list(settings.moment_neuron)
         model["moment_net"] = {"neuron": neuron, "seed": settings.seed}
     if model.get("moment_net") is None:
@@ -258,14 +256,6 @@ def _optimizer(settings: TrainingSettings) -> dict[str, Any]:
     return {"type": "HybridMuon", "enable_gram": False}
 
 
-def _have_initial_moments(data: Path | Sequence[Path]) -> bool:
-    """Return whether there is a guess of the moments in all systems."""
-    folders = _folders(data)
-    return bool(folders) and all(
-        any(folder.glob("set.*/initial_spin.npy")) for folder in folders
-    )
-
-
 def moments_info(data: Path | Sequence[Path]) -> dict[str, Any]:
     """Return what a model shall remember of the moments that it is trained on.
 
@@ -281,46 +271,30 @@ def moments_info(data: Path | Sequence[Path]) -> dict[str, Any]:
         For section ``info`` of the model: ``moment_labels`` (``dft`` or ``nominal``)
         and ``state_moments`` (mean moment of each spin state, μB).
     """
-    notes = [read_note(folder) for folder in _folders(data)]
+    folders = find_systems(data) if isinstance(data, Path) else data
+    notes = [read_note(folder) for folder in folders]
     moments: dict[str, float] = {}
     for note in notes:
-        found = note.get("moments", {})
-        moments |= found if isinstance(found, dict) else {}
-    labels = {str(note["labels"]) for note in notes if "labels" in note}
+        moments |= note.moments
+    labels = {note.labels for note in notes if note.labels}
     return {
         "moment_labels": ", ".join(sorted(labels)),
         "state_moments": dict(sorted(moments.items())),
     }
 
 
-def _folders(data: Path | Sequence[Path]) -> list[Path]:
-    if isinstance(data, Path):
-        return sorted(file.parent for file in data.rglob("type.raw"))
-    return list(data)
+def _opened(data: Path | Sequence[Path]) -> list[DeepmdSystem]:
+    folders = find_systems(data) if isinstance(data, Path) else data
+    return [open_system(folder) for folder in folders]
 
 
-def _frames(data: Path | Sequence[Path]) -> list[tuple[Path, int]]:
-    """Return systems with their number of frames; DataError if there is none."""
-    folders = _folders(data)
-    if not folders:
-        raise DataError(
-            f"{data}: expected deepmd systems (folders with type.raw), found none. "
-            "Collect frames into it first."
-        )
-    return [(folder, _count_frames(folder)) for folder in folders]
-
-
-def _systems(
-    counted: Sequence[tuple[Path, int]], relative_to: Path, batch_size: str
+def _drawn(
+    systems: Sequence[DeepmdSystem], relative_to: Path, batch_size: str
 ) -> dict[str, Any]:
-    total, here = sum(count for _, count in counted), relative_to.resolve()
+    """Return the section of systems that are drawn by their number of frames."""
+    total, here = sum(system.n_frames for system in systems), relative_to.resolve()
     return {
-        "systems": [os.path.relpath(folder.resolve(), here) for folder, _ in counted],
+        "systems": [os.path.relpath(s.folder.resolve(), here) for s in systems],
         "batch_size": batch_size,
-        "sys_probs": [count / total for _, count in counted],
+        "sys_probs": [system.n_frames / total for system in systems],
     }
-
-
-def _count_frames(system: Path) -> int:
-    files = system.glob("set.*/coord.npy")
-    return sum(len(np.load(file, mmap_mode="r")) for file in files)

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.data_tools.dataset.merge import merge_systems
-from spin_dp.data_tools.dataset.output import MANIFEST
-from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION
-from spin_dp.data_tools.dataset.systems import read_note
+from spin_dp.data_tools.collection.output_folder import MANIFEST
+from spin_dp.data_tools.systems.merging import merge_systems
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError, DataError, unknown
 from spin_dp.training.data import TrainingData, look_through
 from spin_dp.training.dp_input import TrainingSettings, write_input
@@ -149,37 +147,37 @@ def make_training_folder(
         raise ConfigError(
             f"{path} exists; give --force to replace it, or another folder."
         )
-    found = look_through(data, level)
-    elements = [] if blind else _spin_elements(found, magnetic, threshold)
+    usable = look_through(data, level)
+    elements = [] if blind else _spin_elements(usable, magnetic, threshold)
     settings = settings or TrainingSettings()
     settings = replace(
-        settings, batch_size=batch_size or _batch_size(found, settings.batch_size)
+        settings, batch_size=batch_size or _batch_size(usable, settings.batch_size)
     )
     if like is not None:
         settings = replace(settings, start_lr=min(settings.start_lr, FINE_TUNING_LR))
-    a_pass = batches_a_pass(found, settings.batch_size)
+    a_pass = batches_a_pass(usable, settings.batch_size)
     settings = replace(settings, steps=steps or _steps(a_pass, settings.steps))
     nets = None if like is None else _nets(like, blind=blind)
     folder.mkdir(parents=True, exist_ok=True)
-    if merge and not found.is_merged:
-        _merge(found, folder / SYSTEMS)
+    if merge and not usable.is_merged:
+        merge_systems(usable.folder, folder / SYSTEMS, levels=usable.levels)
         systems = look_through(folder / SYSTEMS)
     else:
-        systems = found
+        systems = usable
     validation = [system.folder for system in systems.of(VALIDATION)]
     write_input(
         path,
-        type_map=found.type_map,
+        type_map=usable.type_map,
         training=[system.folder for system in systems.of(TRAINING)],
         validation=validation or None,
         spin_elements=elements,
         settings=settings,
-        remarks=_remarks(found, folder),
+        remarks=_remarks(usable, folder),
         nets=nets,
     )
     return TrainingFolder(
         input_json=path,
-        data=found,
+        data=usable,
         spin_elements=elements,
         settings=settings,
         systems=[system.folder for system in systems.of(TRAINING)],
@@ -261,17 +259,6 @@ def _spin_elements(
             "spin-blind model with --blind."
         )
     return elements
-
-
-def _merge(data: TrainingData, out: Path) -> None:
-    """Merge the systems of the chosen levels of theory."""
-    allowed = set(data.levels)
-    for folder in merge_systems(data.folder, out):
-        levels = read_note(folder).get("levels", [])
-        if isinstance(levels, list) and not allowed.issuperset(levels):
-            shutil.rmtree(folder)
-            if not any(folder.parent.iterdir()):
-                folder.parent.rmdir()
 
 
 def _remarks(data: TrainingData, folder: Path) -> dict[str, object]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CURVE = "lcurve.out"
+_NAME = re.compile(r"model\.ckpt-\d+\.pt")
+
+
+def checkpoint_files(folder: Path) -> dict[int, Path]:
+    """Return the files ``model.ckpt-STEP.pt`` by step, complete or not, in order."""
+    files = folder.glob("model.ckpt-*.pt")
+    return dict(sorted((step_of(f), f) for f in files if _NAME.fullmatch(f.name)))
 
 
 def checkpoints(folder: Path) -> dict[int, Path]:
@@ -27,8 +35,8 @@ def checkpoints(folder: Path) -> dict[int, Path]:
     dict
         Path of ``model.ckpt-STEP.pt`` by step, in order.
     """
-    files = [f for f in folder.glob("model.ckpt-*.pt") if zipfile.is_zipfile(f)]
-    return dict(sorted((step_of(file), file) for file in files))
+    files = checkpoint_files(folder)
+    return {step: file for step, file in files.items() if zipfile.is_zipfile(file)}
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import write_text
 from spin_dp.training import program
-from spin_dp.training.output import CURVE, curve_rows, newest_checkpoint, step_of
+from spin_dp.training.output import (
+    CURVE,
+    checkpoint_files,
+    curve_rows,
+    newest_checkpoint,
+    step_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +47,7 @@ def train(
     *,
     finetune: Path | None = None,
     resume: bool = True,
+    accept_changes: bool = False,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Path:
@@ -52,19 +59,25 @@ def train(
         Input of dp.
     finetune
         Checkpoint to start from, with its energy bias fitted to the new data.
-    resume, threads, progress
+    resume, accept_changes, threads, progress
         As in :func:`train_together`; the run's name is that of the folder.
 
     Returns
     -------
     Path
         The frozen model.
+
+    Raises
+    ------
+    ConfigError, BackendError
+        As :func:`train_together`.
     """
     name = input_json.resolve().parent.name
     return train_together(
         {name: input_json},
         finetune=finetune,
         resume=resume,
+        accept_changes=accept_changes,
         threads=threads,
         progress=progress,
     )[name]
@@ -75,6 +88,7 @@ def train_together(
     *,
     finetune: Path | None = None,
     resume: bool = True,
+    accept_changes: bool = False,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
@@ -88,7 +102,11 @@ def train_together(
         Checkpoint that all of them start from.
     resume
         Continue an interrupted training of exactly this input from its newest
-        checkpoint, and leave a finished one alone. Otherwise start over.
+        checkpoint, and leave a finished one alone. Otherwise start over: checkpoints,
+        learning curve and log of the earlier training are removed, all other files
+        stay.
+    accept_changes
+        Continue also where the checkpoints were started from another input.
     threads
         Threads of each process.
     progress
@@ -101,11 +119,16 @@ def train_together(
 
     Raises
     ------
+    ConfigError
+        If a folder has checkpoints of another input and it is not said what to do, or
+        starting over would remove the checkpoint to start from.
     BackendError
         If dp fails; the message ends with the last lines of its log. The other runs
         are stopped then, and can be resumed.
     """
     runs = {name: _Run(path, threads, finetune) for name, path in inputs.items()}
+    for run in runs.values():
+        run.check(resume=resume, accept_changes=accept_changes)
     try:
         for run in runs.values():
             run.start(resume=resume)
@@ -125,40 +148,6 @@ def train_together(
         name: freeze(run.checkpoint(), run.folder / MODEL, threads=threads)
         for name, run in runs.items()
     }
-
-
-def check_resumable(
-    input_json: Path, *, finetune: Path | None = None, accept_changes: bool = False
-) -> None:
-    """Refuse to go on where the input is not that of the checkpoints in the folder.
-
-    Parameters
-    ----------
-    input_json
-        Input of dp.
-    finetune
-        Checkpoint that the training starts from, if any.
-    accept_changes
-        Note this input as that of the checkpoints instead: dp then goes on from the
-        newest one with it.
-
-    Raises
-    ------
-    ConfigError
-        If the folder has checkpoints of another input.
-    """
-    run = _Run(input_json, 1, finetune)
-    newest = newest_checkpoint(run.folder)
-    if newest is None or run.is_known():
-        return
-    if accept_changes:
-        run.note_start()
-        return
-    raise ConfigError(
-        f"{run.folder}: {newest.name} was not started from this {run.input.name}"
-        f"{'' if finetune is None else f' and {finetune}'}; give --continue to go on "
-        "from it with the new input, or --fresh to remove it and start over."
-    )
 
 
 def freeze(checkpoint: Path, output: Path, *, threads: int = 1) -> Path:
@@ -203,10 +192,32 @@ class _Run:
         self.known_rows = 0
         self.finished = False
 
+    def check(self, *, resume: bool, accept_changes: bool) -> None:
+        """Refuse to remove or to go on from checkpoints where that was not meant."""
+        newest = newest_checkpoint(self.folder)
+        if not resume:
+            self._check_source()
+        elif newest is not None and not accept_changes and not self._is_known():
+            source = "" if self.finetune is None else f" and {self.finetune}"
+            raise ConfigError(
+                f"{self.folder}: {newest.name} was not started from this "
+                f"{self.input.name}{source}; go on from it with the new input "
+                "(--continue, accept_changes=True), or remove it and start over "
+                "(--fresh, resume=False)."
+            )
+
+    def _check_source(self) -> None:
+        if self.finetune in self._earlier():
+            raise ConfigError(
+                f"{self.finetune}: starting over removes this checkpoint, from which "
+                "the training is to start; copy it to another folder."
+            )
+
     def start(self, *, resume: bool) -> None:
-        if not (resume and self.is_known()):
-            self._clear()
-            self.note_start()
+        if not resume or newest_checkpoint(self.folder) is None:
+            for file in self._earlier():
+                file.unlink(missing_ok=True)
+        write_text(self.folder / _STARTED_FROM, self._origin())
         newest = newest_checkpoint(self.folder)
         if newest is not None:
             self.begun_at = step_of(newest)
@@ -232,14 +243,10 @@ class _Run:
                 stderr=subprocess.STDOUT,
             )
 
-    def is_known(self) -> bool:
+    def _is_known(self) -> bool:
         """Return whether what is in the folder was started from just this input."""
         started = self.folder / _STARTED_FROM
         return started.is_file() and started.read_text() == self._origin()
-
-    def note_start(self) -> None:
-        """Note what the training is started from."""
-        write_text(self.folder / _STARTED_FROM, self._origin())
 
     def _origin(self) -> str:
         text = self.input.read_text()
@@ -282,15 +289,15 @@ class _Run:
                 self.process.wait()
 
     def checkpoint(self) -> Path:
-        found = newest_checkpoint(self.folder)
-        if found is None:
+        newest = newest_checkpoint(self.folder)
+        if newest is None:
             raise BackendError(
                 f"dp train in {self.folder} ended without a checkpoint; see {_LOG}."
             )
-        return found
+        return newest
 
-    def _clear(self) -> None:
-        names = ("model*.pt", "model*.pth", "checkpoint", CURVE, _LOG)
-        for pattern in names:
-            for file in self.folder.glob(pattern):
-                file.unlink()
+    def _earlier(self) -> list[Path]:
+        """Return what an earlier training here consists of, its model apart."""
+        names = ("model.ckpt.pt", "checkpoint", CURVE, _LOG)
+        saved = checkpoint_files(self.folder).values()
+        return [*saved, *(self.folder / name for name in names)]

@@ -13,7 +13,7 @@ import torch
 
 from spin_dp import SpinDP
 from spin_dp.data_tools import collect
-from spin_dp.data_tools.dataset.stored import open_system
+from spin_dp.data_tools.systems.system import open_system
 
 FRAMES = Path(__file__).resolve().parents[2] / "examples" / "gpaw" / "CoO2_3.extxyz"
 READS = ["Co", "O"]
@@ -70,13 +70,13 @@ def test_predicted_moments_are_nearer_to_dft_than_the_guess(trained, system):
     for index in range(stored.n_frames):
         atoms = ase.Atoms(
             stored.symbols,
-            positions=stored.vectors("coord", index),
-            cell=stored.vectors("box", index),
+            positions=stored.label("coord")[index],
+            cell=stored.label("box")[index],
             pbc=True,
         )
-        guess.append(stored.vectors("initial_spin", index))
+        guess.append(stored.label("initial_spin")[index])
         predicted.append(model.predict_moments(atoms, guess[-1][None])[0])
-        wanted.append(stored.vectors("spin", index))
+        wanted.append(stored.label("spin")[index])
     oxygen = np.array(stored.symbols) == "O"
     error = np.abs(np.array(predicted) - wanted)
     before = np.abs(np.array(guess) - wanted)

@@ -202,10 +202,10 @@ def test_fine_tuning_by_the_verbs(data, trained, tmp_path):
             "a spin-aware model, asked for a spin-blind one",
         ),
         (["train", "{new}"], "no such input; write one with spin-dp init"),
-        (["train", "{run}", "--finetune", "{ckpt}"], "give --continue .* or --fresh"),
+        (["train", "{run}", "--finetune", "{ckpt}"], "go on .*--continue.*--fresh"),
         (["train", "{run}", "--data", "{new}"], "found no manifest.csv"),
         (["test", "-m", "{run}/none.pth", "{data}"], "no such model file"),
-        (["test", "-m", "{ckpt}", "{new}"], "expected frames in deepmd systems"),
+        (["test", "-m", "{ckpt}", "{new}"], "expected deepmd systems"),
     ],
 )
 def test_what_is_wrong_is_said(trained, data, tmp_path, capsys, arguments, message):

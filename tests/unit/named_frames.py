@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from spin_dp.data_tools import Frame, read_extxyz
-from spin_dp.data_tools.dataset.decide import site_levels
-from spin_dp.data_tools.dataset.summary import summarise
+from spin_dp.data_tools.collection.decide import site_levels
+from spin_dp.data_tools.collection.summary import summarise
 from spin_dp.data_tools.naming.classify import FrameState, SpinStates
 from spin_dp.data_tools.naming.cluster_pattern import FrameMoments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spin_dp.data_tools.dataset.summary import Summary
+    from spin_dp.data_tools.collection.summary import Summary
 
 GPAW = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
 METALS = ("Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu")

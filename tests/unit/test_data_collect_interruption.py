@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from spin_dp.data_tools import CollectReport, ReadOptions, Rules, collect
-from spin_dp.data_tools.dataset.output import locked, replaced_folder
-from spin_dp.data_tools.dataset.systems import SystemWriter
+from spin_dp.data_tools.collection.output_folder import carry_store, locked
+from spin_dp.data_tools.systems.writing import FrameWriter
 from spin_dp.errors import ConfigError
+from spin_dp.files import replaced_folder
 from tests.unit.collected import (
     NICKEL,
     column,
@@ -38,16 +39,16 @@ def test_interrupted_writing_leaves_everything_as_it_was(
     out, new = tmp_path / "out", tmp_path / "new"
     collect([source], out)
     before = folder_state(out)
-    flush, calls = SystemWriter.flush, []
+    flush, calls = FrameWriter.flush, []
 
-    def fail(writer: SystemWriter) -> None:
+    def fail(writer: FrameWriter) -> None:
         calls.append(writer)
         if len(calls) > n_flushes:
             raise error
         flush(writer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SystemWriter, "flush", fail)
+        patch.setattr(FrameWriter, "flush", fail)
         for folder in (out, new):
             calls.clear()
             with pytest.raises(error):
@@ -128,9 +129,7 @@ def test_result_left_aside_by_a_kill_is_put_back(tmp_path: Path) -> None:
 def test_folders_are_replaced_where_they_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "spin_dp.data_tools.dataset.output._exchange", lambda *folders: False
-    )
+    monkeypatch.setattr("spin_dp.files._exchange", lambda *folders: False)
     source = write(tmp_path / "a.xyz", text_frame())
     out = tmp_path / "out"
     collect([source], out)
@@ -150,6 +149,7 @@ def test_one_collection_at_a_time(tmp_path: Path) -> None:
         with replaced_folder(out) as fresh:
             (fresh / "manifest.csv").touch()
             (fresh / "collect.json").write_text('{"arguments": {}}')
+            carry_store([], out, fresh)
         with pytest.raises(ConfigError, match=message), locked(out):
             pass  # also while the replaced folder is being removed
     with locked(out):

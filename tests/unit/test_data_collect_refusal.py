@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import ReadOptions, Rules, collect
-from spin_dp.data_tools.dataset.output import check_output
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.files import check_replaceable
 from tests.unit.collected import (
     folder_state,
     names_in,
@@ -127,7 +127,7 @@ def test_folders_that_cannot_be_replaced_are_refused(
 ) -> None:
     source = write(tmp_path / "a.xyz", text_frame())
     with pytest.raises(ConfigError, match="/: is a mount point"):
-        check_output(Path("/"), {})
+        check_replaceable(Path("/"))
     (tmp_path / "here" / "deeper").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here" / "deeper")
     for out in (".", ".."):
@@ -164,5 +164,7 @@ def test_other_arguments_are_refused(tmp_path: Path) -> None:
             collect([source], out, **arguments)
     assert folder_state(out) == before
     (out / "collect.json").write_text("{}")
-    with pytest.raises(ConfigError, match="not a record of collect"):
+    with pytest.raises(
+        ConfigError, match=r"collect\.json: not a record of how the folder"
+    ):
         collect([source], out)

@@ -195,7 +195,7 @@ def remove(name: str) -> Callable[[Path], None]:
     ("spoil", "message"),
     [
         (write("nopbc", "\n"), "no periodic cell"),
-        (remove("type_map.raw"), "no type_map.raw"),
+        (remove("type_map.raw"), "system: no type_map.raw beside type.raw; write the"),
         (remove("set.000/energy.npy"), "no energy.npy in set.000"),
         (remove("set.000/force.npy"), "no force.npy in set.000"),
         (write("type_map.raw", "Ni\nXx\n"), "names 'Xx', which is no element"),
@@ -209,7 +209,7 @@ def remove(name: str) -> Callable[[Path], None]:
         (save("coord", np.array(1.0)), "coord.npy has shape"),
         (save("real_atom_types", np.zeros((5, 2), int)), "real_atom_types.npy has"),
         (save("real_atom_types", np.full((5, 3), 7)), "outside type_map.raw"),
-        (write("spin_dp.json", "{}"), "spin_dp.json is not a record"),
+        (write("spin_dp.json", "{}"), "spin_dp.json is not a note"),
         (
             write(
                 "spin_dp.json",

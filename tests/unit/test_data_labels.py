@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from spin_dp.data_tools import Frame, Rules, collect, read_extxyz, read_outcar
-from spin_dp.data_tools.dataset.labels import nominal_moments
+from spin_dp.data_tools.collection.labels import nominal_moments
 from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from spin_dp.data_tools import CollectReport, Frame, Rules, collect, read_outcar
-from spin_dp.data_tools.dataset.quarantine import find_flaws
-from spin_dp.data_tools.dataset.summary import summarise
+from spin_dp.data_tools.collection.quarantine import find_flaws
+from spin_dp.data_tools.collection.summary import summarise
 from spin_dp.data_tools.level import named_level
 
 if TYPE_CHECKING:

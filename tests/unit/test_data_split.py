@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import Frame, read_outcar
-from spin_dp.data_tools.dataset.split import draw_validation, number_geometries
+from spin_dp.data_tools.collection.split import draw_validation, number_geometries
 from spin_dp.data_tools.geometry import fingerprint, same_geometry
 from spin_dp.data_tools.level import named_level
 from spin_dp.errors import ConfigError

@@ -66,7 +66,8 @@ def test_label_is_the_mean_of_the_state(tmp_path: Path) -> None:
     # Frames x 3 atoms along z: the oxygen and the low-spin Mn are no high-spin Mn.
     moments = np.zeros((2, 3, 3))
     moments[:, :, 2] = [[4.0, 3.6, -3.8], [0.1, 1.9, 3.7]]
-    np.save(system / "set.000" / "spin.npy", moments.reshape(2, 9))
+    for name in ("coord", "box", "spin"):
+        np.save(system / "set.000" / f"{name}.npy", moments.reshape(2, 9))
     assert label_of(tmp_path, "Mn", 4) == pytest.approx((3.6 + 3.8 + 3.7) / 3)
     with pytest.raises(DataError, match="Mn atoms with moments near 3 μB, found none"):
         label_of(tmp_path, "Mn", 3)

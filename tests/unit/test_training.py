@@ -54,7 +54,9 @@ with open("lcurve.out", "a" if first else "w") as curve:
 def write_system(folder: Path, frames: int) -> None:
     (folder / "set.000").mkdir(parents=True)
     (folder / "type.raw").write_text("0\n1\n1\n2\n")
+    (folder / "type_map.raw").write_text("\n".join(TYPE_MAP))
     np.save(folder / "set.000" / "coord.npy", np.zeros((frames, 12)))
+    np.save(folder / "set.000" / "box.npy", np.zeros((frames, 9)))
 
 
 @pytest.fixture
@@ -202,26 +204,59 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, data: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_dp")
-def test_another_input_starts_over(tmp_path: Path, data: Path) -> None:
-    training.train(make_input(tmp_path / "run", data, ["Mn"], steps=5))
-    training.train(make_input(tmp_path / "run", data, ["Mn"], steps=7))
-    assert (tmp_path / "run" / "train.log").read_text() == "began at 0\n"
-    assert (tmp_path / "run" / "model.ckpt-7.pt").exists()
+def test_another_input_starts_over_only_on_request(tmp_path: Path, data: Path) -> None:
+    """Then checkpoints go, and nothing else that lies there."""
+    folder = tmp_path / "run"
+    path = make_input(folder, data, ["Mn"], steps=5)
+    training.train(path)
+    others = ("model-compressed.pth", "model.pt2", "model_old.pt", "model.ckpt-best.pt")
+    for name in others:
+        (folder / name).write_text(name)
+    make_input(folder, data, ["Mn"], steps=4)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    message = r"run: model\.ckpt-5\.pt was not started from this input\.json; .*--fresh"
+    for call in (training.train, lambda p: training.train_together({"a": p})):
+        with pytest.raises(ConfigError, match=message):
+            call(path)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    model = training.train(path, resume=False)
+    assert model.read_text().endswith("model.ckpt-4.pt")
+    assert (folder / "train.log").read_text() == "began at 0\n"
+    assert not (folder / "model.ckpt-5.pt").exists()
+    assert all((folder / name).read_text() == name for name in others)
+
+
+@pytest.mark.usefixtures("fake_dp")
+def test_one_refused_input_starts_none(tmp_path: Path, data: Path) -> None:
+    first, second = (make_input(tmp_path / n, data, ["Mn"]) for n in ("a", "b"))
+    training.train(second)
+    make_input(tmp_path / "b", data, ["Mn"], steps=7)
+    with pytest.raises(ConfigError, match="b: model"):
+        training.train_together({"first": first, "second": second})
+    assert not (tmp_path / "a" / "train.log").exists()
 
 
 @pytest.mark.usefixtures("fake_dp")
 def test_going_on_with_another_input_is_asked_for(tmp_path: Path, data: Path) -> None:
     path = make_input(tmp_path / "run", data, ["Mn"], steps=5)
-    training.check_resumable(path)  # nothing there yet
     training.train(path)
-    training.check_resumable(path)
     make_input(tmp_path / "run", data, ["Mn"], steps=7)
-    with pytest.raises(ConfigError, match=r"model\.ckpt-5\.pt .*--continue.*--fresh"):
-        training.check_resumable(path)
-    training.check_resumable(path, accept_changes=True)
-    training.train(path)
+    training.train(path, accept_changes=True)
+    training.train(path)  # now it is the input of these checkpoints
     began = (path.parent / "train.log").read_text().splitlines()
     assert began == ["began at 0", "began at 5"]
+
+
+@pytest.mark.usefixtures("fake_dp")
+def test_starting_over_keeps_the_checkpoint_to_start_from(
+    tmp_path: Path, data: Path
+) -> None:
+    path = make_input(tmp_path / "run", data, ["Mn"])
+    training.train(path)
+    source = path.parent / "model.ckpt-5.pt"
+    with pytest.raises(ConfigError, match="copy it to another folder"):
+        training.train(path, finetune=source, resume=False)
+    assert source.exists()
 
 
 @pytest.mark.usefixtures("fake_dp")
@@ -232,9 +267,8 @@ def test_fine_tuning_starts_once(tmp_path: Path, data: Path) -> None:
     source = tmp_path / "old.pt"
     with pytest.raises(BackendError):
         training.train(path, finetune=source)
-    training.check_resumable(path, finetune=source)
     with pytest.raises(ConfigError, match="not started from this"):
-        training.check_resumable(path)
+        training.train(path)
     training.train(path, finetune=source)
     log = (path.parent / "train.log").read_text().splitlines()
     assert [line for line in log if line.startswith(("began", "from"))] == [

@@ -239,7 +239,7 @@ def test_type_maps_must_agree(data: Path) -> None:
 
 def test_broken_system(data: Path) -> None:
     (data / "training" / "LS" / "set.000" / "coord.npy").write_bytes(b"none")
-    with pytest.raises(DataError, match="LS: not a readable deepmd system"):
+    with pytest.raises(DataError, match=r"LS: set.000/coord.npy cannot be read"):
         look_through(data)
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.decide import Entry
+    from spin_dp.data_tools.collection.decide import Entry
+    from spin_dp.data_tools.collection.summary import Summary
     from spin_dp.data_tools.frame import Rejected
 
 COLUMNS = (
@@ -34,13 +35,7 @@ QUARANTINED = "quarantined"
 def kept_row(entry: Entry) -> dict[str, object]:
     """Return the manifest row of a kept frame."""
     frame, state = entry.frame, entry.state
-    return {
-        "source": frame.source,
-        "step": frame.step,
-        "formula": frame.formula,
-        "natoms": frame.natoms,
-        "energy": frame.energy,
-        "total_moment": frame.total_moment,
+    return _common(frame) | {
         "level": frame.level.id,
         "key": state.key,
         "status": KEPT,
@@ -49,7 +44,6 @@ def kept_row(entry: Entry) -> dict[str, object]:
         "index": entry.index,
         "geometry": entry.geometry,
         "split": entry.split,
-        "constrained": _yes_no(frame.constrained),
         "energy_kind": frame.energy_kind,
         "margin": round(state.margin, 6) if isfinite(state.margin) else nan,
         "naming": state.naming,
@@ -63,29 +57,20 @@ def kept_row(entry: Entry) -> dict[str, object]:
 def rejected_row(frame: Rejected) -> dict[str, object]:
     """Return the manifest row of a quarantined frame."""
     return {
-        "source": frame.source,
-        "step": frame.step,
-        "formula": frame.formula,
-        "natoms": frame.natoms,
-        "energy": frame.energy,
-        "total_moment": frame.total_moment,
+        **dict.fromkeys(COLUMNS, ""),
+        **dict.fromkeys(("margin", "charge", "max_force"), nan),
+        **_common(frame),
         "level": frame.level,
-        "key": "",
         "status": QUARANTINED,
         "reason": frame.reason,
-        "system": "",
         "index": -1,
-        "geometry": "",
-        "split": "",
-        "constrained": _yes_no(frame.constrained),
-        "energy_kind": "",
-        "margin": nan,
-        "naming": "",
-        "charge": nan,
-        "pattern": "",
-        "magnetic_forces": "",
-        "max_force": nan,
     }
+
+
+def _common(frame: Summary | Rejected) -> dict[str, object]:
+    names = ("source", "step", "formula", "natoms", "energy", "total_moment")
+    constrained = _yes_no(frame.constrained)
+    return {name: getattr(frame, name) for name in names} | {"constrained": constrained}
 
 
 def _yes_no(value: bool | None) -> str:

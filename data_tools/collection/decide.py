@@ -7,24 +7,20 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from spin_dp.data_tools.dataset.quarantine import find_flaws
-from spin_dp.data_tools.dataset.split import (
-    TRAINING,
-    VALIDATION,
-    draw_validation,
-    number_geometries,
-)
-from spin_dp.data_tools.dataset.summary import Summary
+from spin_dp.data_tools.collection.quarantine import find_flaws
+from spin_dp.data_tools.collection.split import draw_validation, number_geometries
+from spin_dp.data_tools.collection.summary import Summary
 from spin_dp.data_tools.frame import Rejected, reject
 from spin_dp.data_tools.naming.classify import FrameState, SpinStates
 from spin_dp.data_tools.naming.cluster_pattern import FrameMoments
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.spin_states.key import slug
 from spin_dp.spin_states.pattern import moment_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from spin_dp.data_tools.dataset.labels import Labels
+    from spin_dp.data_tools.collection.labels import Labels
     from spin_dp.data_tools.level import Level
 
 SplitBy = Literal["geometry", "trajectory"]

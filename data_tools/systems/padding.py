@@ -15,9 +15,6 @@ import numpy as np
 if TYPE_CHECKING:
     from spin_dp.data_tools.frame import Array
 
-NO_ATOM = -1
-"""Type of a place without an atom."""
-
 SMALLEST_SIZE = 8
 """Cells of up to so many atoms are filled up to one size; sizes double from there."""
 

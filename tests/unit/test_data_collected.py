@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from spin_dp.data_tools import Rules, collect
-from spin_dp.data_tools.dataset.opened import open_collected, read_manifest
+from spin_dp.data_tools.collection.collected import open_collected, read_manifest
 from spin_dp.errors import DataError
 from spin_dp.report import write_report
 from tests.unit.collected import GPAW, NICKEL, text_frame, write
@@ -78,7 +78,7 @@ def test_frames_of_no_system_and_of_no_row_are_refused(data: Path) -> None:
         open_collected(data)
     table["system"] = table["system"].replace(table["system"][first], "training/none")
     table.to_csv(data / "manifest.csv", index=False)
-    with pytest.raises(DataError, match="none: expected a system"):
+    with pytest.raises(DataError, match="none: not a deepmd system"):
         open_collected(data)
 
 

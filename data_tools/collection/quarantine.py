@@ -18,7 +18,7 @@ from spin_dp.data_tools.geometry import same_geometry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spin_dp.data_tools.dataset.summary import Summary
+    from spin_dp.data_tools.collection.summary import Summary
     from spin_dp.data_tools.frame import Array
     from spin_dp.data_tools.naming.sites import Sites
 

@@ -10,7 +10,7 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.data_tools.dataset.store import FrameStore
+from spin_dp.data_tools.collection.frame_store import FrameStore
 from spin_dp.data_tools.readers.registry import read_source
 from spin_dp.errors import BackendError, ConfigError
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.summary import Summary
+    from spin_dp.data_tools.collection.summary import Summary
     from spin_dp.data_tools.frame import Array, Frame
     from spin_dp.data_tools.naming.classify import FrameState
 

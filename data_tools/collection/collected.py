@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.manifest import COLUMNS, KEPT, SITE_COLUMNS
-from spin_dp.data_tools.dataset.output import LEVELS, MANIFEST, RECORD, SITES, STATES
-from spin_dp.data_tools.dataset.stored import open_system
+from spin_dp.data_tools.collection.manifest import COLUMNS, KEPT, SITE_COLUMNS
+from spin_dp.data_tools.collection.output_folder import (
+    LEVELS,
+    MANIFEST,
+    RECORD,
+    SITES,
+    STATES,
+)
 from spin_dp.data_tools.naming.classify import STATE_COLUMNS
+from spin_dp.data_tools.systems.system import open_system
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+
+LABELS = ("energy", "force", "spin")
+"""Labels that each collected system has."""
 
 _WHOLE_NUMBERS = ("step", "natoms", "index")
 _NUMBERS = ("energy", "total_moment", "margin", "charge", "max_force")
@@ -36,7 +45,7 @@ class CollectedData:
     folder
         Where it lies.
     manifest
-        One row for each frame read, see :data:`spin_dp.data_tools.dataset.manifest.
+        One row for each frame read, see :data:`spin_dp.data_tools.collection.manifest.
         COLUMNS`; numbers as numbers, all else as the text in the file.
     """
 
@@ -54,8 +63,8 @@ class CollectedData:
         Returns
         -------
         pandas.DataFrame
-            See :data:`spin_dp.data_tools.dataset.manifest.SITE_COLUMNS`; ``index`` and
-            ``moment`` (μB) as numbers, all else as text.
+            See :data:`spin_dp.data_tools.collection.manifest.SITE_COLUMNS`; ``index``
+            and ``moment`` (μB) as numbers, all else as text.
 
         Raises
         ------
@@ -215,7 +224,7 @@ def _read_json(path: Path) -> dict[str, object]:
 
 
 def _check_frames(folder: Path, name: str, indices: Sequence[int]) -> None:
-    n_frames = open_system(folder / name).n_frames
+    n_frames = open_system(folder / name, LABELS).n_frames
     if sorted(indices) != list(range(n_frames)):
         raise DataError(
             f"{folder / MANIFEST}: expected the frames 0 to {n_frames - 1} of "

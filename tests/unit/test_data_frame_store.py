@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import Frame, ReadOptions
-from spin_dp.data_tools.dataset.reading import read_into
-from spin_dp.data_tools.dataset.store import FrameStore, Shard, signature
-from spin_dp.data_tools.dataset.summary import Summary, summarise
+from spin_dp.data_tools.collection.frame_store import FrameStore, Shard, signature
+from spin_dp.data_tools.collection.reading import read_into
+from spin_dp.data_tools.collection.summary import Summary, summarise
 from spin_dp.data_tools.frame import Rejected
 from spin_dp.data_tools.level import Level, named_level
 from spin_dp.data_tools.readers.registry import find_sources, read_source

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from spin_dp.data_tools.dataset.summary import N_FORCES, Summary, summarise
+from spin_dp.data_tools.collection.summary import N_FORCES, Summary, summarise
 from spin_dp.data_tools.frame import Frame, Rejected
 from spin_dp.data_tools.level import Level
 from spin_dp.data_tools.naming.sites import Sites
@@ -109,12 +109,12 @@ class FrameStore:
 
     def shards(self) -> list[Shard]:
         """Return all shards, by path of their sources."""
-        found = []
+        shards = []
         for path in self.folder.glob("*.npz"):
             record = _record(path)
             if record is not None:
-                found.append(Shard(path, record["source"], record["origin"]))
-        return sorted(found, key=lambda shard: shard.source)
+                shards.append(Shard(path, record["source"], record["origin"]))
+        return sorted(shards, key=lambda shard: shard.source)
 
     def has(self, source: Source, options: ReadOptions) -> bool:
         """Return whether the source is in the store as it now is on disk."""

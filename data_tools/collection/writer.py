@@ -8,19 +8,25 @@ import gzip
 import io
 import json
 from collections import defaultdict
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from spin_dp.data_tools.dataset import manifest as tables
-from spin_dp.data_tools.dataset.decide import Decisions, Entry, Rules
-from spin_dp.data_tools.dataset.labels import (
+from spin_dp.data_tools.collection import manifest as tables
+from spin_dp.data_tools.collection.decide import Decisions, Entry, Rules
+from spin_dp.data_tools.collection.labels import (
     nominal_moments,
     nominal_vectors,
     with_nominal_moments,
 )
-from spin_dp.data_tools.dataset.output import LEVELS, MANIFEST, RECORD, SITES, STATES
-from spin_dp.data_tools.dataset.systems import SystemWriter, stationary_frame
+from spin_dp.data_tools.collection.output_folder import (
+    LEVELS,
+    MANIFEST,
+    RECORD,
+    SITES,
+    STATES,
+)
 from spin_dp.data_tools.frame import Frame
+from spin_dp.data_tools.systems.writing import FrameWriter, stationary_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +34,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.store import Shard
-    from spin_dp.data_tools.dataset.summary import Summary
+    from spin_dp.data_tools.collection.frame_store import Shard
+    from spin_dp.data_tools.collection.summary import Summary
     from spin_dp.data_tools.frame import Array
 
 
@@ -73,7 +79,7 @@ class DatasetWriter:
         shards
             All shards, in the order of the decisions.
         """
-        writers: dict[str, SystemWriter] = {}
+        writers: dict[str, FrameWriter] = {}
         fates = iter(self._fates)
         for shard in shards:
             touched = set()
@@ -123,7 +129,7 @@ class DatasetWriter:
         }
         _write_json(folder / LEVELS, dict(sorted(levels.items())))
         record = {
-            "spin_dp": _version(),
+            "spin_dp": version("spin-dp"),
             "arguments": dict(arguments),
             "type_map": list(self._type_map),
             "files": list(files),
@@ -145,16 +151,14 @@ class DatasetWriter:
             for entry in self._kept():
                 table.writerows(tables.site_rows(entry))
 
-    def _writer(self, folder: Path, entry: Entry) -> SystemWriter:
+    def _writer(self, folder: Path, entry: Entry) -> FrameWriter:
         level = entry.frame.level
         frames = self._frames[entry.system]
         constrained = {frame.constrained for frame in frames}
-        return SystemWriter(
+        return FrameWriter(
             folder / entry.system,
             self._type_map,
             len(frames),
-            has_virial=entry.frame.has_virial,
-            has_magnetic_forces=bool(entry.magnetic_forces),
             note={
                 "formula": entry.frame.formula,
                 "level": level.id,
@@ -191,10 +195,3 @@ class DatasetWriter:
 
 def _write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _version() -> str:
-    try:
-        return version("spin-dp")
-    except PackageNotFoundError:
-        return "unknown"

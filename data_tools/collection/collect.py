@@ -14,25 +14,28 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spin_dp.data_tools.dataset import manifest as tables
-from spin_dp.data_tools.dataset.decide import Entry, Rules, decide
-from spin_dp.data_tools.dataset.opened import read_manifest
-from spin_dp.data_tools.dataset.output import (
+from spin_dp.data_tools.collection import manifest as tables
+from spin_dp.data_tools.collection.collected import read_manifest
+from spin_dp.data_tools.collection.decide import Entry, Rules, decide
+from spin_dp.data_tools.collection.frame_store import FOLDER, FrameStore
+from spin_dp.data_tools.collection.output_folder import (
     MANIFEST,
+    RECORD,
+    carry_store,
     check_output,
     locked,
     read_record,
-    replaced_folder,
 )
-from spin_dp.data_tools.dataset.reading import read_into
-from spin_dp.data_tools.dataset.split import TRAINING, VALIDATION, draw_validation
-from spin_dp.data_tools.dataset.store import FOLDER, FrameStore
-from spin_dp.data_tools.dataset.write import DatasetWriter
+from spin_dp.data_tools.collection.reading import read_into
+from spin_dp.data_tools.collection.split import draw_validation
+from spin_dp.data_tools.collection.writer import DatasetWriter
 from spin_dp.data_tools.frame import Rejected
 from spin_dp.data_tools.level import compatible_groups
 from spin_dp.data_tools.readers.registry import find_sources
 from spin_dp.data_tools.readers.source import ReadOptions
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError, DataError, unknown
+from spin_dp.files import replaced_folder
 from spin_dp.spin_states.elements import is_element, type_order
 
 if TYPE_CHECKING:
@@ -41,9 +44,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from spin_dp.data_tools.dataset.decide import Earlier
-    from spin_dp.data_tools.dataset.reading import Progress
-    from spin_dp.data_tools.dataset.store import Shard
+    from spin_dp.data_tools.collection.decide import Earlier
+    from spin_dp.data_tools.collection.frame_store import Shard
+    from spin_dp.data_tools.collection.reading import Progress
     from spin_dp.data_tools.readers.source import Source
 
 log = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ class CollectReport:
         Number of quarantined frames by reason, the most frequent first.
     table
         Kept frames by formula, level and key, see
-        :func:`spin_dp.data_tools.dataset.manifest.key_table`.
+        :func:`spin_dp.data_tools.collection.manifest.key_table`.
     states
         Spin states of sites, see
         :meth:`spin_dp.data_tools.naming.classify.SpinStates.table`.
@@ -156,21 +159,21 @@ def collect(
         **asdict(options),
         **asdict(rules),
     }
-    check_output(out, arguments, rebuild=rebuild)
-    found = [_in_full(source) for source in find_sources(sources)]
-    _check_outside(found, out)
+    check_output(out, arguments, verb="collect", record=RECORD, rebuild=rebuild)
+    present = [_in_full(source) for source in find_sources(sources)]
+    _check_outside(present, out)
     with locked(out):
         earlier = {} if rebuild else _earlier(out)
         store = FrameStore(out / FOLDER)
         n_read_now = read_into(
             store,
-            found,
+            present,
             options,
             workers=workers,
             scheduler=scheduler,
             progress=progress,
         )
-        shards = _shards(store, found, out, prune=prune)
+        shards = _shards(store, present, out, prune=prune)
         return _build(out, shards, type_map, rules, arguments, earlier, n_read_now)
 
 
@@ -200,8 +203,8 @@ def _in_full(source: Source) -> Source:
     return replace(source, path=path, files=tuple(files))
 
 
-def _check_outside(found: Sequence[Source], out: Path) -> None:
-    for source in found:
+def _check_outside(sources: Sequence[Source], out: Path) -> None:
+    for source in sources:
         if source.path.is_relative_to(out.resolve()):
             raise ConfigError(
                 f"{source.path}: lies in the output folder {out}; sources must lie "
@@ -210,16 +213,16 @@ def _check_outside(found: Sequence[Source], out: Path) -> None:
 
 
 def _shards(
-    store: FrameStore, found: Sequence[Source], out: Path, *, prune: bool
+    store: FrameStore, present: Sequence[Source], out: Path, *, prune: bool
 ) -> list[Shard]:
-    """Return the shards of what was found now and of the earlier data set.
+    """Return the shards of the sources present now and of the earlier data set.
 
     Others were read by a run with other sources that was interrupted. A file that was
     read alone, and now with others, counts once.
     """
-    now = {store.path_of(source) for source in found}
-    covered = {str(path.resolve()) for source in found for path in source.files}
-    before = set(read_record(out).get("files", ()))
+    now = {store.path_of(source) for source in present}
+    covered = {str(path.resolve()) for source in present for path in source.files}
+    before = set(read_record(out / RECORD).get("files", ()))
     return [
         shard
         for shard in store.shards()
@@ -249,10 +252,11 @@ def _build(
     if not entries:
         raise _nothing_kept(rejected)
     writer = DatasetWriter(decisions, rules, _full_type_map(entries, type_map))
-    with replaced_folder(out, [shard.path for shard in shards]) as fresh:
+    with replaced_folder(out) as fresh:
         writer.write_systems(fresh, shards)
         files = [shard.source for shard in shards]
         table = writer.write_tables(fresh, arguments, files)
+        carry_store([shard.path for shard in shards], out, fresh)
     log.info("kept %d of %d frames in %s", len(entries), len(items), out)
     systems = sorted({entry.system for entry in entries})
     return CollectReport(
@@ -299,10 +303,10 @@ def _nothing_kept(rejected: Sequence[Rejected]) -> DataError:
 def _full_type_map(
     entries: Sequence[Entry], type_map: Sequence[str] | None
 ) -> tuple[str, ...]:
-    found = type_order(symbol for entry in entries for symbol in entry.frame.elements)
+    elements = type_order(e for entry in entries for e in entry.frame.elements)
     if type_map is None:
-        return found
-    for symbol in found:
+        return elements
+    for symbol in elements:
         if symbol not in type_map:
             raise unknown("element (not in the type map)", symbol, type_map)
     return tuple(type_map)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.geometry import connected, same_geometry
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from spin_dp.data_tools.frame import Array
 
-TRAINING = "training"
-VALIDATION = "validation"
 _FEWEST_UNITS = 3
 
 
@@ -198,11 +197,11 @@ def _by_composition(
     formulas: Sequence[str], units: Iterable[int]
 ) -> dict[str, list[int]]:
     """Return the units of each composition (formulas joined by +) in their order."""
-    found: dict[int, set[str]] = defaultdict(set)
+    formulas_of: dict[int, set[str]] = defaultdict(set)
     for formula, unit in zip(formulas, units, strict=True):
-        found[unit].add(formula)
+        formulas_of[unit].add(formula)
     compositions: dict[str, list[int]] = defaultdict(list)
-    for unit, members in found.items():
+    for unit, members in formulas_of.items():
         compositions["+".join(sorted(members))].append(unit)
     return compositions
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from spin_dp.spin_states.key import is_signless
+from spin_dp.spin_states.catalogue import SpinState
+from spin_dp.spin_states.key import unpaired_electrons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 Labels = Literal["dft", "nominal"]
 
 
-def nominal_moments(states: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Return the moment of each site level and state, μB.
+def catalogue_by_level(states: pd.DataFrame) -> dict[tuple[str, str], SpinState]:
+    """Return each state at each site level, with its moment.
 
     Parameters
     ----------
@@ -39,14 +40,18 @@ def nominal_moments(states: pd.DataFrame) -> dict[tuple[str, str], float]:
     Returns
     -------
     dict
-        Mean length; zero for states whose sites have no sign.
+        By site level and name; the moment is zero where the sites have no sign.
     """
-    moments = {}
-    for row in states.to_dict("records"):
-        unpaired = row["unpaired"] if row["oxidation"] != "" else None
-        signless = is_signless(row["state"], unpaired)
-        moments[row["site_level"], row["state"]] = 0.0 if signless else row["mean"]
-    return moments
+    return {
+        (row["site_level"], row["state"]): SpinState(
+            row["state"],
+            row["mean"] if unpaired_electrons(row["state"]) else 0.0,
+            row["lowest"],
+            row["highest"],
+            int(row["sites"]),
+        )
+        for row in states.to_dict("records")
+    }
 
 
 def nominal_vectors(
@@ -54,7 +59,7 @@ def nominal_vectors(
     summary: Summary,
     state: FrameState,
     site_levels: Mapping[str, str],
-    moments: Mapping[tuple[str, str], float],
+    states: Mapping[tuple[str, str], SpinState],
 ) -> Array:
     """Return the nominal moment of each atom.
 
@@ -64,8 +69,8 @@ def nominal_vectors(
         The frame, its summary and its spin state.
     site_levels
         Site level of each of its metals.
-    moments
-        What :func:`nominal_moments` gives.
+    states
+        What :func:`catalogue_by_level` gives.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def nominal_vectors(
     lengths = np.linalg.norm(sites.moments, axis=1)
     nominal = np.array(
         [
-            moments[site_levels[element], label]
+            states[site_levels[element], label].moment
             for element, label in zip(sites.elements, state.labels, strict=True)
         ]
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from spin_dp.data_tools.collection import manifest as tables
 from spin_dp.data_tools.collection.decide import Decisions, Entry, Rules
 from spin_dp.data_tools.collection.labels import (
-    nominal_moments,
+    catalogue_by_level,
     nominal_vectors,
     with_nominal_moments,
 )
@@ -27,6 +27,7 @@ from spin_dp.data_tools.collection.output_folder import (
 )
 from spin_dp.data_tools.frame import Frame
 from spin_dp.data_tools.systems.writing import FrameWriter, stationary_frame
+from spin_dp.spin_states.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ class DatasetWriter:
         self.states = decisions.states.table()
         self._rules = rules
         self._type_map = type_map
-        self._moments = nominal_moments(self.states)
+        self._catalogue = catalogue_by_level(self.states)
         self._frames: dict[str, list[Summary]] = defaultdict(list)  # of each system
         for entry in self._kept():
             self._frames[entry.system].append(entry.frame)
@@ -166,25 +167,22 @@ class DatasetWriter:
                 "level_description": dict(level.description),
                 "key": entry.state.key,
                 "labels": self._rules.labels,
-                "moments": self._moments_of(entry),
+                "states": self._states_of(entry).records(),
                 "constrained": constrained.pop() if len(constrained) == 1 else None,
             },
         )
 
-    def _moments_of(self, entry: Entry) -> dict[str, float]:
-        """Return the mean moment of each state of a frame's sites, μB."""
+    def _states_of(self, entry: Entry) -> Catalogue:
+        """Return the states of a frame's sites."""
         levels = entry.site_levels
-        return {
-            label: round(self._moments[levels[element], label], 4)
-            for element, label in zip(
-                entry.frame.sites.elements, entry.state.labels, strict=True
-            )
-        }
+        names = zip(entry.frame.sites.elements, entry.state.labels, strict=True)
+        states = {self._catalogue[levels[element], label] for element, label in names}
+        return Catalogue.joined([Catalogue(list(states))])
 
     def _labelled(self, frame: Frame, entry: Entry) -> tuple[Frame, Array | None]:
         """Return the frame as it is written, and a guess of its DFT moments."""
         nominal = nominal_vectors(
-            frame, entry.frame, entry.state, entry.site_levels, self._moments
+            frame, entry.frame, entry.state, entry.site_levels, self._catalogue
         )
         if self._rules.labels == "nominal":
             return with_nominal_moments(frame, nominal), None

@@ -37,9 +37,9 @@ from spin_dp.data_tools.naming.naming import (
 from spin_dp.data_tools.naming.runs import OrderingTags
 from spin_dp.spin_states.key import (
     frame_key,
-    is_signless,
     label_rank,
     moment_label,
+    unpaired_electrons,
 )
 from spin_dp.spin_states.nominal import NominalState, has_nominal_states
 
@@ -273,7 +273,7 @@ class SpinStates:
         signless = frozenset(
             label
             for label, state in self._labels[item.pattern].values()
-            if is_signless(label, state.unpaired if state else None)
+            if not unpaired_electrons(label)
         )
         signs = np.where([label in signless for label in labels], 0, item.signs)
         tag = self._tags.tag(item.frame, labels, signs)

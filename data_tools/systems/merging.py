@@ -37,6 +37,7 @@ from spin_dp.data_tools.systems.system import (
 from spin_dp.data_tools.systems.writing import SystemWriter
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import check_replaceable, recover_folder, replaced_folder
+from spin_dp.spin_states.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -181,7 +182,7 @@ def _write(folder: Path, members: Sequence[_Member], n_places: int) -> None:
         note={
             "labels": systems[0].note.labels or "dft",
             "levels": sorted({system.note.level.id for system in systems}),
-            "moments": {k: v for s in systems for k, v in s.note.moments.items()},
+            "states": Catalogue.joined([s.note.states for s in systems]).records(),
         },
     )
     for system, part in members:

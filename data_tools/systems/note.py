@@ -5,7 +5,8 @@
 
     {"formula": "LiMnO2", "level": "PBE+U-1a2b3c", "level_label": "PBE+U",
      "level_description": {...}, "key": "Mn3+HS", "labels": "dft" or "nominal",
-     "moments": {"Mn3+HS": 3.8}, "constrained": true, false or null}
+     "states": [{"name": "Mn3+HS", "moment": 3.7, "lowest": 3.5, "highest": 3.9,
+     "sites": 24}], "constrained": true, false or null}
 
 A merged system has ``levels``, a list of identifiers, instead of one level, and no
 formula, key or constraint.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from spin_dp.data_tools.level import UNSPECIFIED, Level, named_level
 from spin_dp.errors import DataError
+from spin_dp.spin_states.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +41,8 @@ class Note:
         Identifiers of the levels of a merged system; empty of all others.
     labels
         Kind of moments, ``dft`` or ``nominal``; empty if not known.
-    moments
-        Mean moment of each spin state, μB.
+    states
+        Spin states of its sites, with the moments that they have in the whole data set.
     constrained
         Whether moments were held in the calculations; None if not known, or some.
     """
@@ -48,7 +50,7 @@ class Note:
     level: Level = field(default_factory=lambda: named_level(UNSPECIFIED))
     levels: tuple[str, ...] = ()
     labels: str = ""
-    moments: Mapping[str, float] = field(default_factory=dict)
+    states: Catalogue = field(default_factory=Catalogue)
     constrained: bool | None = None
 
     @property
@@ -90,10 +92,11 @@ def read_note(folder: Path) -> Note:
         return Note()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        labels, moments = str(content["labels"]), dict(content.get("moments", {}))
+        labels = str(content["labels"])
+        states = Catalogue.from_records(content.get("states", []))
         if "levels" in content:
             levels = tuple(str(name) for name in content["levels"])
-            return Note(levels=levels, labels=labels, moments=moments)
+            return Note(levels=levels, labels=labels, states=states)
         name, description = str(content["level"]), dict(content["level_description"])
         label = str(content.get("level_label", name.rpartition("-")[0]))
         constrained = content["constrained"]
@@ -108,4 +111,4 @@ def read_note(folder: Path) -> Note:
             f"{folder}: {NOTE} names the level {name}, but its description makes "
             f"{level.id}; remove the file or collect the system again"
         )
-    return Note(level=level, labels=labels, moments=moments, constrained=constrained)
+    return Note(level=level, labels=labels, states=states, constrained=constrained)

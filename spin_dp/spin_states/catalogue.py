@@ -111,22 +111,32 @@ class Catalogue:
         return cls(order, dict(largest or {}))
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the states as plain numbers and text, for JSON."""
-        return [asdict(state) for state in self.states]
+        """Return the states as text and numbers of four digits, for JSON."""
+        return [
+            {
+                name: round(value, 4) if isinstance(value, float) else value
+                for name, value in asdict(state).items()
+            }
+            for state in self.states
+        ]
 
-    def merged(self, other: Catalogue) -> Catalogue:
-        """Return the states of two data sets, the moments weighted by their sites."""
-        by_name = {state.name: state for state in self.states}
-        for state in other.states:
+    @classmethod
+    def joined(cls, catalogues: Iterable[Catalogue]) -> Catalogue:
+        """Return the states of several data sets.
+
+        The moments of a state that differs between them are weighted by its sites.
+        """
+        largest: dict[str, float] = {}
+        by_name: dict[str, SpinState] = {}
+        different: dict[SpinState, None] = {}
+        for catalogue in catalogues:
+            different |= dict.fromkeys(catalogue.states)
+            for element, moment in catalogue.largest.items():
+                largest[element] = max(moment, largest.get(element, 0.0))
+        for state in different:
             twin = by_name.get(state.name)
             by_name[state.name] = state if twin is None else _joined(twin, state)
-        largest = {
-            element: max(
-                self.largest.get(element, 0.0), other.largest.get(element, 0.0)
-            )
-            for element in {*self.largest, *other.largest}
-        }
-        return Catalogue.from_records(map(asdict, by_name.values()), largest)
+        return cls.from_records(map(asdict, by_name.values()), largest)
 
     def of(self, element: str) -> list[SpinState]:
         """Return the states of an element: those of the data, or else nominal ones.

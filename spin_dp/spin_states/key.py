@@ -41,19 +41,6 @@ def moment_label(element: str, moment: float) -> str:
     return f"{element}~{round(2.0 * moment) / 2.0:g}"
 
 
-def is_signless(label: str, unpaired: int | None) -> bool:
-    """Return whether sites of a label have no moment to be up or down.
-
-    Parameters
-    ----------
-    label
-        Label of the sites.
-    unpaired
-        Unpaired electrons of their nominal state; None without one.
-    """
-    return label.endswith("~0") if unpaired is None else unpaired == 0
-
-
 def element_of(label: str) -> str:
     """Return the element of a site label."""
     return _parts(label)[0]

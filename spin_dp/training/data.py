@@ -7,9 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from spin_dp.data_tools.level import compatible_groups
+from spin_dp.data_tools.systems.contents import count_contents
 from spin_dp.data_tools.systems.merging import check_alike
 from spin_dp.data_tools.systems.system import (
     TRAINING,
@@ -24,8 +23,6 @@ from spin_dp.errors import ConfigError, unknown
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-_FRAMES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +176,9 @@ def look_through(data: Path, level: str | None = None) -> TrainingData:
     else:
         folders = {TRAINING: find_systems(data)}
     systems = [
-        _count(open_system(folder), split)
+        TrainingSystem(system, split, *count_contents(system))
         for split, members in folders.items()
-        for folder in members
+        for system in map(open_system, members)
     ]
     check_alike(data, [system.system for system in systems])
     groups = _groups(systems)
@@ -194,32 +191,6 @@ def look_through(data: Path, level: str | None = None) -> TrainingData:
         for name in system.levels
     }
     return TrainingData(data, groups[chosen], sorted(others))
-
-
-def _count(system: DeepmdSystem, split: str) -> TrainingSystem:
-    """Count atoms and find the largest moments, some frames at a time."""
-    n_types = len(system.elements)
-    counts = np.zeros(n_types, dtype=np.int64)
-    largest = np.zeros(n_types)
-    has_spin = "spin" in system.labels
-    for part in system.sets:
-        types = system.frame_types(part)
-        for start in range(0, part.n_frames, _FRAMES_AT_ONCE):
-            rows = slice(start, start + _FRAMES_AT_ONCE)
-            is_atom = types[rows] >= 0
-            kinds = types[rows][is_atom]
-            counts += np.bincount(kinds, minlength=n_types)
-            if has_spin:
-                moments = np.linalg.norm(part.label("spin")[rows], axis=-1)
-                np.maximum.at(largest, kinds, moments[is_atom])
-    present = [number for number in range(n_types) if counts[number]]
-    names = system.elements
-    return TrainingSystem(
-        system,
-        split,
-        atoms={names[i]: int(counts[i]) for i in present},
-        largest={names[i]: float(largest[i]) for i in present} if has_spin else {},
-    )
 
 
 def _groups(systems: Sequence[TrainingSystem]) -> dict[object, list[TrainingSystem]]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.data_tools.systems.note import read_note
+from spin_dp.data_tools.systems.contents import largest_moments
 from spin_dp.data_tools.systems.system import DeepmdSystem, find_systems, open_system
 from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
+from spin_dp.spin_states.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -160,7 +161,7 @@ def write_input(
     if n_frames <= settings.in_memory:
         model["modifier"] = {"type": "frames_in_memory"}
     if spin_elements:
-        model["info"] = moments_info(training)
+        model["info"] = moments_info(systems)
     have_guess = all("initial_spin" in system.labels for system in systems)
     if spin_elements and "moment_net" not in model and have_guess:
         neuron = list(settings.moment_neuron)
@@ -256,30 +257,30 @@ def _optimizer(settings: TrainingSettings) -> dict[str, Any]:
     return {"type": "HybridMuon", "enable_gram": False}
 
 
-def moments_info(data: Path | Sequence[Path]) -> dict[str, Any]:
+def moments_info(systems: Sequence[DeepmdSystem]) -> dict[str, Any]:
     """Return what a model shall remember of the moments that it is trained on.
 
     Parameters
     ----------
-    data
-        Folder with systems of ``spin-dp collect`` or ``merge`` at any depth, or the
-        systems.
+    systems
+        The training data.
 
     Returns
     -------
     dict
-        For section ``info`` of the model: ``moment_labels`` (``dft`` or ``nominal``)
-        and ``state_moments`` (mean moment of each spin state, μB).
+        For section ``info`` of the model: ``moment_labels`` (``dft`` or ``nominal``),
+        ``states`` (records of :class:`spin_dp.spin_states.catalogue.SpinState`) and
+        ``largest`` (moment of each element, μB).
     """
-    folders = find_systems(data) if isinstance(data, Path) else data
-    notes = [read_note(folder) for folder in folders]
-    moments: dict[str, float] = {}
-    for note in notes:
-        moments |= note.moments
+    notes = [system.note for system in systems]
     labels = {note.labels for note in notes if note.labels}
     return {
         "moment_labels": ", ".join(sorted(labels)),
-        "state_moments": dict(sorted(moments.items())),
+        "states": Catalogue.joined([note.states for note in notes]).records(),
+        "largest": {
+            element: round(moment, 4)
+            for element, moment in largest_moments(systems).items()
+        },
     }
 
 

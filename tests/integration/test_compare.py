@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 
 from spin_dp.cli.deployment import _print_difference
 from spin_dp.deployment import compare
-from spin_dp.evaluation import Potential, Predicted, read_systems
+from spin_dp.evaluation import LabelledSystem, predict, read_systems
 from tests.integration.test_report import frozen_blind
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from spin_dp.inference.engines import Predicted
+    from spin_dp.inference.potential import Potential
 
 
 @pytest.fixture
@@ -29,11 +33,10 @@ def test_differences_are_the_largest_of_all_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second model is the first one, wrong by known amounts in the last frame."""
-    original = Potential.predict
 
-    def predict(self: Potential, system) -> Predicted:
-        predicted = original(self, system)
-        if self.path.name == "wrong.pth" and system.name == last.name:
+    def shifted(potential: Potential, system: LabelledSystem) -> Predicted:
+        predicted = predict(potential, system)
+        if potential.info.path.name == "wrong.pth" and system.name == last.name:
             predicted.energies[-1] += 0.002 * len(system.symbols)
             predicted.forces[-1, 0, 1] -= 0.3
             predicted.virials[-1, 2, 0] += 0.005 * len(system.symbols)
@@ -41,7 +44,8 @@ def test_differences_are_the_largest_of_all_frames(
             predicted.magnetic_forces[-1, -1, 2] += wrong_by
         return predicted
 
-    monkeypatch.setattr(Potential, "predict", predict)
+    module = import_module("spin_dp.deployment.compare")
+    monkeypatch.setattr(module, "predict", shifted)
     wrong = tmp_path / "wrong.pth"
     wrong.write_bytes(frozen_model.read_bytes())
     last = read_systems(collected, "validation")[-1]

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from spin_dp.data_tools import Rules, collect
+from spin_dp.data_tools.systems.system import find_systems, open_system
 from spin_dp.model_file import read_model_info
 from spin_dp.training.dp_input import moments_info
 
@@ -35,7 +36,8 @@ def trained(
 ) -> Path:
     folder = tmp_path_factory.mktemp("train")
     systems = data / "training"
-    tiny_input(folder, systems, 4, info=moments_info(systems))
+    info = moments_info([open_system(system) for system in find_systems(systems)])
+    tiny_input(folder, systems, 4, info=info)
     dp(folder, "train", "input.json")
     dp(folder, "freeze", "-o", "model.pth")
     return folder
@@ -45,8 +47,16 @@ def test_model_remembers_the_moments_it_was_trained_on(data, trained):
     info = read_model_info(trained / "model.pth")
     assert info.moment_labels == "dft"
     table = pd.read_csv(data / "states.csv").set_index("state")["mean"]
-    assert dict(info.state_moments) == pytest.approx(dict(table), abs=1e-4)
-    assert set(info.state_moments) == {"Mn3+HS", "Mn3+LS", "Mn3+NM"}
+    moments = {state.name: state.moment for state in info.catalogue.states}
+    assert moments == pytest.approx(dict(table), abs=1e-4)
+    assert set(moments) == {"Mn3+HS", "Mn3+LS", "Mn3+NM"}
+    for state in info.catalogue.states:
+        assert state.lowest <= state.moment <= state.highest
+        assert state.sites > 0
+    highest = max(state.highest for state in info.catalogue.states)
+    assert info.catalogue.largest["Mn"] == pytest.approx(highest, abs=1e-3)
+    assert 0.0 < info.catalogue.largest["O"] < 1.0
+    assert 1.2 < info.min_distance < 2.2
 
 
 def test_training_fills_in_the_neighbours(trained):

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from spin_dp.data_tools import Frame, Rules, collect, read_extxyz, read_outcar
-from spin_dp.data_tools.collection.labels import nominal_moments
+from spin_dp.data_tools.collection.labels import catalogue_by_level
 from spin_dp.errors import ConfigError
+from spin_dp.spin_states.catalogue import SpinState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def test_nominal_moments_are_the_means_of_the_states(nominal: CollectReport) -> 
         np.testing.assert_allclose(spins[:, 2], signs * expected, atol=1e-6)
         np.testing.assert_array_equal(spins[:, :2], 0.0)
         assert note["labels"] == "nominal"
-        assert set(note["moments"]) == set(states)
+        assert {state["name"] for state in note["states"]} == set(states)
         assert "force_mag" not in arrays
         n_sites += len(states)
     assert n_sites == len(sites) == 2 * nominal.n_kept
@@ -93,8 +94,9 @@ def test_note_and_table_give_the_moments_that_were_written(
     for row, note, arrays in rows_and_labels(nominal):
         spins = np.linalg.norm(arrays["spin"].reshape(-1, 3), axis=1)
         written = {round(float(length), 4) for length in spins if length > 0.0}
-        assert written == {m for m in note["moments"].values() if m > 0.0}
-        for state, moment in note["moments"].items():
+        moments = {state["name"]: state["moment"] for state in note["states"]}
+        assert written == {m for m in moments.values() if m > 0.0}
+        for state, moment in moments.items():
             mean = table.loc[state, "mean"]
             assert moment == (
                 0.0 if state == "Co3+LS" else pytest.approx(mean, abs=1e-4)
@@ -133,27 +135,28 @@ def test_noncollinear_sites_keep_their_direction(
     ((_, note, arrays),) = rows_and_labels(report)
     spins = arrays["spin"].reshape(-1, 3)
     own = frame.moments[:2]  # Ni come first; moments +-1.671 along z (README)
-    assert note["moments"]["Ni2+"] == pytest.approx(1.671, abs=2e-3)
+    (nickel,) = note["states"]
+    assert nickel["name"] == "Ni2+"
+    assert nickel["moment"] == pytest.approx(1.671, abs=2e-3)
     np.testing.assert_allclose(spins[:2], own, atol=2e-3)
     np.testing.assert_array_equal(spins[2:], 0.0)
 
 
 @pytest.mark.parametrize(
-    ("state", "oxidation", "unpaired", "moment"),
+    ("state", "moment"),
     [
-        ("Mn3+HS", 3, 4, 3.7),
-        ("Co3+LS", 3, 0, 0.0),
-        ("Fe~2.5", "", 2, 3.7),
-        ("Fe~0.5", "", 0, 3.7),  # it has a sign in the key
-        ("Fe~0", "", 0, 0.0),
+        ("Mn3+HS", 3.7),
+        ("Co3+LS", 0.0),
+        ("Fe~2.5", 3.7),
+        ("Fe~0.5", 3.7),  # it has a sign in the key
+        ("Fe~0", 0.0),
     ],
 )
-def test_states_without_sign_have_no_moment(
-    state: str, oxidation: int | str, unpaired: int, moment: float
-) -> None:
-    row = {"site_level": "x", "state": state, "mean": 3.7}
-    row |= {"oxidation": oxidation, "unpaired": unpaired}
-    assert nominal_moments(pd.DataFrame([row])) == {("x", state): moment}
+def test_states_without_sign_have_no_moment(state: str, moment: float) -> None:
+    row = {"site_level": "x", "state": state, "mean": 3.7, "sites": 5}
+    row |= {"lowest": 3.5, "highest": 3.9}
+    (found,) = catalogue_by_level(pd.DataFrame([row])).items()
+    assert found == (("x", state), SpinState(state, moment, 3.5, 3.9, 5))
 
 
 def test_nominal_moments_have_no_magnetic_forces(tmp_path: Path) -> None:

@@ -13,17 +13,18 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from spin_dp.errors import DataError
+from spin_dp.errors import ConfigError, DataError
 from spin_dp.evaluation import (
     LabelledSystem,
-    Potential,
     evaluate,
     per_state,
+    predict,
     read_system,
     read_systems,
     score,
 )
-from spin_dp.predictor import SpinDP
+from spin_dp.inference.potential import Potential
+from spin_dp.inference.predictor import SpinDP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def test_a_model_gives_what_it_gives_frame_by_frame(frozen_model: Path) -> None:
     from ase import Atoms
 
     system = make_system(n_frames=4, repeats=50)  # 400 atoms: two frames a chunk
-    found = Potential(frozen_model).predict(system)
+    found = predict(Potential(frozen_model), system)
     model = SpinDP(frozen_model)
     assert found.magnetic_forces is not None
     for i in range(4):
@@ -155,7 +156,7 @@ def test_a_checkpoint_gives_what_its_frozen_model_gives(
 ) -> None:
     path = save_checkpoint(model, tmp_path / "model.ckpt.pt")
     system = make_system()
-    frozen, checkpoint = (Potential(p).predict(system) for p in (frozen_model, path))
+    frozen, checkpoint = (predict(Potential(p), system) for p in (frozen_model, path))
     np.testing.assert_allclose(checkpoint.energies, frozen.energies, atol=1e-8)
     np.testing.assert_allclose(checkpoint.forces, frozen.forces, atol=1e-8)
 
@@ -175,22 +176,22 @@ def save_checkpoint(model: SpinEnergyModel, path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("symbol", "message"),
-    [("Fe", r"knows Li, Mn, Co, Ni, O, but validation/NiO/x holds Fe; give a model")],
+    [("Fe", r"unknown element for model .*model\.pth 'Fe'; known: Co, Li, Mn, Ni, O")],
 )
 def test_an_element_that_the_model_lacks(
     frozen_model: Path, symbol: str, message: str
 ) -> None:
     system = make_system()
     symbols = [symbol, *list(system.symbols)[1:]]
-    with pytest.raises(DataError, match=message):
-        Potential(frozen_model).predict(replace(system, symbols=symbols))
+    with pytest.raises(ConfigError, match=message):
+        predict(Potential(frozen_model), replace(system, symbols=symbols))
 
 
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.pth: no such model file"):
         Potential(tmp_path / "none.pth")
     (tmp_path / "bad.pth").write_text("no model")
-    with pytest.raises(DataError, match="expected a model that deepmd-kit reads"):
+    with pytest.raises(DataError, match="expected a frozen Deep Potential"):
         Potential(tmp_path / "bad.pth")
 
 
@@ -205,8 +206,8 @@ def test_energies_that_are_no_numbers(
     path = tmp_path / "nan.pth"
     script: Any = torch.jit.script
     torch.jit.save(script(model), path)
-    with pytest.raises(DataError, match="not a finite number for 3 of 3 frames of val"):
-        Potential(path).predict(make_system())
+    with pytest.raises(DataError, match="not a finite number for 3 of 3 frames"):
+        predict(Potential(path), make_system())
 
 
 def test_the_table_holds_labels_and_predictions(frozen_model: Path) -> None:
@@ -220,7 +221,7 @@ def test_the_table_holds_labels_and_predictions(frozen_model: Path) -> None:
         manifest,
         progress=lambda done, total: steps.append((done, total)),
     )
-    predicted = Potential(frozen_model).predict(system)
+    predicted = predict(Potential(frozen_model), system)
     np.testing.assert_array_equal(frames["energy_a"], predicted.energies)
     rms = np.sqrt(np.square(predicted.forces - system.forces).mean(axis=(1, 2)))
     np.testing.assert_allclose(frames["force_error_a"], rms)
@@ -239,7 +240,7 @@ def test_errors_of_virials_and_magnetic_forces_where_there_are_labels(
 ) -> None:
     """Zero is a label: of moments that were free; oxygen has no spin state."""
     bare = make_system()
-    predicted = Potential(frozen_model).predict(bare)
+    predicted = predict(Potential(frozen_model), bare)
     assert predicted.magnetic_forces is not None
     system = replace(
         bare,

@@ -30,13 +30,13 @@ def other_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from deepmd.pt.model.model import get_model
 
     other = build_model({"type_map": ["Ni", "Mn", "Co", "Li", "O"]})
-    section = {
-        "type_map": ["Li", "Ni", "O"],
-        "descriptor": {"type": "se_e2_a", "sel": [5] * 3, "rcut": 4.0, "neuron": [2]},
-        "fitting_net": {"neuron": [4]},
-    }
+    descriptor = {"type": "se_e2_a", "sel": [5] * 3, "rcut": 4.0, "rcut_smth": 1.0}
     blind = get_model(
-        section | {"descriptor": section["descriptor"] | {"rcut_smth": 1}}
+        {
+            "type_map": ["Li", "Ni", "O"],
+            "descriptor": {**descriptor, "neuron": [2]},
+            "fitting_net": {"neuron": [4]},
+        }
     )
     paths = {}
     for name, module in (("other", other), ("blind", blind)):

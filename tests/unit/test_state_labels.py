@@ -276,7 +276,7 @@ def test_merged_catalogues_weigh_moments_by_sites() -> None:
         [{"name": "Mn4+", "moment": 3.0, "lowest": 2.9, "highest": 3.1, "sites": 24}],
         {"Mn": 4.5},
     )
-    both = CATALOGUE.merged(other)
+    both = Catalogue.joined([CATALOGUE, other, CATALOGUE])
     state = both.find("Mn", "4+")
     assert state.moment == pytest.approx((8 * 3.2 + 24 * 3.0) / 32)
     assert (state.lowest, state.highest, state.sites) == (2.9, 3.3, 32)

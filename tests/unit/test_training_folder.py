@@ -56,7 +56,7 @@ def write_system(
         "level_label": level.label,
         "level_description": dict(level.description),
         "labels": labels,
-        "moments": {"Mn3+HS": 3.8},
+        "states": [{"name": "Mn3+HS", "moment": 3.8, "sites": 4}],
         "constrained": False,
     }
     (folder / "spin_dp.json").write_text(json.dumps(note))
@@ -107,7 +107,9 @@ def test_the_folder_is_ready(data: Path, tmp_path: Path) -> None:
         for system in content["training"][part]["systems"]:
             assert (folder / system / "type.raw").is_file()
     assert REMARKS not in content  # no manifest, so the spin states are unknown
-    assert content["model"]["info"]["state_moments"] == {"Mn3+HS": 3.8}
+    info = content["model"]["info"]
+    assert [(s["name"], s["moment"]) for s in info["states"]] == [("Mn3+HS", 3.8)]
+    assert info["largest"] == {"Mn": 3.8, "Fe": 0.2, "O": 0.4}
 
 
 def test_without_merging_the_systems_stay_where_they_are(

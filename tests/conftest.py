@@ -133,9 +133,9 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled_model(
-    frozen_model: Path, collected: Path, tmp_path_factory: pytest.TempPathFactory
+    predicting_model: Path, collected: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
-    """Return the frozen model compiled, and what ``spin-dp compile --check`` said."""
+    """Return that model compiled, and what ``spin-dp compile --check`` said."""
     import contextlib
     import io
 
@@ -148,7 +148,7 @@ def compiled_model(
             main(
                 [
                     "compile",
-                    str(frozen_model),
+                    str(predicting_model),
                     "-o",
                     str(path),
                     "--check",

@@ -171,7 +171,7 @@ class _Demo:
             ),
             Stage(
                 name="states",
-                title="Rank the spin states of a held-out geometry",
+                title="Rank the spin states of held-out geometries",
                 products=[self.tables / "states.csv"],
                 run=self.rank,
             ),
@@ -293,11 +293,13 @@ class _Demo:
         )
 
     def rank(self, reporter: Reporter) -> None:
-        """Rank the spin states of a held-out geometry."""
-        reporter.update("patterns", 0, 1)
-        table = rank_held_out(self.models["spin_aware"], self.data)
+        """Rank the spin states of all held-out geometries."""
+
+        def show(done: int, total: int) -> None:
+            reporter.update("geometries", done, total)
+
+        table = rank_held_out(self.models["spin_aware"], self.data, progress=show)
         table.to_csv(self.tables / "states.csv", index=False)
-        reporter.update("patterns", 1, 1, f"{len(table)} states")
 
     def write_summary(self, seconds: Mapping[str, float]) -> Path:
         """Write ``summary.md`` from the products of all stages."""

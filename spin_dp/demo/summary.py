@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spin_dp.demo.ranking import agreement, choose_shown
 from spin_dp.evaluation import MEV_PER_EV
 
 if TYPE_CHECKING:
@@ -102,10 +103,9 @@ def render(
         "## Labelled molecular dynamics",
         _md_text(thermo, temperature, md_atoms),
         "![molecular dynamics](md.png)",
-        f"## Spin states of {states['geometry'].iloc[0]}, a held-out geometry",
-        "Usual moments at fixed positions, meV per formula unit above the lowest "
-        "state; DFT where it converged to a state of that pattern of moments.",
-        frame_table(states.drop(columns="geometry").head(12), digits=3),
+        "## Spin states of held-out geometries, ranked by the model",
+        _ranking_text(states),
+        frame_table(choose_shown(states)[_RANKING].head(12), digits=3),
         "## Time and machine",
         markdown_table(
             ["stage", "seconds"],
@@ -117,6 +117,23 @@ def render(
         settings_table(settings),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+_RANKING = ["rank", "state", "order", "energy_per_fu", "above_lowest"]
+_RANKING += ["dft_above_lowest", "max_magnetic_force", "becomes"]
+
+
+def _ranking_text(states: pd.DataFrame) -> str:
+    agreed = agreement(states)
+    shown = choose_shown(states).iloc[0]
+    return (
+        f"In {agreed['geometries']} geometries DFT has {agreed['pairs']} pairs of "
+        "states more than 20 meV per formula unit apart; the model puts "
+        f"{agreed['ordered']} in its order. The largest magnetic force on the lowest state of a geometry is "
+        f"{agreed['magnetic_force']:.2f} eV/μB. Below: {shown['formula']}, geometry "
+        f"{shown['geometry']}, meV per formula unit above the lowest state; DFT where "
+        "it converged to that state. All: `tables/states.csv`."
+    )
 
 
 def score_table(scores: Mapping[str, Scores]) -> str:

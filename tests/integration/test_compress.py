@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -36,7 +37,7 @@ def test_compressed_says_the_same(
     atoms = ase.io.read(GPAW / "LiMnO2_4.extxyz", "0")
     moments = np.array([[0.0, 3.7, 0.1, -0.1], [0.0, -2.0, 0.0, 0.3]])
     plain, fast = SpinDP(predicting_model), SpinDP(target)
-    a, b = plain.evaluate(atoms, moments), fast.evaluate(atoms, moments)
+    a, b = (model.evaluate_many(atoms, moments) for model in (plain, fast))
     assert np.abs(a.forces).max() > 0.01
     for name in ("energy", "forces", "magnetic_forces", "virial"):
         np.testing.assert_allclose(
@@ -58,15 +59,41 @@ def printed_force_error(text):
     return float(found[1])
 
 
-def test_compiled_says_the_same(frozen_model, compiled_model):
-    """What is compared is the machine code; Python reads the original from the file."""
+def test_compiled_says_the_same(predicting_model, compiled_model):
+    """Python runs the machine code; one geometry in many states, moments predicted."""
     path, said = compiled_model
     assert 0.0 < printed_force_error(said) < 1e-5
+    plain, fast = SpinDP(predicting_model), SpinDP(path)
+    assert replace(fast.info, path=plain.info.path, slow=True) == plain.info
     atoms = ase.io.read(GPAW / "LiMnO2_4.extxyz", "0")
-    moments = [0.0, 3.7, 0.1, -0.1]
-    expected = SpinDP(frozen_model).evaluate(atoms, moments)
-    assert SpinDP(path).evaluate(atoms, moments).energy == expected.energy
-    assert read_model_info(path).spin_elements == ["Mn", "Co", "Ni"]
+    atoms.calc = None
+    patterns = np.array([[0.0, 3.7, 0.1, -0.1], [0.0, -2.0, 0.0, 0.0]])
+    for structure in (atoms, atoms.repeat((2, 2, 1))):
+        tiled = np.tile(patterns, len(structure) // 4)
+        a, b = (model.evaluate_many(structure, tiled) for model in (plain, fast))
+        assert np.abs(a.forces).max() > 0.01
+        np.testing.assert_allclose(b.moments, a.moments, atol=1e-5)
+        for name in ("forces", "magnetic_forces", "virial"):
+            np.testing.assert_allclose(getattr(b, name), getattr(a, name), atol=3e-5)
+        np.testing.assert_allclose(b.energy, a.energy, atol=1e-6 * len(structure))
+        np.testing.assert_allclose(b.atomic_energies, a.atomic_energies, atol=1e-5)
+        guess = tiled[0]
+        np.testing.assert_allclose(
+            fast.predict_moments(structure, guess),
+            plain.predict_moments(structure, guess),
+            atol=1e-5,
+        )
+    cluster = atoms.copy()
+    cluster.pbc = False
+    a, b = (model.evaluate(cluster, patterns[0]) for model in (plain, fast))
+    np.testing.assert_allclose(b.forces, a.forces, atol=3e-5)
+
+
+def test_a_compiled_model_is_not_compressed_again(compiled_model, tmp_path, capsys):
+    assert (
+        main(["compress", str(compiled_model[0]), "-o", str(tmp_path / "a.pth")]) == 1
+    )
+    assert "expected a frozen Deep Potential (.pth)" in capsys.readouterr().err
 
 
 def test_file_beside_the_model(frozen_model, tmp_path):
@@ -80,7 +107,7 @@ def test_file_beside_the_model(frozen_model, tmp_path):
 
 
 def test_deploy_keeps_the_fastest(
-    frozen_model, compiled_model, collected, tmp_path, monkeypatch, capsys
+    predicting_model, compiled_model, collected, tmp_path, monkeypatch, capsys
 ):
     """Both forms run in LAMMPS; what was compiled for other tests is not made again."""
     made = []
@@ -91,10 +118,10 @@ def test_deploy_keeps_the_fastest(
         return output
 
     monkeypatch.setattr(fastest, "compile_model", compile_model)
-    arguments = [str(frozen_model), "-o", str(tmp_path), "--atoms", "60"]
+    arguments = [str(predicting_model), "-o", str(tmp_path), "--atoms", "60"]
     assert main(["deploy", *arguments, "--check", str(collected)]) == 0
     out = capsys.readouterr().out
-    assert made == [(frozen_model, "float32")]
+    assert made == [(predicting_model, "float32")]
     found = re.findall(
         r"^(\w+): ([\d.e+]+) μs per atom and step, 64 atoms$", out, re.MULTILINE
     )
@@ -191,7 +218,7 @@ def test_refusals_of_compile(frozen_model, tmp_path, capsys):
     assert "no C++ compiler found" in done.stderr
     other = tmp_path / "other.pt2"
     other.write_text("not a package")
-    with pytest.raises(DataError, match="expected a frozen Deep Potential"):
+    with pytest.raises(DataError, match="expected a compiled Deep Potential"):
         SpinDP(other)
     assert [f.name for f in tmp_path.iterdir()] == ["other.pt2"]
 

@@ -36,31 +36,46 @@ def blind_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_states_prints_and_writes_a_ranking(frozen_model, tmp_path, capsys):
+def test_states_prints_and_writes_a_ranking(predicting_model, tmp_path, capsys):
     table = tmp_path / "states.csv"
-    code = main(
-        [
-            "states",
-            str(STRUCTURE),
-            "-m",
-            str(frozen_model),
-            "--elements",
-            "Mn",
-            "--levels",
-            "Mn=3.7,1.9",
-            "-o",
-            str(table),
-        ]
-    )
-    assert code == 0
+    arguments = ["states", str(STRUCTURE), "-m", str(predicting_model)]
+    assert main([*arguments, "--states", "Mn=3+HS,3+LS", "-o", str(table)]) == 0
     shown = capsys.readouterr().out
-    assert "AFM" in shown
+    assert "Mn3+HS[1up,1dn]" in shown
     assert "Li2Mn2O4" in shown
     states = pd.read_csv(table)
-    # Two sites, ±3.7 and ±1.9 each, one of each pair under reversal.
+    # Two sites, up and down, HS and LS each, one of each pair under reversal.
     assert states["degeneracy"].sum() == 8
     assert states["energy"].is_monotonic_increasing
+    assert set(states["charge"]) == {0.0}
     assert list(tmp_path.iterdir()) == [table]
+    # Moments are numbers, one for each atom, and labels name the state to other verbs.
+    moments = [float(word) for word in states["moments"].iloc[0].split()]
+    assert len(moments) == 8
+    assert sum(moments) == pytest.approx(states["total_moment"].iloc[0], abs=1e-3)
+    lowest = states["labels"].iloc[0]
+    assert f"--moments '{lowest}'" in shown
+    assert main([*arguments, "--elements", "Mn", "--any-charge"]) == 0
+    assert "Mn4+[2up]" in capsys.readouterr().out
+
+
+def test_what_the_file_holds_does_not_count(predicting_model, tmp_path, capsys):
+    """The frame with its results, without them, and with absurd leftovers."""
+    import ase.io
+
+    frame = ase.io.read(STRUCTURE)
+    bare = frame.copy()
+    bare.calc = None
+    bare.arrays.pop("initial_magmoms", None)
+    strange = bare.copy()
+    strange.set_initial_magnetic_moments([0, 5, 0.4, -0.4, 0, 5, 0.4, 0.4])
+    shown = []
+    for name, atoms in (("frame", frame), ("bare", bare), ("strange", strange)):
+        path = tmp_path / f"{name}.extxyz"
+        ase.io.write(path, atoms)
+        assert main(["states", str(path), "-m", str(predicting_model)]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] == shown[2]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +120,7 @@ def test_a_file_that_is_no_model(tmp_path, capsys):
         ["collect"],
         ["states", str(STRUCTURE)],
         ["state"],
-        ["states", str(STRUCTURE), "-m", "x.pth", "--levels", "Mn"],
+        ["states", str(STRUCTURE), "-m", "x.pth", "--states", "Mn"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments, capsys):

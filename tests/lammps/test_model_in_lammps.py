@@ -35,9 +35,12 @@ def atoms():
 @pytest.fixture(scope="module")
 def moments(atoms):
     rng = np.random.default_rng(6)
-    magnetic = np.isin(atoms.get_chemical_symbols(), ["Mn", "Co", "Ni"])
-    values = np.where(magnetic, rng.normal(0, 2.5, len(atoms)), 0.0)
-    values[np.flatnonzero(magnetic)[1]] = 0.0  # a magnetic element without a moment
+    sizes = {"Mn": 3.8, "Co": 3.0, "Ni": 1.7, "O": 0.25, "Li": 0.0}
+    values = rng.uniform(-1, 1, len(atoms)) * [
+        sizes[symbol] for symbol in atoms.symbols
+    ]
+    nickel = np.flatnonzero(atoms.symbols == "Ni")
+    values[nickel[0]] = 0.0  # a magnetic element without a moment
     return values
 
 
@@ -47,14 +50,14 @@ def form(request):
 
 
 @pytest.fixture(scope="module")
-def path(request, form, frozen_model, make_model, tmp_path_factory):
+def path(request, form, predicting_model, make_model, tmp_path_factory):
     if form == "frozen":
-        return frozen_model
+        return predicting_model
     if form == "compiled":
         return request.getfixturevalue("compiled_model")[0]
     import torch
 
-    built = make_model()
+    built = make_model({"spin": {"use_spin": ["Mn", "Co", "Ni", "O"]}})
     built.enable_compression(5, 0.01, 0.1, -1)
     target = tmp_path_factory.mktemp("compressed") / "model.pth"
     torch.jit.save(torch.jit.script(built), target)

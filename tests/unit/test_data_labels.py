@@ -101,7 +101,7 @@ def test_note_and_table_give_the_moments_that_were_written(
             assert moment == (
                 0.0 if state == "Co3+LS" else pytest.approx(mean, abs=1e-4)
             )
-        assert "Co3+LS" not in row["key"] or note["moments"]["Co3+LS"] == 0.0
+        assert "Co3+LS" not in row["key"] or moments["Co3+LS"] == 0.0
 
 
 def test_nominal_and_dft_labels_differ_in_nothing_but_moments(

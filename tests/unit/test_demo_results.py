@@ -11,7 +11,7 @@ import pytest
 
 from spin_dp import evaluation
 from spin_dp.cli.app import main
-from spin_dp.demo import ladder, plots, summary
+from spin_dp.demo import ladder, plots, ranking, summary
 from spin_dp.demo.pipeline import DemoSettings, run_demo
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.evaluation.parity_plot import plot_parity
@@ -191,3 +191,29 @@ def test_summary_admits_a_runaway(hottest: float, usable: bool) -> None:
     text = summary._md_text(thermo, 300.0, 96)
     assert "temperature 300 ± 14 K" in text
     assert ("not usable" not in text) is usable
+
+
+def test_agreement_of_rankings_with_dft() -> None:
+    """Geometry a: one pair in order, two not or too close; b: DFT has one state."""
+    nan = float("nan")
+    rows = [
+        ("Li2Mn2O4", "a", 1, 0.0, 0.0, 0.1),
+        ("Li2Mn2O4", "a", 2, 30.0, 25.0, 0.4),
+        ("Li2Mn2O4", "a", 3, 28.0, 40.0, 0.2),
+        ("Li2Mn2O4", "a", 4, 99.0, nan, 2.0),
+        ("LiCoO2", "b", 1, 0.0, 0.0, 0.3),
+        ("LiCoO2", "b", 2, 50.0, nan, 0.5),
+    ]
+    columns = ["formula", "geometry", "rank", "above_lowest", "dft_above_lowest"]
+    states = pd.DataFrame(rows, columns=[*columns, "max_magnetic_force"])
+    assert ranking.agreement(states) == {
+        "geometries": 2,
+        "pairs": 2,
+        "ordered": 2,
+        "magnetic_force": 0.3,
+    }
+    assert ranking.agreement(states, least=10.0)["pairs"] == 3
+    assert ranking.agreement(states, least=10.0)["ordered"] == 2
+    assert set(ranking.choose_shown(states)["geometry"]) == {"a"}
+    others = states[states["formula"] == "LiCoO2"]
+    assert set(ranking.choose_shown(others)["geometry"]) == {"b"}

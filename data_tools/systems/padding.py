@@ -53,14 +53,15 @@ def void_positions(positions: Array, cell: Array, count: int) -> Array:
     steps = np.arange(_GRID) / _GRID
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
     reach = (-1, 0, 1) if len(positions) <= _SMALL_CELL_ATOMS else (0,)
-    images = np.array(list(product(reach, repeat=3)))
-    nearest = np.full(len(grid), np.inf)
+    images = np.array(list(product(reach, repeat=3))) @ cell
+    squares = (images**2).sum(axis=1)
+    nearest = np.full(len(grid), np.inf)  # squared distances
 
     def take(point: Array) -> None:
         offset = grid - point
-        offset = (offset - np.round(offset))[:, None] + images
-        distance = np.linalg.norm(offset @ cell, axis=-1).min(axis=1)
-        np.minimum(nearest, distance, out=nearest)
+        offset = (offset - np.round(offset)) @ cell
+        to_images = 2.0 * offset @ images.T + squares
+        np.minimum(nearest, (offset**2).sum(1) + to_images.min(1), out=nearest)
 
     for atom in np.linalg.solve(cell.T, positions.T).T:
         take(atom)

@@ -91,10 +91,12 @@ def _number(text: str) -> float:
 def _print_report(report: SelectionReport, method: str) -> None:
     from rich.console import Console
 
+    from spin_dp.data_tools.systems.system import TRAINING, find_systems
+
     console = Console()
     console.print(_state_table(report))
     console.print(_total_table(report))
-    n_systems = len(list((report.out / "training").rglob("type.raw")))
+    n_systems = len(find_systems(report.out / TRAINING))
     print(
         f"chose {report.n_chosen} of {report.n_available} training frames ({method}) "
         f"in {n_systems} systems under {report.out}"

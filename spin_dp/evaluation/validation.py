@@ -19,7 +19,7 @@ import pandas as pd
 
 from spin_dp.data_tools.collection.collected import read_manifest
 from spin_dp.data_tools.collection.output_folder import MANIFEST
-from spin_dp.data_tools.systems.system import VALIDATION
+from spin_dp.data_tools.systems.system import VALIDATION, system_folders
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.evaluation import evaluate, read_systems
 from spin_dp.evaluation.error_table import COLUMNS, INDEX, error_table
@@ -237,7 +237,7 @@ def find_validation(input_json: Path, data: Path | None) -> ValidationFrames | N
             f"{data}: expected a folder written by spin-dp collect, found no "
             f"{MANIFEST}; give the folder with --data."
         )
-    if not any((data / VALIDATION).rglob("type.raw")):
+    if not system_folders(data / VALIDATION):
         return None
     manifest = read_manifest(data)
     systems = read_systems(data, VALIDATION)

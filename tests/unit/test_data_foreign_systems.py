@@ -200,6 +200,19 @@ def test_mixed_types_of_others_are_merged_with_the_rest(
     assert [open_system(path).n_frames for path in both] == [3 * N_FRAMES]
 
 
+def test_labels_of_places_without_an_atom_are_zero(mixed: Path, tmp_path: Path) -> None:
+    (system,) = find_systems(mixed)
+    for part in open_system(system).sets:
+        force = part.label("force") + 9.0
+        np.save(part.folder / "force.npy", force.reshape(len(force), -1))
+    (folder,) = merge_systems(mixed, tmp_path / "out")
+    merged = open_system(folder)
+    is_empty = merged.frame_types(merged.sets[0]) < 0
+    assert is_empty.any()
+    assert (merged.label("force")[is_empty] == 0.0).all()
+    assert (merged.label("force")[~is_empty] > 3.0).all()
+
+
 def test_sets_with_other_labels_stay_apart(many_sets: Path, tmp_path: Path) -> None:
     (many_sets / "0" / "set.001" / "virial.npy").unlink()
     systems = [open_system(path) for path in merge_systems(many_sets, tmp_path / "out")]

@@ -46,7 +46,7 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def notes(console: Console, *loggers: str) -> Iterator[None]:
-    """Show what some loggers say, from level info on, above a progress bar.
+    """Show what some loggers say, information and above, over a progress bar.
 
     Parameters
     ----------

@@ -89,7 +89,8 @@ def prepare_folder(folder: Path, *, fresh: bool = False) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; give a folder.")
-    names = sorted(item.name for item in folder.glob("*"))
+    # Hidden files do not count: a kill may leave one of a record half written.
+    names = sorted(item.name for item in folder.glob("[!.]*"))
     if names and STATE not in names:
         raise ConfigError(
             f"{folder}: holds other things ({names[0]}); give a new or empty folder."

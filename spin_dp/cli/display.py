@@ -48,7 +48,7 @@ def progress_bar(description: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def notes(console: Console, *loggers: str) -> Iterator[None]:
-    """Show what some loggers say, from info on, and warnings, above a progress bar.
+    """Show what some loggers say, and warnings, above a progress bar.
 
     Parameters
     ----------
@@ -221,9 +221,9 @@ def score_table(rows: pd.DataFrame, *, title: str) -> Table:
         title=title,
         caption=f"RMS errors: {', '.join(c.about for c in shown if c.about)}",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,  # so that long names of states fit
     )
-    table.add_column("spin state", no_wrap=True)
+    table.add_column("spin state", overflow="fold")  # the one that gives way
     table.add_column("frames", justify="right", no_wrap=True)
     for column in shown:
         table.add_column(column.heading, justify="right", no_wrap=True)
@@ -264,7 +264,7 @@ _SCORE_COLUMNS = (
         0,
     ),
     _ScoreColumn(
-        "order", "order, %", "share of such pairs in the right order", 0, 100.0
+        "order", "order %", "share of such pairs in the right order", 0, 100.0
     ),
     _ScoreColumn(
         "magnetic_force_eV_per_muB", "-dE/dm", "magnetic force of metals in eV/μB", 3

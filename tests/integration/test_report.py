@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from spin_dp.cli import main
-from spin_dp.data_tools import collect
+from spin_dp.data_tools import Rules, collect
 from spin_dp.report import write_report
 
 GPAW = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
@@ -19,7 +19,8 @@ SOURCES = ("LiMnO2_4", "LiCoO2_4", "unconverged")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "data"
-    collect([GPAW / f"{name}.extxyz" for name in SOURCES], out)
+    sources = [GPAW / f"{name}.extxyz" for name in SOURCES]
+    collect(sources, out, rules=Rules(stationary_moments=True))
     return out
 
 
@@ -101,6 +102,32 @@ def test_models_are_diagnosed(data, blind_model, frozen_model, tmp_path) -> None
     page = report.path.read_text(encoding="utf-8")
     assert f"<h3>{name}</h3>" in page
     assert "This model reads moments." in page
+
+
+def test_errors_of_models_are_told_by_state(
+    data, blind_model, frozen_model, tmp_path
+) -> None:
+    report = write_report(data, tmp_path / "r.html", [blind_model, frozen_model])
+    fit, blind, aware = (diagnosis.residuals for diagnosis in report.diagnoses)
+    assert fit.errors.empty
+    names = ["formula", "level", "key"]
+    frames = pd.read_csv(data / "manifest.csv").query("status == 'kept'")
+    for model in (blind, aware):
+        squares = frames[names].assign(square=model.values**2)
+        expected = squares.groupby(names)["square"].mean() ** 0.5
+        energies = model.errors.set_index(names)["energy"]
+        pd.testing.assert_series_equal(energies, expected, check_names=False)
+        assert (model.errors[["force", "virial"]] > 0.0).all(axis=None)
+    assert blind.errors["magnetic_force"].isna().all()
+    # Frames whose moments were held have no label.
+    free = frames[frames["constrained"].astype(str).str.lower() == "false"]
+    with_label = aware.errors.set_index(names)["magnetic_force"].dropna()
+    assert set(with_label.index) == set(free.groupby(names).groups)
+    assert 0 < len(with_label) < len(aware.errors)
+    assert with_label.max() > 0.0
+    page = report.path.read_text(encoding="utf-8")
+    assert page.count("<th>virial, meV/atom</th>") == 2
+    assert page.count("<th>magnetic force, eV/μB</th>") == 1
 
 
 @pytest.mark.parametrize(

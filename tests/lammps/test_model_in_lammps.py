@@ -115,7 +115,7 @@ def test_two_ranks_agree_with_one(form, runs):
 
 def test_labels_come_back(runs, moments):
     for frame in runs[2]:
-        np.testing.assert_allclose(frame.get_magnetic_moments(), moments, atol=1e-9)
+        np.testing.assert_allclose(frame.get_magnetic_moments(), moments, atol=1e-8)
 
 
 def test_runs_where_spin_dp_is_not_installed(runs, path, atoms, moments, tmp_path):

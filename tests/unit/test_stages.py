@@ -179,5 +179,11 @@ def test_a_fresh_start_removes_an_earlier_run(work: Work) -> None:
     run_stages(work.folder, work.stages(), Reporter())
     prepare_folder(work.folder)
     assert (work.folder / STATE).exists()
+    (work.folder / f".{STATE}.1.part").touch()
     prepare_folder(work.folder, fresh=True)
     assert list(work.folder.iterdir()) == []
+
+
+def test_what_a_kill_left_of_the_first_record_is_no_other_thing(tmp_path: Path) -> None:
+    (tmp_path / f".{STATE}.1.part").touch()
+    prepare_folder(tmp_path)

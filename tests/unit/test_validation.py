@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from spin_dp.cli.display import score_table
 from spin_dp.errors import DataError
 from spin_dp.evaluation import validation
 from spin_dp.evaluation.validation import (
@@ -149,3 +152,24 @@ def test_picture_with_and_without_states(tmp_path: Path, force: str) -> None:
     small = plot_curves(tmp_path / "a.png", curve, states)
     large = plot_curves(tmp_path / "b.png", curve, pd.concat(rows))
     assert 1000 < small.stat().st_size < large.stat().st_size
+
+
+def test_errors_fit_a_terminal_of_eighty_columns() -> None:
+    """Names of states give way, numbers do not; unknown quantities are left out."""
+    frames = frames_of(20).replace("Mn4+", "Mn3+HS[1up]Mn4+LS[1dn]#8706b")
+    lines = shown(validation.state_rows(frames, 1))
+    headings = "spin state frames energy force virial gap order % -dE/dm moment"
+    assert " ".join(lines[2].split()) == headings
+    (row,) = (line for line in lines if line.startswith("   Mn3+HS[1up]"))
+    assert " ".join(row.split()[1:]) == "1 20.0 100 30 40 100 0.200 0.050"
+    assert not any("…" in line for line in lines)
+    blind = frames.assign(moment_error_model=float("nan"))
+    blind["magnetic_force_error_model"] = float("nan")
+    assert shown(validation.state_rows(blind, 1))[2].split()[-2:] == ["order", "%"]
+
+
+def shown(rows: pd.DataFrame) -> list[str]:
+    """Return the lines of the table in a terminal."""
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(score_table(rows, title="title"))
+    return console.export_text().splitlines()

@@ -129,7 +129,8 @@ def _ranking_text(states: pd.DataFrame) -> str:
     return (
         f"In {agreed['geometries']} geometries DFT has {agreed['pairs']} pairs of "
         "states more than 20 meV per formula unit apart; the model puts "
-        f"{agreed['ordered']} in its order. The largest magnetic force on the lowest state of a geometry is "
+        f"{agreed['ordered']} in its order. The largest magnetic force on the lowest "
+        "state of a geometry is "
         f"{agreed['magnetic_force']:.2f} eV/μB. Below: {shown['formula']}, geometry "
         f"{shown['geometry']}, meV per formula unit above the lowest state; DFT where "
         "it converged to that state. All: `tables/states.csv`."

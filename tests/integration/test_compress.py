@@ -75,6 +75,8 @@ def test_compiled_says_the_same(predicting_model, compiled_model):
         np.testing.assert_allclose(b.moments, a.moments, atol=1e-5)
         for name in ("forces", "magnetic_forces", "virial"):
             np.testing.assert_allclose(getattr(b, name), getattr(a, name), atol=3e-5)
+        assert a.atomic_energies is not None
+        assert b.atomic_energies is not None
         np.testing.assert_allclose(b.energy, a.energy, atol=1e-6 * len(structure))
         np.testing.assert_allclose(b.atomic_energies, a.atomic_energies, atol=1e-5)
         guess = tiled[0]

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from monty.io import zopen
 
-from spin_dp.data_tools import Frame, Rejected, moment_pattern, read_outcar
+from spin_dp.data_tools import (
+    Frame,
+    ReadOptions,
+    Rejected,
+    find_sources,
+    moment_pattern,
+    read_outcar,
+    read_source,
+)
 from spin_dp.data_tools.readers.vasp import outcar, outcar_tables
 from spin_dp.data_tools.readers.vasp import step as reasons
 from spin_dp.errors import DataError
@@ -344,7 +353,8 @@ def test_step_without_its_table_of_forces_is_reported(
         (b"\xff\xfe\xfa", "not a VASP OUTCAR"),
         (b" vasp.6.4.2\n TITEL  = PAW_PBE Fe 06Sep2000\n", "cut off before its list"),
         (
-            b" TITEL  = PAW_PBE Qq 1\n   ions per type =   2\n",
+            b" TITEL  = PAW_PBE Qq 1\n VRHFIN =Qq:\n ZVAL   =   8.000    mass\n"
+            b"   ions per type =   2\n",
             "no element can be read from the POTCAR title 'PAW_PBE Qq 1'",
         ),
         (
@@ -362,10 +372,48 @@ def test_file_that_is_no_outcar_is_refused(
         list(read_outcar(path))
 
 
-def test_compressed_and_plain_file_read_alike(vasp_data: Path, tmp_path: Path) -> None:
-    plain = usable(written(tmp_path, unpacked(vasp_data / FEO)))
-    packed = usable(vasp_data / FEO)
-    assert [f.energy for f in plain] == [f.energy for f in packed]
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz", ".lzma"])
+@pytest.mark.parametrize("name", ["OUTCAR", "vasprun.xml"])
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_packed_and_plain_files_read_alike(
+    vasp_data: Path, tmp_path: Path, name: str, suffix: str, is_renamed: bool
+) -> None:
+    """What pymatgen opens is opened; first bytes, not names, tell how it is packed."""
+    text = unpacked(vasp_data / f"nb16c8o8-ispin1-relax/{name}.gz")
+    path = tmp_path / f"{name}{suffix}"
+    with zopen(path, "wb") as stream:
+        stream.write(text.encode())
+    if is_renamed:
+        path = path.rename(tmp_path / (name if suffix else f"{name}.gz"))
+    (source,) = find_sources([tmp_path])
+    assert source.files == (path,)
+    options = ReadOptions(missing_moments="zero")
+    frames = [f for f in read_source(source, options) if isinstance(f, Frame)]
+    lines = re.findall(r"free  energy   TOTEN  = +(\S+)", text)
+    assert len(frames) == 48
+    if lines:
+        assert [f.energy for f in frames] == [float(lines[f.step - 1]) for f in frames]
+
+
+@pytest.mark.parametrize("name", ["OUTCAR.zst", "vasprun.xml.zst"])
+def test_zstd_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd rest")
+    (source,) = find_sources([tmp_path])
+    (item,) = read_source(source)
+    assert isinstance(item, Rejected)
+    assert item.reason.endswith("it is packed by zstd, unpack it (zstd -d)")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_packed_file_that_is_cut_off_is_refused(
+    vasp_data: Path, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"OUTCAR{suffix}"
+    with zopen(path, "wb") as stream:
+        stream.write(unpacked(vasp_data / FEO).encode())
+    path.write_bytes(path.read_bytes()[:20000])
+    with pytest.raises(DataError, match="the file cannot be read: "):
+        list(read_outcar(path))
 
 
 def test_line_ends_of_windows_change_nothing(vasp_data: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.data_tools.frame import Frame, Rejected, reject
+from spin_dp.data_tools.readers.packed import read_text
 from spin_dp.data_tools.readers.vasp import outcar_tables as tables
 from spin_dp.data_tools.readers.vasp.outcar_header import parse_header
 from spin_dp.data_tools.readers.vasp.step import (
@@ -29,7 +30,6 @@ from spin_dp.data_tools.readers.vasp.step import (
     UNFINISHED,
     AtomOrder,
     judge,
-    read_text,
     rejected_step,
 )
 from spin_dp.errors import DataError
@@ -66,7 +66,7 @@ class OutcarRun:
     Parameters
     ----------
     path
-        The file; ``.gz`` is unpacked.
+        The file, plain or packed.
 
     Attributes
     ----------
@@ -219,7 +219,7 @@ def read_outcar(
     Parameters
     ----------
     path
-        OUTCAR or OUTCAR.gz.
+        The file, plain or packed.
     missing_moments
         ``zero`` takes the steps of a run that is not spin-polarised, with zero moments.
 

@@ -20,7 +20,7 @@ from spin_dp.data_tools import (
     read_outcar,
     read_source,
 )
-from spin_dp.data_tools.readers.vasp import outcar, outcar_tables
+from spin_dp.data_tools.readers.vasp import outcar, outcar_step
 from spin_dp.data_tools.readers.vasp import step as reasons
 from spin_dp.errors import DataError
 
@@ -326,7 +326,7 @@ def test_step_without_its_table_of_moments_is_the_only_one_lost(
     place = text.index("# of ion", first)
     path = written(tmp_path, text[:place] + "# garbage" + text[place + 8 :])
     assert [(f.step, f.reason) for f in rejected(path)] == [
-        (1, outcar_tables.DAMAGED_MOMENTS)
+        (1, outcar_step.DAMAGED_MOMENTS)
     ]
     path = written(tmp_path, text[:first] + text[first + 14 :])
     assert [(f.step, f.reason) for f in rejected(path)] == [(1, outcar.NO_MOMENTS)]
@@ -450,8 +450,8 @@ def test_line_ends_of_windows_change_nothing(vasp_data: Path, tmp_path: Path) ->
             "latt",
         ),
         # 0.001 + ... = tot for each atom, and over the atoms
-        ("   2.833\n", "   2.733\n", outcar_tables.MOMENT_SUM),
-        ("-25.15548", "-26.15548", outcar_tables.DAMAGED_STRESS),
+        ("   2.833\n", "   2.733\n", outcar_step.MOMENT_SUM),
+        ("-25.15548", "-26.15548", outcar_step.DAMAGED_STRESS),
         (
             "energy  without entropy=      -20.66323714",
             "energy  without entropy=      -21.66323714",
@@ -507,7 +507,7 @@ def test_atoms_out_of_order_in_the_table_of_moments_are_found(
     lines[2], lines[3] = lines[3], lines[2]
     path = written(tmp_path, text[:place] + "\n".join(lines))
     assert [(f.step, f.reason) for f in rejected(path)] == [
-        (1, outcar_tables.DAMAGED_MOMENTS)
+        (1, outcar_step.DAMAGED_MOMENTS)
     ]
 
 

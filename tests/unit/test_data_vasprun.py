@@ -329,6 +329,38 @@ def test_damaged_head_is_refused(
         VasprunRun(written(tmp_path, text.replace(old, new)))
 
 
+def test_settings_are_not_taken_from_an_incar_that_lies_beside(
+    vasp_data: Path, tmp_path: Path
+) -> None:
+    """Where a number is stars pymatgen looks for any INCAR in the folder."""
+    from pymatgen.io.vasp.outputs import Vasprun
+
+    text = unpacked(vasp_data / FEO / "vasprun.xml.gz")
+    path = written(tmp_path, text.replace('"LDAUU">      4.00000000', '"LDAUU"> ****'))
+    (tmp_path / "INCAR.other").write_text("LDAUU = 5.3 0.0\n")
+    with pytest.warns(UserWarning, match="INCAR found"):
+        assert Vasprun(str(path), parse_potcar_file=False).hubbards["Fe"] == 5.3
+    with pytest.raises(DataError, match=r"head of the vasprun\.xml is damaged"):
+        VasprunRun(path)
+
+
+def test_damage_beyond_the_results_of_a_step_costs_nothing(
+    vasp_data: Path, tmp_path: Path
+) -> None:
+    text = unpacked(vasp_data / FEO / "vasprun.xml.gz")
+    place = text.index("<eigenvalues>")
+    assert place > text.index("</energy>", text.index("<structure>"))
+    outcar = vasp_data / FEO / "OUTCAR.gz"
+    broken = written(tmp_path, text[:place] + "<eigen\x00 " + text[place + 13 :])
+    for frame, same in zip(
+        kept(outcar, broken),
+        kept(outcar, vasp_data / FEO / "vasprun.xml.gz"),
+        strict=True,
+    ):
+        assert not frame.note
+        np.testing.assert_array_equal(frame.forces, same.forces)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [

@@ -114,12 +114,11 @@ class VasprunRun:
         self.steps: list[Frame | Rejected] = []
         for number, (text, reason) in enumerate(pieces, start=1):
             try:
-                step = reason or self._step(number, text)
+                if reason:
+                    raise DataError(reason)
+                self.steps.append(self._step(number, text))
             except DataError as error:
-                step = str(error)
-            if isinstance(step, str):
-                step = rejected_step(path, number, self.header, step)
-            self.steps.append(step)
+                self.steps.append(rejected_step(path, number, self.header, str(error)))
 
     def frames(
         self, missing_moments: MissingMoments = "reject"
@@ -156,12 +155,12 @@ class VasprunRun:
     def _step(self, number: int, text: str) -> Frame:
         """Check what pymatgen has read of a step, and return it."""
         result, natoms = self._results[number - 1], len(self.header.symbols)
-        structure, forces = result.get("structure"), result.get("forces")
-        stress = result.get("stress")
+        structure, forces, stress = map(result.get, ("structure", "forces", "stress"))
         if (
             structure is None
+            or forces is None
             or np.shape(forces) != (natoms, 3)
-            or (stress is not None and np.shape(stress) != (3, 3))
+            or np.shape(stress) not in {(), (3, 3)}
             or len(_scf_energies(result)) != text.count("</scstep>")
         ):
             raise DataError(DAMAGED_XML)

@@ -160,7 +160,7 @@ class VasprunRun:
             structure is None
             or forces is None
             or np.shape(forces) != (natoms, 3)
-            or np.shape(stress) not in {(), (3, 3)}
+            or (stress is not None and np.shape(stress) != (3, 3))
             or len(_scf_energies(result)) != text.count("</scstep>")
         ):
             raise DataError(DAMAGED_XML)

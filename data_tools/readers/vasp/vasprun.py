@@ -211,7 +211,7 @@ def _damaged_value(text: str) -> str:
         kind = next((word for word in tag.split() if word.startswith("type=")), "")
         words = value.split() or ([value] if "logical" in kind else [])
         if kind in _FORMS and not all(map(_FORMS[kind].fullmatch, words)):
-            return f"<{tag}>{value}"
+            return f"<{tag}> {' '.join(words)}"
     return ""
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Time of reading VASP outputs: here every ionic step, in pymatgen what it reads.
 
-Gzipped files of real runs, one process, one thread. pymatgen reads more of a file
-(all of the head, k-points) but of each table only the last one; its DOS, eigenvalues
-and POTCAR are switched off.
+Gzipped files of real runs, one process, one thread. pymatgen reads more of an OUTCAR
+(plane waves, energy contributions) but of each table only the last one; its DOS,
+eigenvalues and POTCAR are switched off. Of a vasprun.xml spin_dp gives pymatgen only
+the head and the results of each step to read.
 """
 
 import warnings

@@ -19,7 +19,8 @@ import numpy as np
 
 from spin_dp.data_tools.frame import Frame, Rejected, flaw, reject
 from spin_dp.data_tools.level import Level
-from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source, bare_name
+from spin_dp.data_tools.readers.packed import bare_name
+from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source
 from spin_dp.errors import DataError
 from spin_dp.spin_states.elements import formula, is_element
 

@@ -76,8 +76,3 @@ class Reader:
     reads: str
     find: Callable[[Path, Sequence[Path]], list[Source]]
     read: Callable[[Source, ReadOptions], Iterator[Frame | Rejected]]
-
-
-def bare_name(path: Path) -> str:
-    """Return the name of a file without ``.gz``."""
-    return path.name.removesuffix(".gz")

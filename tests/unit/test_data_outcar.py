@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from monty.io import zopen
 
-from spin_dp.data_tools import Frame, Rejected, moment_pattern, read_outcar
-from spin_dp.data_tools.readers.vasp import outcar, outcar_tables
+from spin_dp.data_tools import (
+    Frame,
+    ReadOptions,
+    Rejected,
+    find_sources,
+    moment_pattern,
+    read_outcar,
+    read_source,
+)
+from spin_dp.data_tools.readers.vasp import outcar, outcar_step
 from spin_dp.data_tools.readers.vasp import step as reasons
 from spin_dp.errors import DataError
 
@@ -317,7 +326,7 @@ def test_step_without_its_table_of_moments_is_the_only_one_lost(
     place = text.index("# of ion", first)
     path = written(tmp_path, text[:place] + "# garbage" + text[place + 8 :])
     assert [(f.step, f.reason) for f in rejected(path)] == [
-        (1, outcar_tables.DAMAGED_MOMENTS)
+        (1, outcar_step.DAMAGED_MOMENTS)
     ]
     path = written(tmp_path, text[:first] + text[first + 14 :])
     assert [(f.step, f.reason) for f in rejected(path)] == [(1, outcar.NO_MOMENTS)]
@@ -344,7 +353,8 @@ def test_step_without_its_table_of_forces_is_reported(
         (b"\xff\xfe\xfa", "not a VASP OUTCAR"),
         (b" vasp.6.4.2\n TITEL  = PAW_PBE Fe 06Sep2000\n", "cut off before its list"),
         (
-            b" TITEL  = PAW_PBE Qq 1\n   ions per type =   2\n",
+            b" TITEL  = PAW_PBE Qq 1\n VRHFIN =Qq:\n ZVAL   =   8.000    mass\n"
+            b"   ions per type =   2\n",
             "no element can be read from the POTCAR title 'PAW_PBE Qq 1'",
         ),
         (
@@ -362,10 +372,48 @@ def test_file_that_is_no_outcar_is_refused(
         list(read_outcar(path))
 
 
-def test_compressed_and_plain_file_read_alike(vasp_data: Path, tmp_path: Path) -> None:
-    plain = usable(written(tmp_path, unpacked(vasp_data / FEO)))
-    packed = usable(vasp_data / FEO)
-    assert [f.energy for f in plain] == [f.energy for f in packed]
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz", ".lzma"])
+@pytest.mark.parametrize("name", ["OUTCAR", "vasprun.xml"])
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_packed_and_plain_files_read_alike(
+    vasp_data: Path, tmp_path: Path, name: str, suffix: str, is_renamed: bool
+) -> None:
+    """What pymatgen opens is opened; first bytes, not names, tell how it is packed."""
+    text = unpacked(vasp_data / f"nb16c8o8-ispin1-relax/{name}.gz")
+    path = tmp_path / f"{name}{suffix}"
+    with zopen(path, "wb") as stream:
+        stream.write(text.encode())
+    if is_renamed:
+        path = path.rename(tmp_path / (name if suffix else f"{name}.gz"))
+    (source,) = find_sources([tmp_path])
+    assert source.files == (path,)
+    options = ReadOptions(missing_moments="zero")
+    frames = [f for f in read_source(source, options) if isinstance(f, Frame)]
+    lines = re.findall(r"free  energy   TOTEN  = +(\S+)", text)
+    assert len(frames) == 48
+    if lines:
+        assert [f.energy for f in frames] == [float(lines[f.step - 1]) for f in frames]
+
+
+@pytest.mark.parametrize("name", ["OUTCAR.zst", "vasprun.xml.zst"])
+def test_zstd_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd rest")
+    (source,) = find_sources([tmp_path])
+    (item,) = read_source(source)
+    assert isinstance(item, Rejected)
+    assert item.reason.endswith("it is packed by zstd, unpack it (zstd -d)")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_packed_file_that_is_cut_off_is_refused(
+    vasp_data: Path, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"OUTCAR{suffix}"
+    with zopen(path, "wb") as stream:
+        stream.write(unpacked(vasp_data / FEO).encode())
+    path.write_bytes(path.read_bytes()[:20000])
+    with pytest.raises(DataError, match="the file cannot be read: "):
+        list(read_outcar(path))
 
 
 def test_line_ends_of_windows_change_nothing(vasp_data: Path, tmp_path: Path) -> None:
@@ -402,8 +450,8 @@ def test_line_ends_of_windows_change_nothing(vasp_data: Path, tmp_path: Path) ->
             "latt",
         ),
         # 0.001 + ... = tot for each atom, and over the atoms
-        ("   2.833\n", "   2.733\n", outcar_tables.MOMENT_SUM),
-        ("-25.15548", "-26.15548", outcar_tables.DAMAGED_STRESS),
+        ("   2.833\n", "   2.733\n", outcar_step.MOMENT_SUM),
+        ("-25.15548", "-26.15548", outcar_step.DAMAGED_STRESS),
         (
             "energy  without entropy=      -20.66323714",
             "energy  without entropy=      -21.66323714",
@@ -459,7 +507,7 @@ def test_atoms_out_of_order_in_the_table_of_moments_are_found(
     lines[2], lines[3] = lines[3], lines[2]
     path = written(tmp_path, text[:place] + "\n".join(lines))
     assert [(f.step, f.reason) for f in rejected(path)] == [
-        (1, outcar_tables.DAMAGED_MOMENTS)
+        (1, outcar_step.DAMAGED_MOMENTS)
     ]
 
 

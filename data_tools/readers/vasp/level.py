@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spin_dp.data_tools.level import Level
 from spin_dp.errors import DataError
 from spin_dp.spin_states.elements import is_element
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _FUNCTIONALS = {
     "PE": "PBE",
@@ -68,125 +68,123 @@ class RunHeader:
     level: Level
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """What makes the level of theory of a VASP run.
+@dataclass(frozen=True)
+class Species:
+    """The atoms of one POTCAR.
 
     Attributes
     ----------
-    titles
-        Title of the POTCAR of each kind of atoms.
-    functional
-        Two letters as in the tag GGA or in the POTCAR.
-    metagga
-        Name of the meta-GGA; empty if none.
-    exact_exchange, screening
-        Share of exact exchange and its screening, 1/Å; None unless LHFCALC.
-    hubbard_type
-        LDAUTYPE; empty without DFT+U.
-    hubbard
-        Channel, U and J (eV) of each kind of atoms.
-    cutoff
-        ENCUT, eV.
-    ismear, sigma
-        Smearing and its width, eV.
-    dispersion
-        Kind of dispersion correction; empty if none.
-    spin_orbit, noncollinear, lasph
-        The flags LSORBIT, LNONCOLLINEAR, LASPH.
-    net_charge
-        Charge of the cell, e.
-    """
-
-    titles: tuple[str, ...]
-    functional: str
-    metagga: str = ""
-    exact_exchange: float | None = None
-    screening: float | None = None
-    hubbard_type: str = ""
-    hubbard: tuple[tuple[int, float, float], ...] = ()
-    cutoff: float
-    ismear: int
-    sigma: float
-    dispersion: str = ""
-    spin_orbit: bool
-    noncollinear: bool
-    lasph: bool
-    net_charge: float
-
-
-def level_of_run(settings: RunSettings) -> Level:
-    """Return the level of theory of a run.
-
-    Parameters
-    ----------
-    settings
-        The settings as read from either file.
-
-    Returns
-    -------
-    Level
-        Everything that energies depend on but numerical effort.
-    """
-    elements = [element_of_potcar(title) for title in settings.titles]
-    functional = _functional(settings)
-    hubbard = _hubbard(settings, elements)
-    description: dict[str, object] = {
-        "program": "VASP",
-        "potcar": _by_element(elements, settings.titles),
-        **functional,
-        "hubbard": hubbard,
-        "encut_ev": round(settings.cutoff, 1),
-        "smearing": _smearing(settings),
-        "dispersion": settings.dispersion,
-        "spin_orbit": settings.spin_orbit,
-        "noncollinear": settings.noncollinear,
-        "lasph": settings.lasph,
-        "net_charge": settings.net_charge,
-    }
-    dispersion = _DISPERSION.get(settings.dispersion, "vdW")
-    words = [
-        "VASP",
-        str(functional["functional"])
-        + ("+U" if hubbard else "")
-        + (f"+{dispersion}" if settings.dispersion else "")
-        + ("+SOC" if settings.spin_orbit else ""),
-        f"{settings.cutoff:.0f}eV",
-    ]
-    return Level("-".join(words), description)
-
-
-def element_of_potcar(title: str) -> str:
-    """Return the element that a POTCAR title names.
-
-    Parameters
-    ----------
+    count
+        Number of atoms.
     title
-        E.g. ``PAW_PBE Fe_pv 02Aug2007``.
-
-    Returns
-    -------
-    str
-        Its chemical symbol.
+        Title of the POTCAR, e.g. ``PAW_PBE Fe_pv 02Aug2007``.
+    valence
+        Valence electrons of one atom.
 
     Raises
     ------
     DataError
-        If there is none.
+        If the title names no element.
     """
-    for word in title.split()[:2][::-1]:
-        symbol = re.split(r"[_.]", word)[0]
-        if is_element(symbol):
-            return symbol
-    raise DataError(f"no element can be read from the POTCAR title {title!r}")
+
+    count: int
+    title: str
+    valence: float
+
+    @property
+    def element(self) -> str:
+        """Chemical symbol that the title names."""
+        for word in self.title.split()[:2][::-1]:
+            symbol = re.split(r"[_.]", word)[0]
+            if is_element(symbol):
+                return symbol
+        raise DataError(f"no element can be read from the POTCAR title {self.title!r}")
 
 
-def net_charge(
-    counts: Sequence[int], valences: Sequence[float], n_electrons: float
-) -> float:
-    """Return the charge of the cell, e: valence electrons of its atoms less NELECT."""
-    neutral = sum(n * z for n, z in zip(counts, valences, strict=True))
-    return round(neutral - n_electrons, 3) + 0.0
+def run_header(
+    tags: Mapping[str, Any], species: Sequence[Species], *, is_corrected: bool
+) -> RunHeader:
+    """Return what a run is, from its settings.
+
+    Parameters
+    ----------
+    tags
+        Settings by their INCAR tags as VASP has used them, not as they were asked for;
+        GGA is never ``--``, LDAUTYPE, LDAUL, LDAUU and LDAUJ are there with DFT+U only.
+    species
+        The kinds of atoms in their order.
+    is_corrected
+        Whether something (dispersion) was added to the energies of SCF cycles.
+
+    Returns
+    -------
+    RunHeader
+        Atoms, spin settings and a level with everything that energies depend on but
+        numerical effort.
+
+    Raises
+    ------
+    DataError
+        If a setting is not there: a line lost from a damaged file would otherwise put
+        its frames into another level of theory.
+    """
+    noncollinear = bool(needed(tags, "LNONCOLLINEAR"))
+    held = True if tags.get("I_CONSTRAINED_M", 0) > 0 else tags.get("NUPDOWN")
+    return RunHeader(
+        symbols=tuple(one.element for one in species for _ in range(one.count)),
+        polarised=noncollinear or needed(tags, "ISPIN") == 2,
+        noncollinear=noncollinear,
+        constrained=None if held is None else held >= 0,
+        ismear=needed(tags, "ISMEAR"),
+        level=_level(tags, species, is_corrected=is_corrected),
+    )
+
+
+def needed(tags: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401
+    """Return a setting that VASP always states."""
+    if name not in tags:
+        raise DataError(not_stated(name))
+    return tags[name]
+
+
+def not_stated(what: str) -> str:
+    """Return the reason to refuse a file that lacks a setting."""
+    return f"the head of the file does not state {what}: damaged or cut off"
+
+
+def _level(
+    tags: Mapping[str, Any], species: Sequence[Species], *, is_corrected: bool
+) -> Level:
+    elements = [one.element for one in species]
+    functional = _functional(tags)
+    hubbard = _hubbard(tags, elements)
+    cutoff, spin_orbit = needed(tags, "ENCUT"), needed(tags, "LSORBIT")
+    dispersion = _dispersion(tags, is_corrected=is_corrected)
+    neutral = sum(one.count * one.valence for one in species)
+    words = [
+        "VASP",
+        functional["functional"]
+        + ("+U" if hubbard else "")
+        + (f"+{_DISPERSION.get(dispersion, 'vdW')}" if dispersion else "")
+        + ("+SOC" if spin_orbit else ""),
+        f"{cutoff:.0f}eV",
+    ]
+    return Level(
+        "-".join(words),
+        {
+            "program": "VASP",
+            "potcar": _by_element(elements, [one.title for one in species]),
+            **functional,
+            "hubbard": hubbard,
+            "encut_ev": round(cutoff, 1),
+            "smearing": _smearing(needed(tags, "ISMEAR"), needed(tags, "SIGMA")),
+            "dispersion": dispersion,
+            "spin_orbit": spin_orbit,
+            "noncollinear": needed(tags, "LNONCOLLINEAR"),
+            "lasph": needed(tags, "LASPH"),
+            "net_charge": round(neutral - needed(tags, "NELECT"), 3) + 0.0,
+        },
+    )
 
 
 def _by_element(elements: Sequence[str], values: Sequence[object]) -> dict[str, object]:
@@ -198,36 +196,53 @@ def _by_element(elements: Sequence[str], values: Sequence[object]) -> dict[str, 
     return {e: of[0] if len(of) == 1 else of for e, of in found.items()}
 
 
-def _functional(settings: RunSettings) -> dict[str, object]:
-    tag = settings.functional.upper()
+def _functional(tags: Mapping[str, Any]) -> dict[str, Any]:
+    tag = str(needed(tags, "GGA")).upper()
     name = _FUNCTIONALS.get(tag, tag)
-    found: dict[str, object] = {"functional": name}
-    if settings.metagga:
-        found |= {"functional": settings.metagga.upper(), "gga": name}
-    if settings.exact_exchange is not None:
+    found: dict[str, Any] = {"functional": name}
+    metagga = str(tags.get("METAGGA", "")).upper()
+    if metagga not in {"", "F", "FALSE", "--", "NONE"}:
+        found |= {"functional": metagga, "gga": name}
+    elif tags.get("LMETAGGA"):
+        found |= {"functional": "UNNAMED", "gga": name}
+    if needed(tags, "LHFCALC"):
         found |= {
             "functional": f"{found['functional']}-hybrid",
-            "exact_exchange": round(settings.exact_exchange, 4),
-            "screening_per_angstrom": round(settings.screening or 0.0, 4),
+            "exact_exchange": round(float(needed(tags, "AEXX")), 4),
+            "screening_per_angstrom": round(float(needed(tags, "HFSCREEN")), 4),
         }
     return found
 
 
-def _hubbard(settings: RunSettings, elements: Sequence[str]) -> dict[str, object]:
+def _hubbard(tags: Mapping[str, Any], elements: Sequence[str]) -> dict[str, object]:
     """Return U and J in eV per element that has them."""
-    if not settings.hubbard_type:
+    if not needed(tags, "LDAU"):
         return {}
+    columns = [needed(tags, name) for name in ("LDAUL", "LDAUU", "LDAUJ")]
+    if {len(column) for column in columns} != {len(elements)}:
+        raise DataError("LDAUL, LDAUU, LDAUJ do not fit the kinds of atoms")
     entries = [
-        {"l": channel, "u_ev": u, "j_ev": j} if channel >= 0 and (u or j) else None
-        for channel, u, j in settings.hubbard
+        {"l": int(channel), "u_ev": float(u), "j_ev": float(j)}
+        if channel >= 0 and (u or j)
+        else None
+        for channel, u, j in zip(*columns, strict=True)
     ]
     by_element = _by_element(elements, entries)
-    return {"type": settings.hubbard_type} | {
+    return {"type": str(tags.get("LDAUTYPE", 2))} | {
         element: entry for element, entry in by_element.items() if entry is not None
     }
 
 
-def _smearing(settings: RunSettings) -> str:
-    if settings.ismear in _TETRAHEDRON:
-        return f"ISMEAR={settings.ismear}"
-    return f"ISMEAR={settings.ismear}, SIGMA={round(settings.sigma, 2):g} eV"
+def _smearing(ismear: int, sigma: float) -> str:
+    if ismear in _TETRAHEDRON:
+        return f"ISMEAR={ismear}"
+    return f"ISMEAR={ismear}, SIGMA={round(sigma, 2):g} eV"
+
+
+def _dispersion(tags: Mapping[str, Any], *, is_corrected: bool) -> str:
+    number = tags.get("IVDW", 0)
+    if tags.get("LUSE_VDW"):
+        return f"vdW-DF, IVDW={number}"
+    if number:
+        return f"IVDW={number}"
+    return "unnamed" if is_corrected else ""

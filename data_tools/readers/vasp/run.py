@@ -10,24 +10,18 @@ of the OUTCAR, which has one digit more.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections import defaultdict
 from dataclasses import replace
-from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spin_dp.data_tools.frame import Frame, Rejected, reject
-from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source, bare_name
+from spin_dp.data_tools.readers.packed import bare_name, packing, read_text
+from spin_dp.data_tools.readers.source import Reader, ReadOptions, Source
 from spin_dp.data_tools.readers.vasp.outcar import read_outcar
 from spin_dp.data_tools.readers.vasp.step import nearest_image
-from spin_dp.data_tools.readers.vasp.vasprun import (
-    VasprunRun,
-    VasprunStep,
-    read_vasprun,
-)
+from spin_dp.data_tools.readers.vasp.vasprun import VasprunRun
 from spin_dp.errors import DataError
 from spin_dp.units import EV_PER_ANGSTROM3_IN_KBAR
 
@@ -108,7 +102,7 @@ def read_run(source: Source, options: ReadOptions) -> Iterator[Frame | Rejected]
     """
     missing = options.missing_moments
     if _is_vasprun(source.path):
-        yield from read_vasprun(source.path, missing_moments=missing)
+        yield from VasprunRun(source.path).frames(missing)
     elif len(source.files) == 1:
         yield from read_outcar(source.path, missing_moments=missing)
     else:
@@ -117,32 +111,32 @@ def read_run(source: Source, options: ReadOptions) -> Iterator[Frame | Rejected]
 
 def _read_pair(source: Source, missing: MissingMoments) -> Iterator[Frame | Rejected]:
     symbols: tuple[str, ...] = ()
-    steps: list[VasprunStep | str] = []
+    steps: list[Frame | Rejected] = []
     note = NOT_IN_VASPRUN
     try:  # the text of this file is given up before the other one is opened
         run = VasprunRun(source.files[1])
-        symbols, steps = run.header.symbols, list(run.steps())
-        del run
+        symbols, steps = run.header.symbols, run.steps
     except DataError as error:
         note = str(error)
     last: Frame | Rejected | None = None
     for last in read_outcar(source.path, missing_moments=missing):
-        if not isinstance(last, Frame):
+        if isinstance(last, Rejected):
             yield last
-            continue
-        step = steps[last.step - 1] if last.step <= len(steps) else note
-        if symbols not in {(), last.symbols}:
+        elif symbols not in {(), last.symbols}:
             yield reject(last, DISAGREE.format("atoms"))
-        elif isinstance(step, str):
-            yield _noted(last, OUTCAR_ALONE.format(step))
+        elif last.step > len(steps):
+            yield _noted(last, note)
+        elif isinstance(step := steps[last.step - 1], Rejected):
+            yield _noted(last, step.reason)
         else:
             yield _merged(last, step)
     if last is not None:
-        for number in range(last.step + 1, len(steps) + 1):
-            yield _not_in_outcar(last, number, steps[number - 1])
+        for step in steps[last.step :]:
+            more = reject(step, NOT_IN_OUTCAR) if isinstance(step, Frame) else step
+            yield replace(more, source=str(source.path), reason=NOT_IN_OUTCAR)
 
 
-def _merged(frame: Frame, step: VasprunStep) -> Frame | Rejected:
+def _merged(frame: Frame, step: Frame) -> Frame | Rejected:
     """Return the step with the digits of vasprun.xml, if both files agree on it."""
     stress, virial = np.zeros(()), frame.virial
     if virial is not None and step.virial is not None:
@@ -163,22 +157,9 @@ def _merged(frame: Frame, step: VasprunStep) -> Frame | Rejected:
     return replace(frame, positions=positions, forces=step.forces, virial=virial)
 
 
-def _not_in_outcar(
-    last: Frame | Rejected, number: int, step: VasprunStep | str
-) -> Rejected:
-    """Return a step that follows the last one of the OUTCAR."""
-    like = reject(last, "") if isinstance(last, Frame) else last
-    return replace(
-        like,
-        step=number,
-        reason=NOT_IN_OUTCAR,
-        energy=step.energy if isinstance(step, VasprunStep) else nan,
-        total_moment=nan,
-    )
-
-
-def _noted(frame: Frame, note: str) -> Frame:
-    return replace(frame, note="; ".join(filter(None, (frame.note, note))))
+def _noted(frame: Frame, why: str) -> Frame:
+    notes = filter(None, (frame.note, OUTCAR_ALONE.format(why)))
+    return replace(frame, note="; ".join(notes))
 
 
 def _run_name(path: Path) -> str:
@@ -190,8 +171,8 @@ def _run_name(path: Path) -> str:
 
 def _closest(path: Path, partners: Sequence[Path]) -> int:
     """Return which partner is packed as the file is, or the first."""
-    alike = [partner.suffix == ".gz" for partner in partners]
-    return alike.index(path.suffix == ".gz") if (path.suffix == ".gz") in alike else 0
+    alike = [packing(partner) == packing(path) for partner in partners]
+    return alike.index(True) if True in alike else 0
 
 
 def _is_vasprun(path: Path) -> bool:
@@ -208,11 +189,9 @@ def _is_outcar(path: Path) -> bool:
 
 def _starts_like_outcar(path: Path) -> bool:
     """Recognise an OUTCAR of another name, e.g. ``run1.outcar``."""
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as stream:
-            return stream.read(64).lstrip().startswith(b"vasp.")
-    except (OSError, EOFError, zlib.error):
+        return read_text(path, 64).lstrip().startswith("vasp.")
+    except DataError:
         return False
 
 

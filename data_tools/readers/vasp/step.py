@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,35 +37,6 @@ _SCF_MISMATCH_EV_PER_ATOM = 2.0  # dispersion, absent from SCF energies, is far 
 _LARGEST_MOMENT_MUB = 10.0  # 4f7 with a polarised 5d shell stays below 8
 _START_ROUNDING_ANGSTROM = 1.0e-3  # VASP may symmetrise what it has read
 _JUMP_ANGSTROM = 0.5  # shorter than any bond: a swap of two atoms moves both further
-
-
-def read_text(path: Path) -> str:
-    r"""Return the text of a VASP file with line ends ``\n``.
-
-    Parameters
-    ----------
-    path
-        The file; ``.gz`` (recognised by its first bytes) is unpacked.
-
-    Returns
-    -------
-    str
-        One character per byte, so that no byte can make the file unreadable.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be opened or unpacked.
-    """
-    try:
-        with path.open("rb") as raw:
-            is_packed = raw.read(2) == b"\x1f\x8b"
-        if is_packed:
-            with gzip.open(path, "rt", encoding="latin-1") as stream:
-                return stream.read()
-        return path.read_text(encoding="latin-1")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"the file cannot be read: {error}") from error
 
 
 def judge(

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""VASP vasprun.xml: atoms, settings, and each ionic step that is complete.
+"""VASP vasprun.xml through pymatgen: settings, and each ionic step that is complete.
 
-Most of such a file is densities of states and eigenvalues. The few parts needed here
-are cut out of the text and only those are parsed as XML. A file cut off at any byte
-so keeps its complete steps, and a step counts as complete and converged only if its
-element is closed and its SCF cycle shows it: :class:`pymatgen.io.vasp.Vasprun` reads
-the whole file and calls some truncated runs converged.
+:class:`pymatgen.io.vasp.Vasprun` reads what this module cuts out of the file: the head
+and, of each closed ionic step, all up to its energy. So a file cut off at any byte
+keeps its complete steps (of a file that ends early pymatgen may call the run
+converged), damage costs one step, and densities of states and eigenvalues, most of the
+file, are not read. What pymatgen takes without a question is checked here: flags that
+are neither T nor F, numbers that only Python can read, vectors that do not fit their
+reciprocals, forces and energies that do not add up, and convergence.
 
 No vasprun.xml holds moments of atoms: they are in the OUTCAR alone.
 """
@@ -13,15 +15,23 @@ No vasprun.xml holds moments of atoms: they are in the OUTCAR alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from math import isfinite, nan
+import warnings
+from math import isfinite
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spin_dp.data_tools.frame import Frame, Rejected, reject
+from spin_dp.data_tools.readers.packed import read_text
+from spin_dp.data_tools.readers.vasp.level import (
+    RunHeader,
+    Species,
+    needed,
+    run_header,
+)
 from spin_dp.data_tools.readers.vasp.step import (
     FORCE_SUM,
     UNFINISHED,
@@ -29,16 +39,13 @@ from spin_dp.data_tools.readers.vasp.step import (
     check_cell,
     check_energies,
     judge,
-    read_text,
     rejected_step,
 )
-from spin_dp.data_tools.readers.vasp.vasprun_header import parse_header
 from spin_dp.errors import DataError
 from spin_dp.units import EV_PER_ANGSTROM3_IN_KBAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from spin_dp.data_tools.frame import Array
     from spin_dp.data_tools.readers.source import MissingMoments
@@ -48,50 +55,20 @@ NO_MOMENTS = (
 )
 NO_RESULTS = "no structure, forces and energy in this step of the vasprun.xml"
 DAMAGED_XML = "damaged file: the XML of the ionic step cannot be read"
+DAMAGED_HEAD = "the head of the vasprun.xml is damaged or cut off: {}"
 
-_ENERGY_END = "</energy>"
-_NUMBER = re.compile(r"-?\d*\.\d+(?:E[+-]?\d+)?|\*+|NaN")
-_FREE_ENERGY = re.compile(r'name="e_fr_energy">\s*(\S+)\s*</i>')
-
-
-@dataclass(frozen=True, eq=False)
-class VasprunStep:
-    """One complete ionic step.
-
-    Attributes
-    ----------
-    cell
-        Cell vectors as rows, (3, 3), Å.
-    positions
-        Cartesian positions, (nloc, 3), Å.
-    forces
-        Forces, (nloc, 3), eV/Å.
-    stress
-        Stress as VASP has it (positive: compression), (3, 3), kbar, or None.
-    energy
-        Free energy of the ionic step, eV.
-    scf_energy
-        Free energy of the last SCF iteration, eV, or None.
-    converged
-        Whether the SCF cycle reached EDIFF in fewer than NELM iterations.
-    """
-
-    cell: Array
-    positions: Array
-    forces: Array
-    stress: Array | None
-    energy: float
-    scf_energy: float | None
-    converged: bool
-
-    @property
-    def virial(self) -> Array | None:
-        """Virial, (3, 3), eV, positive under compression; made symmetric."""
-        if self.stress is None:
-            return None
-        kbar = 0.5 * (self.stress + self.stress.T)
-        volume = abs(np.linalg.det(self.cell))
-        return np.asarray(kbar * volume / EV_PER_ANGSTROM3_IN_KBAR)
+_POTCAR_FUNCTIONALS = {"PAW_PBE": "PE", "PAW_GGA": "91", "PAW": "CA"}
+_AS_ASKED = ("IVDW", "METAGGA", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ")
+_VALUE = re.compile(r"<([iv](?: [^<>]*)?)>([^<]*)<")
+_FORMS = {  # stars stand for a number that is too long for its field
+    'type="logical"': re.compile(r"[TF]"),
+    'type="int"': re.compile(r"-?\d+|\*+"),
+    "": re.compile(r"-?\d*\.\d*(?:E[+-]?\d+)?|-?\d+|\*+|NaN"),
+}
+_SPECIES = re.compile(
+    r"<rc><c>\s*(\d+)</c><c>[^<]*</c><c>[^<]*</c><c>\s*(\d+\.\d+)</c><c>([^<]*)</c>"
+)
+_RECIPROCAL = re.compile(r'<varray name="rec_basis" *>(.*?)</varray>', re.S)
 
 
 class VasprunRun:
@@ -100,12 +77,15 @@ class VasprunRun:
     Parameters
     ----------
     path
-        The file; ``.gz`` is unpacked.
+        The file, plain or packed.
 
     Attributes
     ----------
     header
         Atoms, spin settings and level of theory.
+    steps
+        Each ionic step as it stands in the file, not yet judged, with zero moments;
+        rejected where it cannot be read.
 
     Raises
     ------
@@ -115,22 +95,30 @@ class VasprunRun:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._text = read_text(path)
-        self._stretches = list(_stretches(self._text))
-        end = self._stretches[0][0] if self._stretches else len(self._text)
-        self.header, self._limits = parse_header(self._text[:end], self._correction())
-
-    def steps(self) -> Iterator[VasprunStep | str]:
-        """Yield each ionic step, or why it cannot be read."""
-        for start, end, is_closed in self._stretches:
-            if not is_closed:
-                is_last = end == len(self._text)
-                yield UNFINISHED if is_last else DAMAGED_XML
-                continue
+        head, *begun = read_text(path).split("<calculation>")
+        if "<atominfo>" not in head:
+            raise DataError("not a vasprun.xml, or cut off before its list of atoms")
+        if damaged := _damaged_value(head):
+            raise DataError(DAMAGED_HEAD.format(damaged))
+        run = _read(head, [])
+        species = _species(head, run)
+        self._tags = _tags(run, species)
+        pieces = list(_pieces(begun))
+        whole = [text for text, reason in pieces if not reason]
+        found = iter(_ionic_steps(head, whole))
+        self._results = [{} if reason else next(found) for _, reason in pieces]
+        natoms = sum(one.count for one in species)
+        self.header: RunHeader = run_header(
+            self._tags, species, is_corrected=_is_corrected(self._results, natoms)
+        )
+        self.steps: list[Frame | Rejected] = []
+        for number, (text, reason) in enumerate(pieces, start=1):
             try:
-                yield self._step(start, end)
+                if reason:
+                    raise DataError(reason)
+                self.steps.append(self._step(number, text))
             except DataError as error:
-                yield str(error)
+                self.steps.append(rejected_step(path, number, self.header, str(error)))
 
     def frames(
         self, missing_moments: MissingMoments = "reject"
@@ -144,167 +132,196 @@ class VasprunRun:
             :class:`~spin_dp.data_tools.readers.source.ReadOptions`.
         """
         order = AtomOrder()
-        for number, step in enumerate(self.steps(), 1):
-            if isinstance(step, str):
-                yield rejected_step(self.path, number, self.header, step)
+        for step, result in zip(self.steps, self._results, strict=True):
+            if isinstance(step, Rejected):
+                yield step
                 continue
-            frame = self._frame(number, step)
             try:
-                order.check(frame.positions, frame.cell)
+                order.check(step.positions, step.cell)
             except DataError as error:
-                yield reject(frame, str(error))
+                yield reject(step, str(error))
                 continue
+            scf = _scf_energies(result)
             yield judge(
-                frame,
+                step,
                 self.header,
-                converged=step.converged,
-                scf_energy=step.scf_energy,
+                converged=2 <= len(scf) < self._tags["NELM"]
+                and abs(scf[-1] - scf[-2]) <= self._tags["EDIFF"] * 1.000001,
+                scf_energy=scf[-1] if scf and isfinite(scf[-1]) else None,
                 missing_moments=missing_moments,
                 no_moments=NO_MOMENTS,
             )
 
-    def _step(self, start: int, end: int) -> VasprunStep:
-        results = self._text.find("<structure", start, end)
-        stop = self._text.find(_ENERGY_END, max(results, start), end)
-        if results < 0 or stop < 0:
-            raise DataError(NO_RESULTS)
-        root = _parsed(self._text[results : stop + len(_ENERGY_END)])
-        natoms = len(self.header.symbols)
-        cell = _array(root, "structure/crystal/varray[@name='basis']", 3)
-        check_cell(cell, _array(root, "structure/crystal/varray[@name='rec_basis']", 3))
-        forces = _array(root, "varray[@name='forces']", natoms)
-        if np.abs(forces.sum(axis=0)).max() > 5.0e-9 * natoms + 1.0e-8:
+    def _step(self, number: int, text: str) -> Frame:
+        """Check what pymatgen has read of a step, and return it."""
+        result, natoms = self._results[number - 1], len(self.header.symbols)
+        structure, forces, stress = map(result.get, ("structure", "forces", "stress"))
+        if (
+            structure is None
+            or forces is None
+            or np.shape(forces) != (natoms, 3)
+            or (stress is not None and np.shape(stress) != (3, 3))
+            or len(_scf_energies(result)) != text.count("</scstep>")
+        ):
+            raise DataError(DAMAGED_XML)
+        cell = np.array(structure.lattice.matrix)
+        check_cell(cell, _reciprocal(text))
+        if np.abs(np.sum(forces, axis=0)).max() > 5.0e-9 * natoms + 1.0e-8:
             raise DataError(FORCE_SUM)
-        has_stress = root.find("varray[@name='stress']") is not None
-        scf = self._scf_energies(start, results)
-        is_whole = len(scf) == self._text.count("</scstep>", start, results)
-        return VasprunStep(
-            cell=cell,
-            positions=_array(root, "structure/varray[@name='positions']", natoms)
-            @ cell,
-            forces=forces,
-            stress=_array(root, "varray[@name='stress']", 3) if has_stress else None,
-            energy=_energy(root, self.header.ismear),
-            scf_energy=scf[-1] if scf and isfinite(scf[-1]) else None,
-            converged=is_whole and self._limits.are_met(scf),
-        )
-
-    def _scf_energies(self, start: int, end: int) -> list[float]:
-        return [_number(word) for word in _FREE_ENERGY.findall(self._text, start, end)]
-
-    def _correction(self) -> float:
-        """Return what the run adds to its energies after the SCF cycle, eV."""
-        found = []
-        for start, end, is_closed in self._stretches:
-            results = self._text.find("<structure", start, end)
-            stop = self._text.find(_ENERGY_END, max(results, start), end)
-            if is_closed and results >= 0 and stop >= 0:
-                found.append(self._scf_energies(start, stop)[-2:])
-        differences = [pair[1] - pair[0] for pair in found if len(pair) == 2]
-        return median(differences) if differences else 0.0
-
-    def _frame(self, number: int, step: VasprunStep) -> Frame:
+        virial = None
+        if stress is not None:  # in kbar; symmetric only within its rounding
+            in_ev = structure.volume / EV_PER_ANGSTROM3_IN_KBAR
+            virial = 0.5 * in_ev * (np.array(stress) + np.transpose(stress))
+        positions = np.array(structure.cart_coords)
         return Frame(
             source=str(self.path),
             step=number,
             symbols=self.header.symbols,
-            cell=step.cell,
-            positions=step.positions,
-            energy=step.energy,
-            forces=step.forces,
-            moments=np.zeros_like(step.positions),
-            virial=step.virial,
+            cell=cell,
+            positions=positions,
+            energy=_energy(result, self.header.ismear),
+            forces=np.array(forces),
+            moments=np.zeros_like(positions),
+            virial=virial,
             level=self.header.level,
             constrained=self.header.constrained,
         )
 
 
-def read_vasprun(
-    path: Path, *, missing_moments: MissingMoments = "reject"
-) -> Iterator[Frame | Rejected]:
-    """Yield the ionic steps of a vasprun.xml without its OUTCAR.
-
-    Parameters
-    ----------
-    path
-        vasprun.xml or vasprun.xml.gz.
-    missing_moments
-        ``zero`` takes the steps of a run that is not spin-polarised, with zero moments.
-
-    Yields
-    ------
-    Frame or Rejected
-        One for each ionic step, in order.
-
-    Raises
-    ------
-    DataError
-        If the file is not a vasprun.xml or its head is damaged.
-    """
-    yield from VasprunRun(path).frames(missing_moments)
-
-
-def _stretches(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Yield begin and end of each ionic step, and whether both its tags are there."""
-    tags = [(place, True) for place in _places(text, "<calculation>")]
-    tags += [(place, False) for place in _places(text, "</calculation>")]
-    begun = -1
-    for place, is_opening in sorted(tags):
-        if is_opening:
-            if begun >= 0:
-                yield begun, place, False
-            begun = place
+def _pieces(begun: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the text of each ionic step up to its energy, or why it cannot be used."""
+    for number, text in enumerate(begun, start=1):
+        inside, closed, after = text.partition("</calculation>")
+        structure = inside.find("<structure")
+        end = inside.find("</energy>", max(structure, 0))
+        if not closed:
+            yield "", UNFINISHED if number == len(begun) else DAMAGED_XML
+        elif structure < 0 or end < 0:
+            yield "", NO_RESULTS
         else:
-            yield (begun if begun >= 0 else place), place, begun >= 0
-            begun = -1
-    if begun >= 0:
-        yield begun, len(text), False
+            results = inside[: end + len("</energy>")]
+            yield results, DAMAGED_XML if _damaged_value(results) else ""
+        for _ in range(after.count("</calculation>")):  # steps that lost their begin
+            yield "", DAMAGED_XML
 
 
-def _places(text: str, marker: str) -> Iterator[int]:
-    place = text.find(marker)
-    while place >= 0:
-        yield place
-        place = text.find(marker, place + 1)
+def _damaged_value(text: str) -> str:
+    """Return a value that VASP does not write so; pymatgen may make something of it."""
+    for tag, value in _VALUE.findall(text):
+        kind = next((word for word in tag.split() if word.startswith("type=")), "")
+        words = value.split() or ([value] if "logical" in kind else [])
+        if kind in _FORMS and not all(map(_FORMS[kind].fullmatch, words)):
+            return f"<{tag}> {' '.join(words)}"
+    return ""
 
 
-def _parsed(piece: str) -> ElementTree.Element:
+def _ionic_steps(head: str, texts: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Read ionic steps; those that cannot be read are empty."""
     try:
-        return ElementTree.fromstring(f"<step>{piece}</step>")
-    except ElementTree.ParseError as error:
+        found = list(_read(head, texts).ionic_steps)
+    except DataError:
+        found = []
+    if len(found) == len(texts):
+        return found
+    if len(texts) == 1:
+        return [{}]
+    half = len(texts) // 2  # find what is damaged
+    return _ionic_steps(head, texts[:half]) + _ionic_steps(head, texts[half:])
+
+
+def _read(head: str, steps: Sequence[str]) -> Any:  # noqa: ANN401
+    """Let pymatgen read the head and some ionic steps of a file."""
+    from pymatgen.io.vasp.outputs import Vasprun  # a second: only where it is needed
+
+    class Parts(Vasprun):  # type: ignore[misc]
+        converged = True  # judged for each step here; fails in a file without steps
+
+    inside = head.partition("</modeling>")[0] + "".join(
+        f"<calculation>{step}</calculation>" for step in steps
+    )
+    # In a folder of its own: beside a file with stars pymatgen looks for an INCAR, be
+    # it that of the run or not.
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder, "vasprun.xml")
+        path.write_text(f"{inside}</modeling>", encoding="latin-1")
+        try:
+            return Parts(
+                path, parse_dos=False, parse_eigen=False, parse_potcar_file=False
+            )
+        except Exception as error:  # whatever damage leads to
+            raise DataError(DAMAGED_HEAD.format(error)) from error
+
+
+def _species(head: str, run: Any) -> list[Species]:  # noqa: ANN401
+    """Return the kinds of atoms with the valence electrons that pymatgen leaves out."""
+    rows = _SPECIES.findall(head)
+    species = [Species(int(n), title.strip(), float(z)) for n, z, title in rows]
+    if [one.title for one in species] != run.potcar_symbols:
+        raise DataError("the list of atoms in the vasprun.xml is damaged")
+    if [one.element for one in species for _ in range(one.count)] != run.atomic_symbols:
+        raise DataError("the lists of atoms in the vasprun.xml do not fit each other")
+    return species
+
+
+def _tags(run: Any, species: Sequence[Species]) -> dict[str, Any]:  # noqa: ANN401
+    """Return the settings that the run has used."""
+    tags = dict(run.parameters)
+    tags |= {name: run.incar[name] for name in _AS_ASKED if name in run.incar}
+    for name in ("NUPDOWN", "I_CONSTRAINED_M", "NELM", "EDIFF"):
+        needed(tags, name)
+    if isinstance(kind := tags.get("LDAUTYPE"), list):
+        tags["LDAUTYPE"] = kind[0]
+    tags["ENCUT"] = needed(tags, "ENMAX")
+    if needed(tags, "GGA") == "--":  # the functional of the POTCARs
+        names = {one.title.split()[0] for one in species}
+        found = {_POTCAR_FUNCTIONALS.get(name, name) for name in names}
+        if len(found) != 1:
+            raise DataError("the POTCARs of the vasprun.xml name several functionals")
+        tags["GGA"] = found.pop()
+    if str(run.vasp_version).startswith(("4.", "5.")):  # one decimal in the OUTCAR
+        for name in {"LDAUU", "LDAUJ"} & tags.keys():
+            tags[name] = [round(value, 1) for value in tags[name]]
+    return tags
+
+
+def _scf_energies(result: Mapping[str, Any]) -> list[float]:
+    """Return the free energy of each SCF iteration that states one, eV."""
+    name = "e_fr_energy"
+    return [one[name] for one in result.get("electronic_steps", []) if name in one]
+
+
+def _is_corrected(results: Sequence[Mapping[str, Any]], natoms: int) -> bool:
+    """Return whether the run adds something (dispersion) to energies of SCF cycles."""
+    added = [
+        result["e_fr_energy"] - scf[-1]
+        for result in results
+        if "e_fr_energy" in result and (scf := _scf_energies(result))
+    ]
+    return bool(added) and abs(median(added)) > 1.0e-3 * natoms
+
+
+def _reciprocal(text: str) -> Array:
+    """Return the reciprocal vectors, (3, 3), 1/Å, which pymatgen leaves out."""
+    found = _RECIPROCAL.search(text)
+    rows = [row for _, row in _VALUE.findall(found[1])] if found else []
+    try:
+        return np.array([row.split() for row in rows], dtype=float).reshape(3, 3)
+    except ValueError as error:
         raise DataError(DAMAGED_XML) from error
 
 
-def _array(root: ElementTree.Element, path: str, n_rows: int) -> Array:
-    """Return the rows of a table, (n_rows, 3)."""
-    rows = [(row.text or "").split() for row in root.iterfind(f"{path}/v")]
-    if len(rows) != n_rows or {len(row) for row in rows} != {3}:
-        raise DataError(DAMAGED_XML)
-    return np.array([[_number(word) for word in row] for row in rows])
-
-
-def _number(word: str) -> float:
-    """Return a number; stars stand for one that is too long for its field."""
-    if _NUMBER.fullmatch(word) is None:
-        raise DataError(DAMAGED_XML)
-    return nan if word[0] in "*N" else float(word)
-
-
-def _energy(root: ElementTree.Element, ismear: int) -> float:
+def _energy(result: Mapping[str, Any], ismear: int) -> float:
     """Return the free energy of the step, eV, compared with the two beside it.
 
     VASP 6 gives energy without entropy and extrapolated energy; VASP 5 the extrapolated
     one under the name of the former, and the entropy under the name of the latter.
     """
-    found = {
-        str(item.get("name")): _number((item.text or "").strip())
-        for item in root.iterfind("energy/i")
-    }
-    if "e_fr_energy" not in found:
+    if "e_fr_energy" not in result:
         raise DataError(NO_RESULTS)
-    free = found["e_fr_energy"]
-    if isfinite(free) and {"e_wo_entrp", "e_0_energy"} <= found.keys():
-        second, third = found["e_wo_entrp"], found["e_0_energy"]
+    free = float(result["e_fr_energy"])
+    if isfinite(free) and {"e_wo_entrp", "e_0_energy"} <= result.keys():
+        second, third = result["e_wo_entrp"], result["e_0_energy"]
         is_old = abs(third) < 0.5 * abs(free)
         inner, extrapolated = (free - third, second) if is_old else (second, third)
         check_energies(free, inner, extrapolated, ismear)

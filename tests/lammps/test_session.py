@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from ase.io import read
+from ase.units import fs
 
 from spin_dp import SpinDP
 from spin_dp.errors import BackendError, ConfigError, DataError, ShapeError
@@ -176,6 +177,26 @@ def test_changed_moments_count_in_the_next_segment(
         energy, forces, _ = analytic(frame, expected)
         assert frame.get_potential_energy() == pytest.approx(energy, abs=2e-6)
         np.testing.assert_allclose(frame.get_forces(), forces, atol=2e-6)
+
+
+@pytest.mark.parametrize("restart_every", [1, 1000])
+def test_the_first_step_feels_the_new_moments(
+    heisenberg: list[Path], tmp_path: Path, restart_every: int
+) -> None:
+    """Velocity Verlet: x + dt v + dt^2 f / 2m with the forces at the new moments."""
+    job = make_job(heisenberg[:1], replace(SETTINGS, restart_every=restart_every))
+    with LammpsSession(job, tmp_path / "md") as session:
+        before = session.run(3)
+        moments = before.moments[::-1] * 1.5
+        session.set_moments(moments)
+        after = session.run(1)
+    atoms = before.atoms()
+    dt = SETTINGS.timestep * fs
+    pull = analytic(atoms, moments)[1] / atoms.get_masses()[:, None]
+    change = dt**2 / 2.0 * (pull - before.forces / atoms.get_masses()[:, None])
+    expected = before.positions + dt * atoms.get_velocities() + dt**2 / 2.0 * pull
+    np.testing.assert_allclose(after.positions, expected, atol=1e-10)
+    assert np.abs(change).max() > 1e-6
 
 
 def test_energies_of_moments_are_those_of_the_python_api(

@@ -3,8 +3,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-# Small tensors: one thread a process is fastest, and runs side by side do not fight.
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint bench accuracy clean
 

@@ -4,9 +4,9 @@ table of ratios at the end of a run."""
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "DP_INTRA_OP_PARALLELISM_THREADS"):
-    os.environ[_name] = "1"
-os.environ["DP_INTER_OP_PARALLELISM_THREADS"] = "1"
+from spin_dp.threads import process_environment
+
+os.environ |= process_environment(threads=1)
 
 BASELINE = "spin_dp"
 

@@ -106,7 +106,7 @@ def test_md_step(benchmark, models, tmp_path, peer, kind, atoms, ranks):
             rounds=3,
             warm_up=1 if slow else 3,
             ranks=ranks,
-            timestep=1e-4,  # the weights are random
+            timestep=0.1,  # the weights are random
         )
     )
 

@@ -7,7 +7,6 @@ same widths 25-50-100 / 240-240-240, cutoff 5 Å, float64, one thread, one proce
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,7 +126,6 @@ def peak_memory(name: str, repeat: tuple[int, int, int]) -> float:
     done = subprocess.run(
         [*command, *map(str, repeat)],
         cwd=Path(__file__).resolve().parents[1],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,

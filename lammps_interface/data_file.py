@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The LAMMPS data file of a structure with moments (``atom_style spin``)."""
+"""The LAMMPS data file of a structure, with moments or without."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from spin_dp.lammps_interface.cell import Array, LammpsFrame
 
@@ -20,7 +20,10 @@ def element_types(symbols: Sequence[str]) -> list[str]:
 
 
 def render_data(
-    symbols: Sequence[str], positions: Array, moments: Array, frame: LammpsFrame
+    symbols: Sequence[str],
+    positions: Array,
+    moments: Array | None,
+    frame: LammpsFrame,
 ) -> str:
     """Return the text of a data file for ``atom_style spin``.
 
@@ -34,7 +37,7 @@ def render_data(
     positions
         Cartesian positions in the structure's frame, (n, 3), Å.
     moments
-        Magnetic moments, (n, 3), μB.
+        Magnetic moments, (n, 3), μB; None: for ``atom_style atomic``.
     frame
         LAMMPS frame of the cell.
 
@@ -45,8 +48,11 @@ def render_data(
     """
     types = element_types(symbols)
     box = frame.box
+    style, columns = "atomic", [frame.to_lammps(positions)]
+    if moments is not None:
+        style, columns = "spin", [*columns, *_directions_and_sizes(moments)]
     lines = [
-        "# atom_style spin: id type x y z (Angstrom), moment: direction, size (muB)",
+        "# id type x y z (Angstrom); spin: direction and size of the moment (muB)",
         "",
         f"{len(symbols)} atoms",
         f"{len(types)} atom types",
@@ -63,26 +69,23 @@ def render_data(
             for number, symbol in enumerate(types, start=1)
         ),
         "",
-        "Atoms # spin",
+        f"Atoms # {style}",
         "",
-        *_atom_lines(symbols, types, frame.to_lammps(positions), moments),
+        *_atom_lines(symbols, types, np.concatenate(columns, axis=1)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _atom_lines(
-    symbols: Sequence[str], types: list[str], positions: Array, moments: Array
-) -> list[str]:
+def _directions_and_sizes(moments: Array) -> tuple[Array, Array]:
+    """Return unit vectors, along z where there is no moment, and sizes, (n, 1)."""
+    sizes = np.linalg.norm(moments, axis=1)[:, None]
+    along_z = np.tile([0.0, 0.0, 1.0], (len(moments), 1))
+    return np.divide(moments, sizes, out=along_z, where=sizes > 0.0), sizes
+
+
+def _atom_lines(symbols: Sequence[str], types: list[str], rows: Array) -> list[str]:
     numbers = {symbol: number for number, symbol in enumerate(types, start=1)}
-    sizes = np.linalg.norm(moments, axis=1)
-    safe = np.where(sizes > 0.0, sizes, 1.0)[:, None]
-    directions = np.where(sizes[:, None] > 0.0, moments / safe, [0.0, 0.0, 1.0])
-    rows = zip(symbols, positions, directions, sizes, strict=True)
     return [
-        f"{index} {numbers[symbol]} {_numbers((*position, *direction, size))}"
-        for index, (symbol, position, direction, size) in enumerate(rows, start=1)
+        f"{index} {numbers[symbol]} {' '.join(f'{value:.15g}' for value in row)}"
+        for index, (symbol, row) in enumerate(zip(symbols, rows, strict=True), start=1)
     ]
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return " ".join(f"{value:.15g}" for value in values)

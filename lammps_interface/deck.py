@@ -35,7 +35,9 @@ class Deck:
     models
         Model files; the first drives the run, more add the model deviation.
     elements
-        Elements of LAMMPS types 1, 2, ...
+        The models' names of LAMMPS types 1, 2, ...
+    moments
+        Whether atoms carry moments; without, the models must read none.
     part
         0 for the first start of a run, then one more at each resumption.
     restart
@@ -45,6 +47,7 @@ class Deck:
     settings: MDSettings
     models: Sequence[Path]
     elements: Sequence[str]
+    moments: bool = True
     part: int = 0
     restart: str | None = None
 
@@ -77,24 +80,37 @@ def render_deck(deck: Deck) -> str:
     str
         Text for ``lmp -in``, to be run in the folder of the data file.
     """
-    blocks = [
-        _header(deck),
-        _system(deck),
-        _potential(deck),
-        _output(deck),
-        _dynamics(deck),
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
-
-
-def _header(deck: Deck) -> list[str]:
     run = deck.settings
     what = f"{run.ensemble.upper()} molecular dynamics, {run.temperature:g} K"
-    return [
-        f"# {what}, {run.steps} steps of {run.timestep:g} fs; moments are labels.",
-        "# Stock LAMMPS with the deepmd-kit plug-in; run in this folder: lmp -in FILE",
-        f"log             {deck.log}",
-    ]
+    return f"""\
+# {what}, {run.steps} steps of {run.timestep:g} fs; moments are labels.
+# Stock LAMMPS with the deepmd-kit plug-in; run in this folder: lmp -in FILE
+{render_setup(deck)}
+# ---- Run
+restart         {run.restart_every} {" ".join(RESTART_FILES)}
+run             {run.steps} upto
+"""
+
+
+def render_setup(deck: Deck, *, output: bool = True) -> str:
+    """Return the part of a deck that comes before the first ``run``.
+
+    Parameters
+    ----------
+    deck
+        What to write.
+    output
+        Whether log, thermo lines and frames are written.
+    """
+    blocks = [_system(deck), _potential(deck), _dynamics(deck)]
+    if output:
+        blocks = [
+            [f"log             {deck.log}"],
+            *blocks[:2],
+            _output(deck),
+            blocks[2],
+        ]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
 def _system(deck: Deck) -> list[str]:
@@ -103,28 +119,32 @@ def _system(deck: Deck) -> list[str]:
             "# ---- System: box, atoms, moments, velocities of a restart file",
             f"read_restart    {deck.restart}",
         ]
+    style, columns = "atomic", "id type x y z"
+    if deck.moments:
+        style, columns = "spin", "id type x y z, direction and |moment| (muB)"
     return [
-        "# ---- System: eV, Angstrom, ps, bar; atoms carry a moment (muB)",
+        "# ---- System: eV, Angstrom, ps, bar",
         "units           metal",
-        "atom_style      spin",
+        f"atom_style      {style}",
         "atom_modify     map yes            # models with message passing need it",
         "boundary        p p p",
-        f"read_data       {DATA_FILE}          # id type x y z, direction and |moment|",
+        f"read_data       {DATA_FILE}          # {columns}",
     ]
 
 
 def _potential(deck: Deck) -> list[str]:
     models = " ".join(_quoted(model) for model in deck.models)
-    lines = ["# ---- Potential: reads positions and moments"]
+    style = "deepspin" if deck.moments else "deepmd"
+    lines = [f"# ---- Potential: reads positions{' and moments' * deck.moments}"]
     if len(deck.models) > 1:
         every = deck.settings.thermo_every
         lines += [
             "# The first model moves the atoms; the spread of all goes to out_file.",
-            f"pair_style      deepspin {models} &",
+            f"pair_style      {style} {models} &",
             f"                out_file {deck.deviation} out_freq {every}",
         ]
     else:
-        lines += [f"pair_style      deepspin {models}"]
+        lines += [f"pair_style      {style} {models}"]
     return [
         *lines,
         f"pair_coeff      * * {' '.join(deck.elements)}",
@@ -142,12 +162,11 @@ def _output(deck: Deck) -> list[str]:
         f"compute         moment all property/atom {' '.join(SPIN_COLUMNS)}",
         f"thermo          {run.thermo_every}",
         f"thermo_style    custom step temp pe ke etotal press vol{cell}",
-        "thermo_modify   line one flush yes format float %.12g",
+        "thermo_modify   line one flush yes format float %.15g",
         f"dump            frames all custom {run.dump_every} {deck.dump} &",
         f"                {' '.join(DUMP_COLUMNS)} c_moment[*]",
         f"dump_modify     frames sort id element {' '.join(deck.elements)} &",
         "                format float %.12g",
-        f"restart         {run.restart_every} {' '.join(RESTART_FILES)}",
     ]
 
 
@@ -168,11 +187,7 @@ def _dynamics(deck: Deck) -> list[str]:
         lines += [
             "# flip no: frames are turned back into the structure's own cell vectors"
         ]
-    return [
-        *lines,
-        f"fix             integrate all {_integrator(run)}",
-        f"run             {run.steps} upto",
-    ]
+    return [*lines, f"fix             integrate all {_integrator(run)}"]
 
 
 def _integrator(run: MDSettings) -> str:

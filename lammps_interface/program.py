@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Find the LAMMPS and MPI programs and the environment to start them in."""
+"""Find the LAMMPS and MPI programs."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
 
-from spin_dp.errors import BackendError, ConfigError
+from spin_dp.errors import BackendError
+from spin_dp.lammps_interface.settings import positive_integer
 
 INSTALL_HINT = 'pip install "deepmd-kit[torch,lmp]" nvidia-cuda-runtime-cu12'
-
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "DP_INTRA_OP_PARALLELISM_THREADS",
-    "DP_INTER_OP_PARALLELISM_THREADS",
-)
 
 
 def find_program(*names: str) -> Path | None:
@@ -41,13 +35,14 @@ def find_program(*names: str) -> Path | None:
     return None
 
 
-def lammps_command(deck: str, *, ranks: int = 1) -> list[str]:
-    """Return the command that runs an input deck.
+def lammps_command(deck: str | None = None, *, ranks: int = 1) -> list[str]:
+    """Return the command that runs LAMMPS.
 
     Parameters
     ----------
     deck
-        Name of the deck.
+        Name of the input deck; None: LAMMPS reads commands from its standard input and
+        answers line by line.
     ranks
         Number of MPI processes.
 
@@ -63,15 +58,15 @@ def lammps_command(deck: str, *, ranks: int = 1) -> list[str]:
     BackendError
         If LAMMPS, or for several processes an MPI launcher, is not found.
     """
-    if ranks < 1:
-        raise ConfigError(f"ranks: expected a positive integer, got {ranks}")
+    positive_integer("ranks", ranks)
     lmp = find_program("lmp")
     if lmp is None:
         raise BackendError(
             "LAMMPS (the program lmp) was found neither beside "
             f"{sys.executable} nor on the PATH. Install it: {INSTALL_HINT}"
         )
-    command = [str(lmp), "-in", deck, "-log", "none"]
+    source = ["-nonbuf"] if deck is None else ["-in", deck]
+    command = [str(lmp), *source, "-log", "none"]
     if ranks == 1:
         return command
     launcher = find_program("mpirun", "mpiexec")
@@ -82,14 +77,3 @@ def lammps_command(deck: str, *, ranks: int = 1) -> list[str]:
             "or run with ranks=1"
         )
     return [str(launcher), "-n", str(ranks), *command]
-
-
-def lammps_environment() -> dict[str, str]:
-    """Return the environment for LAMMPS: one thread a process unless the user says."""
-    environment = dict(os.environ)
-    for name in _THREADS:
-        environment.setdefault(name, "1")
-    # glibc hands large blocks back to the system at once: page faults in every step.
-    environment.setdefault("MALLOC_MMAP_THRESHOLD_", "1000000000")
-    environment.setdefault("MALLOC_TRIM_THRESHOLD_", "2000000000")
-    return environment

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, TypeAlias, get_args
 
 from spin_dp.errors import ConfigError, unknown
@@ -59,11 +61,14 @@ class MDSettings:
         _check_choice("ensemble", self.ensemble, get_args(Ensemble))
         _check_choice("cell change", self.cell_change, get_args(CellChange))
         for name in ("steps", "thermo_every", "dump_every", "restart_every", "seed"):
-            _check_positive(name, getattr(self, name))
+            # As built-in numbers: the settings go into a JSON file.
+            self._set(name, positive_integer(name, getattr(self, name)))
         if self.seed > _MAX_SEED:
             raise ConfigError(f"seed: expected at most {_MAX_SEED}, got {self.seed}")
-        _check_positive("timestep", self.timestep, "fs")
-        self._check_temperature()
+        self._set("timestep", _positive("timestep", self.timestep, "fs"))
+        at_rest = self.ensemble == "nve" and _number(self.temperature) == 0.0
+        kelvin = 0.0 if at_rest else _positive("temperature", self.temperature, "K")
+        self._set("temperature", kelvin)
         self._check_pressure()
         if self.dump_every % self.thermo_every:
             raise ConfigError(
@@ -72,10 +77,8 @@ class MDSettings:
                 "lines; change one of the two."
             )
 
-    def _check_temperature(self) -> None:
-        if self.ensemble == "nve" and self.temperature == 0.0:
-            return
-        _check_positive("temperature", self.temperature, "K")
+    def _set(self, name: str, value: float) -> None:
+        object.__setattr__(self, name, value)  # frozen from here on
 
     def _check_pressure(self) -> None:
         if self.pressure is None:
@@ -85,18 +88,42 @@ class MDSettings:
                 f"pressure is for the npt ensemble, got ensemble {self.ensemble!r}. "
                 "Choose npt or leave the pressure out."
             )
-        if not math.isfinite(self.pressure):
+        bar = _number(self.pressure)
+        if not math.isfinite(bar):
             raise ConfigError(
-                f"pressure: expected a finite number of bar, got {self.pressure}"
+                f"pressure: expected a finite number of bar, got {self.pressure!r}"
             )
+        self._set("pressure", bar)
 
 
-def _check_choice(kind: str, name: str, choices: tuple[str, ...]) -> None:
+def _check_choice(kind: str, name: object, choices: tuple[str, ...]) -> None:
     if name not in choices:
-        raise unknown(kind, name, choices)
+        raise unknown(kind, str(name), choices)
 
 
-def _check_positive(name: str, value: float, unit: str = "") -> None:
-    if not (math.isfinite(value) and value > 0):
-        wanted = f"a positive number of {unit}" if unit else "a positive integer"
-        raise ConfigError(f"{name}: expected {wanted}, got {value}")
+def positive_integer(name: str, value: object) -> int:
+    """Return a count as an integer; ConfigError if it is none, or not positive."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ConfigError(f"{name}: expected a positive integer, got {value!r}")
+    return count
+
+
+def _number(value: object) -> float:
+    """Return a number as float, NaN if it is none."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return float(value) if is_number else math.nan  # type: ignore[arg-type]
+
+
+def _positive(name: str, value: object, unit: str) -> float:
+    number = _number(value)
+    if not (math.isfinite(number) and number > 0.0):
+        raise ConfigError(
+            f"{name}: expected a positive number of {unit}, got {value!r}"
+        )
+    return number

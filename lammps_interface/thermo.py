@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
 ThermoRow: TypeAlias = dict[str, float]
 
@@ -30,15 +31,21 @@ _COLUMNS = {
     "Xz": "xz_A",
     "Yz": "yz_A",
 }
-_PERFORMANCE = re.compile(r"^Performance:\s+(\S+)\s+ns/day")
+_LOOP = re.compile(r"Loop time of (\S+) on \d+ procs for (\d+) steps")
 
 
 class ThermoParser:
-    """Picks the thermo rows out of the lines of a log, one line at a time."""
+    """Picks the thermo rows out of the lines of a log, one line at a time.
+
+    Attributes
+    ----------
+    loops
+        Seconds and number of steps of each ``run``, as LAMMPS timed it.
+    """
 
     def __init__(self) -> None:
         self._names: list[str] = []
-        self.ns_per_day: float | None = None
+        self.loops: list[tuple[float, int]] = []
 
     def feed(self, line: str) -> ThermoRow | None:
         """Return the row that a line holds, or None.
@@ -57,11 +64,10 @@ class ThermoParser:
         if words[:2] == ["Step", "Temp"]:
             self._names = [_COLUMNS.get(word, word) for word in words]
             return None
-        if line.startswith("Loop time"):
+        loop = _LOOP.match(line)
+        if loop:
             self._names = []
-        match = _PERFORMANCE.match(line)
-        if match:
-            self.ns_per_day = float(match[1])
+            self.loops.append((float(loop[1]), int(loop[2])))
         if not words or len(words) != len(self._names) or not line.endswith("\n"):
             return None
         try:
@@ -70,32 +76,40 @@ class ThermoParser:
             return None
 
 
-def parse_thermo(lines: Iterable[str]) -> tuple[list[ThermoRow], float | None]:
-    """Return the thermo rows of a log and its speed.
+def read_thermo(
+    logs: Sequence[Path], *, every: int
+) -> tuple[list[ThermoRow], list[tuple[float, int]]]:
+    """Return the thermo rows and the timed loops of a run from the logs of its parts.
 
     Parameters
     ----------
-    lines
-        Lines of the log with their line ends; a cut-off last line is left out.
+    logs
+        Log files, oldest first; a later one replaces what it redid.
+    every
+        Steps between rows; those between, where a segment ended, are left out, but not
+        the last.
 
     Returns
     -------
-    list of dict, float or None
-        Rows by step, and ns/day where the log has it.
+    list of dict, list of tuple
+        Rows, each step once, as the run arrived there; a cut-off last line is left
+        out. Seconds and number of steps of each loop.
     """
-    parser = ThermoParser()
-    rows = [row for line in lines if (row := parser.feed(line)) is not None]
-    return rows, parser.ns_per_day
-
-
-def join_parts(parts: Sequence[Sequence[ThermoRow]]) -> list[ThermoRow]:
-    """Return the rows of a resumed run: a later part replaces what it redid."""
     joined: list[ThermoRow] = []
-    for rows in parts:
+    loops: list[tuple[float, int]] = []
+    for log in logs:
+        parser = ThermoParser()
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            rows = [row for line in lines if (row := parser.feed(line)) is not None]
+        loops += parser.loops
         if rows:
-            joined = [row for row in joined if row["step"] < rows[0]["step"]]
-            joined.extend(rows)
-    return joined
+            # Where one part ends and the next begins, moments may have changed: the row
+            # and the frame of that step are those before.
+            joined = [row for row in joined if row["step"] <= rows[0]["step"]]
+        for row in rows:
+            if not joined or row["step"] > joined[-1]["step"]:
+                joined.append(row)
+    return [row for row in joined[:-1] if row["step"] % every == 0] + joined[-1:], loops
 
 
 def render_csv(rows: Sequence[ThermoRow], timestep_fs: float) -> str:
@@ -129,3 +143,12 @@ def energy_drift(
     energy_mev = np.array([row["total_energy_eV"] for row in rows]) * 1000.0 / n_atoms
     time_ps -= time_ps.mean()
     return float(time_ps @ (energy_mev - energy_mev.mean()) / (time_ps @ time_ps))
+
+
+def ns_per_day(
+    loops: Sequence[tuple[float, int]], *, timestep_fs: float
+) -> float | None:
+    """Return the simulated time, ns, in a day of the timed loops; None without one."""
+    seconds = sum(duration for duration, _ in loops)
+    steps = sum(number for _, number in loops)
+    return steps * timestep_fs * 1.0e-6 / seconds * 86_400.0 if seconds else None

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from ase.io.lammpsdata import write_lammps_data
-
-from spin_dp.errors import BackendError
+from spin_dp.files import write_text
 from spin_dp.lammps_interface.cell import lammps_frame
 from spin_dp.lammps_interface.data_file import element_types, render_data
-from spin_dp.lammps_interface.program import lammps_command
-from spin_dp.lammps_interface.run import SCREEN_FILE, run_lammps
+from spin_dp.lammps_interface.deck import DATA_FILE, Deck, render_setup
+from spin_dp.lammps_interface.process import LammpsProcess
+from spin_dp.lammps_interface.settings import MDSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,24 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
     from numpy.typing import NDArray
-
-_LOOP = re.compile(r"Loop time of ([\d.eE+-]+) on \d+ procs for (\d+) steps")
-
-_DECK = """\
-units           metal
-atom_style      {style}
-atom_modify     map yes
-boundary        p p p
-read_data       data.lammps
-pair_style      {pair} {model}
-pair_coeff      * * {types}
-neighbor        2.0 bin
-velocity        all create 300 1 mom yes rot no dist gaussian
-fix             integrate all nve
-timestep        {timestep}
-thermo          1000
-run             {warm_up}
-"""
 
 
 def step_times(
@@ -52,9 +32,11 @@ def step_times(
     rounds: int = 1,
     warm_up: int = 5,
     ranks: int = 1,
-    timestep: float = 0.001,
+    timestep: float = 1.0,
 ) -> list[float]:
     """Return the mean time of a step of each round, s, after some steps to warm up.
+
+    The run is one of :class:`MDSettings` in the nve ensemble that writes nothing.
 
     Parameters
     ----------
@@ -65,37 +47,32 @@ def step_times(
     model
         The model's file.
     folder
-        Where the deck and the output go.
+        Where LAMMPS runs.
     names
         The model's name of an element's type where it is not the symbol.
     steps, rounds, warm_up, ranks
         Steps of a round; rounds; steps before; MPI processes.
     timestep
-        ps.
+        fs.
+
+    Raises
+    ------
+    BackendError
+        If LAMMPS is not found or fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     symbols = atoms.get_chemical_symbols()
-    elements = element_types(symbols)
-    deck = _DECK.format(
-        style="atomic" if moments is None else "spin",
-        pair="deepmd" if moments is None else "deepspin",
-        model=model.resolve(),
-        types=" ".join((names or {}).get(e, e) for e in elements),
-        timestep=timestep,
-        warm_up=warm_up,
+    frame = lammps_frame(atoms.cell.array)
+    data = render_data(symbols, atoms.positions, moments, frame)
+    write_text(folder / DATA_FILE, data)
+    deck = Deck(
+        settings=MDSettings(ensemble="nve", timestep=timestep),
+        models=[model.resolve()],
+        elements=[(names or {}).get(e, e) for e in element_types(symbols)],
+        moments=moments is not None,
     )
-    (folder / "in.lammps").write_text(deck + f"run {steps}\n" * rounds)
-    data = folder / "data.lammps"
-    if moments is None:
-        write_lammps_data(data, atoms, specorder=elements, masses=True)
-    else:
-        frame = lammps_frame(atoms.cell.array)
-        data.write_text(render_data(symbols, atoms.positions, moments, frame))
-    run_lammps(lammps_command("in.lammps", ranks=ranks), folder, on_row=lambda _: None)
-    found = _LOOP.findall((folder / SCREEN_FILE).read_text())
-    if len(found) != rounds + 1:
-        raise BackendError(
-            f"{folder / SCREEN_FILE}: expected {rounds + 1} loop times, "
-            f"found {len(found)}."
-        )
-    return [float(seconds) / int(done) for seconds, done in found[1:]]
+    with LammpsProcess(folder, ranks=ranks) as lammps:
+        lammps.execute(render_setup(deck, output=False))
+        for count in (warm_up, *[steps] * rounds):
+            lammps.execute(f"run {count}")
+    return [seconds / done for seconds, done in lammps.thermo.loops[1:]]

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import write_text
-from spin_dp.lammps_interface.deck import RESTART_FILES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +18,30 @@ RECORD_FILE = "md.json"
 
 Status: TypeAlias = Literal["prepared", "started", "finished"]
 
-_RESTART_END = b"LammpS RestartT\0"  # last bytes of a complete restart file
-
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Record:
+    """How far a run got in its folder.
+
+    Attributes
+    ----------
+    status
+        ``prepared`` (input written, nothing run), ``started`` or ``finished``.
+    restart
+        Name of the restart file from which it goes on; None: from the start.
+    notes
+        What the caller of a session wants to find again with that file, JSON types.
+    """
+
+    status: Status = "prepared"
+    restart: str | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,7 @@ class Workspace:
     folder: Path
     identity: dict[str, Any]
 
-    def open(self) -> Status | None:
+    def open(self) -> Record | None:
         """Return how far this run got here before; None for a new or empty folder.
 
         Raises
@@ -54,37 +70,44 @@ class Workspace:
         DataError
             If the folder's record cannot be read.
         """
-        record = self.folder / RECORD_FILE
-        if not record.exists():
+        path = self.folder / RECORD_FILE
+        if not path.exists():
             self._refuse_other_data()
             return None
         try:
-            content = json.loads(record.read_text(encoding="utf-8"))
-            status, identity = content["status"], content["identity"]
-        except (ValueError, KeyError, TypeError) as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            identity = content.pop("identity")
+            record = Record(**content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{record}: not a record of a run ({error!r}). Choose another folder."
+                f"{path}: not a record of a run ({error!r}). Choose another folder."
             ) from error
-        if status not in get_args(Status) or not isinstance(identity, dict):
-            raise DataError(f"{record}: not a record of a run. Choose another folder.")
+        if record.status not in get_args(Status) or not isinstance(identity, dict):
+            raise DataError(f"{path}: not a record of a run. Choose another folder.")
         self._refuse_other_run(identity)
-        return cast("Status", status)
+        return record
 
-    def record(self, status: Status) -> None:
-        """Write the record."""
-        content = {"status": status, "identity": self.identity}
-        write_text(self.folder / RECORD_FILE, json.dumps(content, indent=2) + "\n")
+    def write(self, record: Record) -> None:
+        """Write the record; from here on the run goes on from its restart file.
+
+        Raises
+        ------
+        ConfigError
+            If the notes cannot be kept in a JSON file.
+        """
+        content = {**asdict(record), "identity": self.identity}
+        try:
+            text = json.dumps(content, indent=2, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"notes: expected what a JSON file can hold, got {error}"
+            ) from error
+        write_text(self.folder / RECORD_FILE, text + "\n")
 
     def parts(self, suffix: str) -> list[Path]:
         """Return the files ``run.N.suffix`` of all parts, oldest first."""
         found = self.folder.glob(f"run.*.{suffix}")
         return sorted(found, key=lambda path: int(path.name.split(".")[1]))
-
-    def newest_restart(self) -> Path | None:
-        """Return the newest complete restart file."""
-        files = [self.folder / name for name in RESTART_FILES]
-        complete = [file for file in files if _is_complete(file)]
-        return max(complete, key=lambda file: file.stat().st_mtime_ns, default=None)
 
     def _refuse_other_data(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -107,11 +130,3 @@ class Workspace:
                 f"{self.folder} holds a run with other settings: {'; '.join(changed)}. "
                 "Choose another output folder."
             )
-
-
-def _is_complete(restart: Path) -> bool:
-    if not restart.is_file() or restart.stat().st_size < len(_RESTART_END):
-        return False
-    with restart.open("rb") as file:
-        file.seek(-len(_RESTART_END), 2)
-        return file.read() == _RESTART_END

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from spin_dp.threads import default_to_one_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spin_dp.model.energy import SpinEnergyModel
 
-# Small tensors: one thread. Read when torch and deepmd-kit start.
-for _name in ("OMP_NUM_THREADS", "DP_INTRA_OP_PARALLELISM_THREADS"):
-    os.environ.setdefault(_name, "1")
-os.environ.setdefault("DP_INTER_OP_PARALLELISM_THREADS", "1")
+default_to_one_thread()
 
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
 STATES_INFO: dict[str, Any] = {

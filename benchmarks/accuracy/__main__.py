@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +23,7 @@ from benchmarks.accuracy.models import DEFAULT, find_models
 from benchmarks.accuracy.plot import plot_accuracy
 from benchmarks.accuracy.tune import CHOICES, tune
 from spin_dp.errors import ConfigError, DataError, SpinDPError
+from spin_dp.threads import default_to_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,8 +104,7 @@ def plot(out: Out) -> None:
 
 def main() -> None:
     """Run the command line; errors on purpose are one line and status 1."""
-    for name in ("OMP_NUM", "DP_INTRA_OP_PARALLELISM", "DP_INTER_OP_PARALLELISM"):
-        os.environ.setdefault(f"{name}_THREADS", "1")
+    default_to_one_thread()
     try:
         app()
     except SpinDPError as error:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
@@ -22,15 +21,10 @@ from spin_dp.cli.states import states
 from spin_dp.cli.test import measure
 from spin_dp.cli.train import train
 from spin_dp.errors import SpinDPError
+from spin_dp.threads import default_to_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "DP_INTRA_OP_PARALLELISM_THREADS",
-    "DP_INTER_OP_PARALLELISM_THREADS",
-)
 
 _INTERRUPTED = 130  # 128 and the number of SIGINT
 
@@ -98,8 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a :class:`spin_dp.errors.SpinDPError`, 2 wrong usage.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for name in _THREADS:  # deepmd-kit reads them when it starts, and asks for them
-        os.environ.setdefault(name, "1")
+    default_to_one_thread()
     try:
         app(args=arguments)  # leaves by SystemExit, also when all is well
     except SystemExit as leaving:

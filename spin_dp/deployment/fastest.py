@@ -169,7 +169,7 @@ def _time(cell: Atoms, moments: Array, model: Path, folder: Path) -> float:
     steps = min(50, max(2, _ATOM_STEPS // len(cell)))
     # So short a time step that atoms stay where they are, whatever the forces.
     times = step_times(
-        cell, moments, model, folder, steps=steps, rounds=_ROUNDS, timestep=1e-6
+        cell, moments, model, folder, steps=steps, rounds=_ROUNDS, timestep=1e-3
     )
     return statistics.median(times)
 

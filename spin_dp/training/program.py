@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from spin_dp.errors import BackendError
+from spin_dp.threads import process_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,20 +81,9 @@ def environment(threads: int) -> dict[str, str]:
     threads
         Threads of the process.
     """
-    count = str(threads)
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": count,
-        "DP_INTRA_OP_PARALLELISM_THREADS": count,
-        "DP_INTER_OP_PARALLELISM_THREADS": count,
-        # dp starts its loader processes anew for every pass over a system; with many
-        # small systems that takes longer than the training itself.
-        "NUM_WORKERS": "0",
-        # glibc hands large blocks back to the system at once; tensors of some MB then
-        # cost page faults in every step, a fifth of the time.
-        "MALLOC_MMAP_THRESHOLD_": "1000000000",
-        "MALLOC_TRIM_THRESHOLD_": "2000000000",
-    }
+    # dp starts its loader processes anew for every pass over a system; with many small
+    # systems that takes longer than the training itself.
+    return {**process_environment(threads), "NUM_WORKERS": "0"}
 
 
 def tail(text: str) -> str:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from spin_dp.training.program import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ def run_dp(folder: Path, *arguments: str, expect: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "deepmd", "--pt", *arguments],
         cwd=folder,
-        env={**os.environ, "NUM_WORKERS": "0", "OMP_NUM_THREADS": "1"},
+        env=environment(threads=1),
         capture_output=True,
         text=True,
         timeout=200,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 
 from spin_dp.data_tools import Rules, collect, merge_systems
+from spin_dp.training.program import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPE_MAP = ["Li", "Mn", "Ni", "O"]
@@ -442,7 +442,7 @@ def test_two_ranks_stay_in_step(tiny_input, data, tmp_path):
             *("--nproc_per_node=2", "on_cpu.py"),
         ],
         cwd=tmp_path,
-        env={**os.environ, "NUM_WORKERS": "0", "OMP_NUM_THREADS": "1"},
+        env=environment(threads=1),
         capture_output=True,
         text=True,
         timeout=200,

@@ -371,12 +371,12 @@ def test_files_left_by_collect(tmp_path: Path) -> None:
 
 def test_files_left_by_md() -> None:
     """Names that the table gives are those that the run writes."""
-    from spin_dp.lammps_interface import Deck, MDSettings, deck, job, run, workspace
+    from spin_dp.lammps_interface import Deck, MDSettings, deck, job, process, workspace
 
     made = Deck(settings=MDSettings(), models=[], elements=[])
     written = {
         *(job.DECK_FILE, job.TRAJECTORY_FILE, job.THERMO_FILE, deck.DATA_FILE),
-        *(made.log, made.dump, run.SCREEN_FILE, workspace.RECORD_FILE),
+        *(made.log, made.dump, process.SCREEN_FILE, workspace.RECORD_FILE),
         *deck.RESTART_FILES,
     }
     rows = table("`md` leaves")

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from spin_dp.lammps_interface import (
     render_data,
     render_deck,
 )
+from spin_dp.lammps_interface.deck import render_setup
 
 
 def commands(text: str) -> dict[str, str]:
@@ -108,8 +112,25 @@ def test_text_is_plain_ascii_and_says_that_moments_are_held() -> None:
             r"unknown cell change 'full'; known: aniso, iso, tri",
         ),
         ({"steps": 0}, r"steps: expected a positive integer, got 0"),
-        ({"timestep": float("nan")}, r"timestep: expected a positive number of fs"),
+        ({"steps": 10.5}, r"steps: expected a positive integer, got 10\.5"),
+        ({"steps": 10.0}, r"steps: expected a positive integer, got 10\.0"),
+        ({"steps": True}, r"steps: expected a positive integer, got True"),
+        ({"steps": "10"}, r"steps: expected a positive integer, got '10'"),
+        ({"seed": -1}, r"seed: expected a positive integer, got -1"),
+        ({"thermo_every": math.nan}, r"thermo_every: expected a positive integer"),
+        ({"dump_every": math.inf}, r"dump_every: expected a positive integer, got inf"),
+        ({"restart_every": None}, r"restart_every: expected .* integer, got None"),
+        ({"timestep": math.nan}, r"timestep: expected a positive number of fs, got n"),
+        ({"timestep": True}, r"timestep: expected a positive number of fs, got True"),
+        ({"timestep": "1"}, r"timestep: expected a positive number of fs, got '1'"),
         ({"temperature": -1.0}, r"temperature: expected a positive number of K"),
+        ({"temperature": None}, r"temperature: expected a positive number of K, got N"),
+        ({"temperature": math.inf}, r"temperature: expected a positive number of K"),
+        ({"ensemble": 3}, r"unknown ensemble '3'"),
+        (
+            {"ensemble": "npt", "pressure": "1"},
+            r"pressure: expected a finite number of bar, got '1'",
+        ),
         ({"temperature": 0.0}, r"temperature: expected a positive number of K"),
         ({"pressure": 1.0}, r"pressure is for the npt ensemble, got ensemble 'nvt'"),
         (
@@ -123,6 +144,32 @@ def test_text_is_plain_ascii_and_says_that_moments_are_held() -> None:
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MDSettings(**settings)
+
+
+def test_numbers_of_numpy_become_plain_ones() -> None:
+    settings = MDSettings(steps=np.int64(30), timestep=np.float32(0.5), temperature=9)  # type: ignore[arg-type]
+    assert json.loads(json.dumps(asdict(settings))) == asdict(
+        MDSettings(steps=30, timestep=0.5, temperature=9.0)
+    )
+
+
+@pytest.mark.parametrize(("moments", "style"), [(True, "spin"), (False, "atomic")])
+def test_setup_without_output(moments: bool, style: str) -> None:
+    text = render_setup(
+        Deck(settings=MDSettings(), models=[], elements=["O"], moments=moments),
+        output=False,
+    )
+    found = commands(text)
+    assert found["atom_style"] == style
+    assert found["pair_style"] == ("deepspin" if moments else "deepmd")
+    assert found["timestep"] == "0.001"
+    assert not {"log", "thermo", "dump", "compute", "restart", "run"} & found.keys()
+
+
+def test_data_file_without_moments() -> None:
+    cell = lammps_frame(np.eye(3))
+    text = render_data(["O"], np.array([[0.0, 0, 0.5]]), None, cell)
+    assert text.endswith("Atoms # atomic\n\n1 1 0 0 0.5\n")
 
 
 def test_data_file() -> None:

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from spin_dp.errors import BackendError, ConfigError, DataError
+from spin_dp.errors import BackendError, ConfigError, DataError, ShapeError
 from spin_dp.lammps_interface import (
+    LammpsSession,
     MDJob,
     MDSettings,
     find_program,
@@ -22,11 +22,6 @@ from spin_dp.lammps_interface import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-FAKE = """#!/bin/sh
-echo "   Step          Temp          PotEng         KinEng         TotEng"
-{body}
-"""
 
 
 @pytest.fixture
@@ -55,7 +50,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def install(folder: Path, body: str, name: str = "lmp") -> Path:
     program = folder / name
-    program.write_text(FAKE.format(body=body))
+    program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
     return program
 
@@ -85,8 +80,11 @@ def test_several_ranks_need_a_launcher(programs: Path) -> None:
     launcher = install(programs, "", "mpiexec")
     command = lammps_command("in.lammps", ranks=2)
     assert command[:4] == [str(launcher), "-n", "2", str(lmp)]
-    with pytest.raises(ConfigError, match="ranks: expected a positive integer, got 0"):
-        lammps_command("in.lammps", ranks=0)
+    for wrong in (0, 1.5, True):
+        with pytest.raises(
+            ConfigError, match=f"expected a positive integer, got {wrong}"
+        ):
+            lammps_command("in.lammps", ranks=wrong)  # type: ignore[arg-type]
 
 
 def test_lammps_without_the_pair_style(
@@ -102,7 +100,7 @@ def test_lammps_without_the_pair_style(
     [
         ("echo 'ERROR: Lost atoms'; exit 1", r"failed: ERROR: Lost atoms.*screen\.txt"),
         ("kill -9 $$", r"status -9 and no error line.*screen\.txt"),
-        ("echo '0 1 2 3 4'", r"ended at step 0 of 20 without an error line"),
+        ("exit 0", r"status 0 and no error line.*screen\.txt"),
         (
             "echo 'lmp: libmpi.so.12: cannot open shared object file'; exit 127",
             r"misses a library \(lmp: libmpi\.so\.12",
@@ -117,9 +115,7 @@ def test_lammps_fails(
         run_job(job, tmp_path / "md")
 
 
-def test_dry_run_then_run_then_reported(
-    job: MDJob, programs: Path, tmp_path: Path
-) -> None:
+def test_dry_run_writes_the_input(job: MDJob, tmp_path: Path) -> None:
     out = tmp_path / "md"
     assert run_job(job, out, dry_run=True).state == "prepared"
     assert {file.name for file in out.iterdir()} == {
@@ -127,14 +123,39 @@ def test_dry_run_then_run_then_reported(
         "in.lammps",
         "md.json",
     }
-    install(programs, "echo '0 1 2 3 4'; echo '20 1 2 3 4'")
-    seen: list[int] = []
-    result = run_job(job, out, progress=lambda step, *_: seen.append(step))
-    assert result.state == "finished"
-    assert seen == [0, 20]
-    seen.clear()
-    run_job(job, out, progress=lambda step, *_: seen.append(step))
-    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"moments": np.zeros((3, 3))},
+            ShapeError,
+            r"moments: expected \(2, 3\), three",
+        ),
+        (
+            {"moments": np.zeros(2)},
+            ShapeError,
+            r"moments: expected \(2, 3\), three .*\(2,",
+        ),
+        (
+            {"moments": [[0, 0, 1], [0]]},
+            ShapeError,
+            r"moments: expected \(2, 3\) numbers",
+        ),
+        (
+            {"moments": np.diag([0.0, np.nan, 0.0])[:2]},
+            DataError,
+            r"moments: expected finite numbers, got \[.*nan.*\] at atom 1",
+        ),
+        ({"positions": np.zeros((2, 2))}, ShapeError, r"positions: expected \(2, 3\)"),
+    ],
+)
+def test_bad_arrays(
+    job: MDJob, change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        replace(job, **change)
 
 
 def test_folder_with_other_data_is_refused(job: MDJob, tmp_path: Path) -> None:
@@ -172,19 +193,19 @@ def test_damaged_record(job: MDJob, tmp_path: Path, text: str) -> None:
         run_job(job, tmp_path / "md")
 
 
-def test_resumption_takes_the_newest_complete_restart_file(
-    job: MDJob, programs: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "md"
-    install(programs, "echo '0 1 2 3 4'; echo x > run.0.log; exit 1")
-    for _ in range(2):  # no restart file: anew, with the same part
-        with pytest.raises(BackendError, match="status 1"):
-            run_job(job, out)
-    assert json.loads((out / "md.json").read_text())["status"] == "started"
-    (out / "restart.a").write_bytes(b"state LammpS RestartT\0")
-    (out / "restart.b").write_bytes(b"cut off")
-    install(programs, "/bin/cp in.resume seen; echo '20 1 2 3 4'")
-    run_job(job, out)
-    deck = (out / "seen").read_text()
-    assert "read_restart    restart.a" in deck
-    assert "run.1.log" in deck
+def test_session_that_is_not_open(job: MDJob, tmp_path: Path) -> None:
+    session = LammpsSession(job, tmp_path / "md")
+    for act in (
+        lambda: session.run(1),
+        lambda: session.set_moments(job.moments),
+        session.evaluate,
+    ):
+        with pytest.raises(ConfigError, match=r"the session is closed\. Enter it with"):
+            act()
+
+
+def test_notes_are_what_json_can_hold(job: MDJob, tmp_path: Path) -> None:
+    session = LammpsSession(job, tmp_path / "md")
+    session.notes["when"] = object()
+    with pytest.raises(ConfigError, match="notes: expected what a JSON file can hold"):
+        session.__enter__()

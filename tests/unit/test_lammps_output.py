@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +12,18 @@ from spin_dp.errors import DataError
 from spin_dp.lammps_interface import lammps_frame, read_dump, write_trajectory
 from spin_dp.lammps_interface.thermo import (
     energy_drift,
-    join_parts,
     mean_temperature,
-    parse_thermo,
+    ns_per_day,
+    read_thermo,
     render_csv,
 )
+from spin_dp.lammps_interface.trajectory import read_binary_dump
+from spin_dp.structures import carried_moments
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from spin_dp.lammps_interface.thermo import ThermoRow
 
 LOG = """\
 Some text of 2 words
@@ -29,27 +34,45 @@ WARNING: something in between
         20   100            -10.3          0.5            -9.8
 Loop time of 1.5 on 1 procs for 20 steps with 4 atoms
 1 2 3 4 5
-
-Performance: 12.5 ns/day, 1.9 hours/ns, 13.3 timesteps/s
 """
 
 
-def test_thermo_rows_and_speed_of_a_log() -> None:
-    rows, speed = parse_thermo(LOG.splitlines(keepends=True))
-    assert [row["step"] for row in rows] == [0, 10, 20]
+def thermo_rows(tmp_path: Path, *logs: str, every: int = 10) -> list[ThermoRow]:
+    files = [tmp_path / f"run.{part}.log" for part in range(len(logs))]
+    for file, text in zip(files, logs, strict=True):
+        file.write_text(text)
+    return read_thermo(files, every=every)[0]
+
+
+def steps(rows: list[ThermoRow]) -> list[float]:
+    return [row["step"] for row in rows]
+
+
+def test_thermo_rows_and_speed_of_logs(tmp_path: Path) -> None:
+    (tmp_path / "run.0.log").write_text(LOG)
+    rows, loops = read_thermo([tmp_path / "run.0.log"] * 2, every=10)
+    assert steps(rows) == [0, 10, 20]
     assert rows[1]["potential_energy_eV"] == -10.4
-    assert speed == 12.5
+    assert loops == [(1.5, 20), (1.5, 20)]
+    # 40 steps of 2 fs in 3 s; a day has 86400 s
+    assert ns_per_day(loops, timestep_fs=2.0) == pytest.approx(80e-6 / 3 * 86400)
+    assert ns_per_day([], timestep_fs=2.0) is None
 
 
-def test_thermo_leaves_out_a_cut_off_line() -> None:
+def test_thermo_leaves_out_a_cut_off_line(tmp_path: Path) -> None:
     cut = LOG[: LOG.index("-9.8") + 3]
-    rows, speed = parse_thermo(cut.splitlines(keepends=True))
-    assert [row["step"] for row in rows] == [0, 10]
-    assert speed is None
+    assert steps(thermo_rows(tmp_path, cut)) == [0, 10]
 
 
-def test_thermo_averages() -> None:
-    rows, _ = parse_thermo(LOG.splitlines(keepends=True))
+def test_thermo_leaves_out_where_a_segment_ended_but_not_the_last(
+    tmp_path: Path,
+) -> None:
+    assert steps(thermo_rows(tmp_path, LOG, every=20)) == [0, 20]
+    assert steps(thermo_rows(tmp_path, LOG, every=15)) == [0, 20]
+
+
+def test_thermo_averages(tmp_path: Path) -> None:
+    rows = thermo_rows(tmp_path, LOG)
     assert mean_temperature(rows) == 150.0  # of 200 and 100
     # 0.1 eV in 10 steps of 2 fs for 4 atoms: 25 meV/atom in 0.02 ps
     drift = energy_drift(rows, n_atoms=4, timestep_fs=2.0)
@@ -58,15 +81,20 @@ def test_thermo_averages() -> None:
     assert mean_temperature([]) is None
 
 
-def test_later_part_replaces_what_it_redid() -> None:
-    rows, _ = parse_thermo(LOG.splitlines(keepends=True))
-    redone = [row | {"temperature_K": 7.0} for row in rows[1:]]
-    joined = join_parts([rows, [], redone])
-    assert [row["temperature_K"] for row in joined] == [300.0, 7.0, 7.0]
+def test_later_part_replaces_what_it_redid_after_its_first_step(
+    tmp_path: Path,
+) -> None:
+    """At its first step moments may be new: the row is that of arriving there."""
+    redone = LOG.replace("         0   300", "").replace("200 ", "7 ")
+    joined = thermo_rows(tmp_path, LOG, "", redone.replace("100 ", "8 "))
+    assert [row["temperature_K"] for row in joined] == [300.0, 200.0, 8.0]
+    within = LOG + LOG.replace("         0 ", "        20 ").split("WARNING")[0]
+    joined = thermo_rows(tmp_path, within)
+    assert [row["temperature_K"] for row in joined] == [300.0, 200.0, 100.0]
 
 
-def test_table_has_the_time() -> None:
-    rows, _ = parse_thermo(LOG.splitlines(keepends=True))
+def test_table_has_the_time(tmp_path: Path) -> None:
+    rows = thermo_rows(tmp_path, LOG)
     lines = render_csv(rows, 2.0).splitlines()
     assert lines[0].startswith("step,time_ps,temperature_K,potential_energy_eV")
     assert lines[2].startswith("10,0.02,200,-10.4")
@@ -109,6 +137,21 @@ def test_magnetic_forces_in_ev_per_mub(tmp_path: Path) -> None:
     np.testing.assert_allclose(frame.magnetic_forces(), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"hello", r"cut off"),
+        (struct.pack("=q10sii", -10, b"DUMPCUSTOM", 1, 9) + bytes(20), "format 2"),
+        (struct.pack("=q10sii", -10, b"DUMPCUSTOM", 1, 2) + bytes(20), "cut off"),
+    ],
+)
+def test_damaged_binary_dump(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "state.bin"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=rf"state\.bin: .*{message}"):
+        read_binary_dump(file, ["O"])
+
+
 @pytest.mark.parametrize("keep", [30, 200, -5])
 def test_cut_off_frame_is_left_out(tmp_path: Path, keep: int) -> None:
     file = tmp_path / "a.lammpstrj"
@@ -126,20 +169,26 @@ def test_other_files_are_no_dumps(tmp_path: Path) -> None:
         list(read_dump(file))
 
 
+THERMO = {"potential_energy_eV": -7.5, "temperature_K": 300.0}
+
+
 @pytest.mark.parametrize(
     ("direction", "moments"),
-    [("0 0 -1", [-4.0, 0.0]), ("0.6 0 0.8", [[2.4, 0, 3.2], [0, 0, 0]])],
+    [
+        ("0 0 -1", [[0, 0, -4.0], [0, 0, 0]]),
+        ("0.6 0 0.8", [[2.4, 0, 3.2], [0, 0, 0]]),
+    ],
     ids=["collinear", "noncollinear"],
 )
 def test_trajectory_reads_back_in_the_frame_of_the_structure(
-    tmp_path: Path, direction: str, moments: list[float]
+    tmp_path: Path, direction: str, moments: list[list[float]]
 ) -> None:
     turn = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])  # x to y, y to z, z to x
     frame = lammps_frame(BOX @ turn)
     file = tmp_path / "a.lammpstrj"
     file.write_text(dump(0, direction=direction))
     out = tmp_path / "t.extxyz"
-    assert write_trajectory(out, [file], frame, energies={0: -7.5}, timestep_fs=2.0)
+    assert write_trajectory(out, [file], frame, thermo={0: THERMO}, timestep_fs=2.0)
     atoms = read(out)
     np.testing.assert_allclose(atoms.cell.array, BOX @ turn, atol=1e-12)
     np.testing.assert_allclose(atoms.positions, [[0, 0, 0], [1, 1, 1]], atol=1e-8)
@@ -150,20 +199,24 @@ def test_trajectory_reads_back_in_the_frame_of_the_structure(
     )
     assert atoms.get_potential_energy() == -7.5
     np.testing.assert_allclose(atoms.get_magnetic_moments(), moments, atol=1e-8)
+    found = carried_moments(atoms)
+    assert found is not None
+    np.testing.assert_allclose(found, moments, atol=1e-8)
 
 
 def test_parts_are_joined_and_frames_without_energy_left_out(tmp_path: Path) -> None:
-    texts = [dump(0) + dump(10) + dump(20), "", dump(10, 0.25) + dump(20, 0.25)]
+    later = [dump(step, 0.25) for step in (10, 20, 30)]
+    texts = [dump(0) + dump(10) + dump(20), "", "".join(later)]
     files = [tmp_path / f"run.{part}.lammpstrj" for part in range(3)]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
     out = tmp_path / "t.extxyz"
-    energies = {0: 1.0, 10: 2.0}
+    thermo = dict.fromkeys((0, 10, 20), THERMO)
     count = write_trajectory(
-        out, files, lammps_frame(BOX), energies=energies, timestep_fs=1.0
+        out, files, lammps_frame(BOX), thermo=thermo, timestep_fs=1.0
     )
-    assert count == 2
+    assert count == 3
     frames = read(out, ":")
-    assert [frame.info["step"] for frame in frames] == [0, 10]
-    assert [frame.positions[0, 0] for frame in frames] == [0.0, 0.25]
+    assert [frame.info["step"] for frame in frames] == [0, 10, 20]
+    assert [frame.positions[0, 0] for frame in frames] == [0.0, 0.0, 0.25]
     assert not list(tmp_path.glob(".*"))

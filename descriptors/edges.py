@@ -60,7 +60,8 @@ def inside_cutoff(
     Returns
     -------
     torch.Tensor
-        Whether they are, (nf, nloc, nnei).
+        Whether they are, (nf, nloc, nnei); they are, too, where a position is no
+        number, which shall show in the energy.
     """
     nloc = index.shape[1]
     square = torch.zeros(index.shape, dtype=torch.float32, device=index.device)
@@ -71,7 +72,7 @@ def inside_cutoff(
         difference = component.flatten()[index] - own
         square = square + difference * difference
     outer = cutoff + 0.01  # rounding of positions up to 10⁵ Å
-    return square < outer * outer
+    return ~(square >= outer * outer)
 
 
 def first_columns(

@@ -65,7 +65,11 @@ def neighbours_in_cells(
         both = present[:, start:end].unsqueeze(-1) & present.unsqueeze(1)
         inside = inside & both.unsqueeze(-1)
         own = torch.arange(start, end, device=device)
-        inside[:, own - start, own, n_shifts // 2] = False
+        # No atom is its own neighbour, but where a position is no number: with an edge
+        # that is none either, this shows in the energy.
+        inside[:, own - start, own, n_shifts // 2] = present[:, start:end] & ~coord[
+            :, start:end
+        ].isfinite().all(-1)
         frame, i, j, k = torch.nonzero(inside).unbind(-1)
         rows.append(frame * nloc + i + start)
         columns.append((inside.flatten(2).cumsum(-1) - 1)[inside.flatten(2)])

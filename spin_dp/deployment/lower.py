@@ -116,7 +116,7 @@ class LowerMoments(_Lower):
             described, invariants = self.kernel.describe(coord, atype, scaled, nlist)
             features = core.net.with_site([invariants], types[centres], scaled[centres])
             vectors = self.kernel.spin_vectors(described)
-        moments = self.model.predicted_moments(
+        moments = self.model.moments_from(
             features.view(nf, nloc, -1),
             vectors.view(nf, nloc, -1, 3),
             spin[:, :nloc],

@@ -174,12 +174,8 @@ class SpinEnergyModel(HostedSpinModel):
             If the model has no moment net.
         """
         nf, nloc = atype.shape[:2]
-        guess = spin.view(nf, nloc, 3).to(torch.float64)
-        with torch.no_grad():
-            edges, nlist = self._neighbours(coord, atype, box)
-            edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, atype)
-            features, vectors = self.atomic_model.describe(edges, nlist, atype, guess)
-        return self.predicted_moments(features, vectors, guess, atype)
+        edges, nlist = self._neighbours(coord, atype, box)
+        return self._moments_from_edges(edges, nlist, atype, spin.view(nf, nloc, 3))
 
     @torch.jit.export
     def moments_lower(
@@ -191,32 +187,65 @@ class SpinEnergyModel(HostedSpinModel):
     ) -> torch.Tensor:
         """Do as :meth:`predict_moments` where the caller brings the neighbours.
 
-        Arguments are those of :meth:`forward_lower`, of all atoms; the moments are
-        those of local atoms, (nf, nloc, 3), μB.
+        Parameters
+        ----------
+        extended_coord, extended_atype, nlist
+            As for :meth:`forward_lower`.
+        extended_spin
+            Guess of local and ghost atoms, (nf, nall, 3), μB.
+
+        Returns
+        -------
+        torch.Tensor
+            Moments of local atoms, (nf, nloc, 3), μB.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no moment net.
         """
         nf, nall = extended_atype.shape[:2]
-        nloc = nlist.shape[1]
         coord = extended_coord.view(nf, nall, 3).to(torch.float64)
-        guess = extended_spin.view(nf, nall, 3).to(torch.float64)
-        with torch.no_grad():
-            nlist = compact_neighbours(coord, nlist, self.get_rcut())
-            edges = edge_vectors(coord, nlist, self.get_rcut())
-            edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, extended_atype)
-            features, vectors = self.atomic_model.describe(
-                edges, nlist, extended_atype, guess
-            )
-        return self.predicted_moments(
-            features, vectors, guess[:, :nloc], extended_atype[:, :nloc]
-        )
+        nlist = compact_neighbours(coord, nlist, self.get_rcut())
+        edges = edge_vectors(coord, nlist, self.get_rcut())
+        guess = extended_spin.view(nf, nall, 3)
+        return self._moments_from_edges(edges, nlist, extended_atype, guess)
 
-    def predicted_moments(
+    def _moments_from_edges(
+        self,
+        edges: torch.Tensor,
+        nlist: torch.Tensor,
+        atype: torch.Tensor,
+        guess: torch.Tensor,
+    ) -> torch.Tensor:
+        nloc = nlist.shape[1]
+        guess = guess.to(torch.float64)
+        with torch.no_grad():
+            edges, nlist = self.atomic_model.exclude_pairs(edges, nlist, atype)
+            features, vectors = self.atomic_model.describe(edges, nlist, atype, guess)
+        return self.moments_from(features, vectors, guess[:, :nloc], atype[:, :nloc])
+
+    def moments_from(
         self,
         features: torch.Tensor,
         vectors: torch.Tensor,
         guess: torch.Tensor,
         atype: torch.Tensor,
     ) -> torch.Tensor:
-        """Return moments (nf, nloc, 3) from D, V and the guess that they belong to."""
+        """Return moments (nf, nloc, 3), μB, from what the descriptor says of a guess.
+
+        Parameters
+        ----------
+        features, vectors, guess
+            As for :class:`MomentNet`.
+        atype
+            Types of local atoms, (nf, nloc).
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no moment net.
+        """
         net = self.moment_net
         if net is None:
             raise RuntimeError("this model has no moment net; it predicts no moments")
@@ -350,7 +379,7 @@ class SpinEnergyModel(HostedSpinModel):
         )
         if guess is not None:
             nloc = nlist.shape[1]
-            result["moments"] = self.predicted_moments(
+            result["moments"] = self.moments_from(
                 result.pop("features"),
                 result.pop("vectors"),
                 guess[:, :nloc],

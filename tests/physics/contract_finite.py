@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Nothing is undefined where lengths vanish, neither results nor slopes of a loss."""
+"""Nothing is undefined where lengths vanish, neither results nor slopes of a loss;
+what is no number is not hidden."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from tests.physics.contract_subject import (
     only_for,
     requires,
     tensors,
+    with_neighbours,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +94,25 @@ class FiniteContract:
         _assert_finite(subject.evaluate(frames))
         if not subject.variant.compressed:
             assert _finite_slopes(subject, frames)
+
+    @requires("neighbour_lists")
+    def test_position_that_is_no_number(self, subject: Subject) -> None:
+        """It shows in the energy of its frame, and in that of no other."""
+        frames = subject.frames[:3]
+        broken = with_neighbours(frames, subject.cutoff)
+        positions = frames.positions.copy()
+        positions[1, -1, 2] = np.nan
+        clusters = replace(frames, cell=None, positions=positions)
+        coord, *_, mapping = broken
+        moved = replace(frames, positions=positions)
+        coord[1][mapping[1] == positions.shape[1] - 1, 2] = np.nan
+        for out in (
+            subject.model(*tensors(moved)),
+            subject.model(*tensors(clusters)),
+            subject.model.forward_lower(*broken[:4]),
+        ):
+            energy = out["energy"].detach().numpy().ravel()
+            assert np.isnan(energy).tolist() == [False, True, False]
 
 
 def _isolated(moments: Any) -> Frames:

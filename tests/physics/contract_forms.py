@@ -16,6 +16,7 @@ from tests.physics.contract_subject import (
     only_for,
     requires,
     tensors,
+    with_neighbours,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class FormContract:
             assert_results(
                 evaluate(scripted, some), _first(subject.result, 5), subject.relative
             )
-        lower = _lower_arguments(subject, some, 0.0)
+        lower = with_neighbours(some, subject.cutoff)
         expected = subject.model.forward_lower(*lower)
         for name, value in scripted.forward_lower(*lower).items():
             torch.testing.assert_close(
@@ -105,7 +106,9 @@ class FormContract:
         import torch
 
         some, result = subject.frames[:5], _first(subject.result, 5)
-        coord, atype, spin, nlist, mapping = _lower_arguments(subject, some, SKIN)
+        coord, atype, spin, nlist, mapping = with_neighbours(
+            some, subject.cutoff + SKIN
+        )
         assert (_distances(coord, nlist) > subject.cutoff + 0.5 * SKIN).any()
         noise = torch.rand(nlist.shape, generator=torch.Generator().manual_seed(7))
         shuffled = torch.gather(nlist, 2, noise.argsort(-1))
@@ -122,8 +125,8 @@ class FormContract:
 
         from spin_dp.descriptors import edge_vectors
 
-        coord, atype, spin, nlist, _ = _lower_arguments(
-            subject, subject.frames[:1], 0.0
+        coord, atype, spin, nlist, _ = with_neighbours(
+            subject.frames[:1], subject.cutoff
         )
         leaf = coord.clone().requires_grad_(True)
         edges = edge_vectors(leaf, nlist, subject.cutoff)
@@ -168,25 +171,6 @@ class FormContract:
 
 def _first(result: Result, number: int) -> Result:
     return Result(**{k: v[:number] for k, v in vars(result).items()})
-
-
-def _lower_arguments(subject: Subject, frames: Frames, skin: float) -> tuple[Any, ...]:
-    """Return positions, types, moments, lists and images as LAMMPS gives them."""
-    import torch
-    from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
-
-    coord, types, moments, box = tensors(frames)
-    coord, atype, mapping, nlist = extend_input_and_build_neighbor_list(
-        coord,
-        types,
-        subject.cutoff + skin,
-        [1],
-        mixed_types=True,
-        box=box,
-        cap_neighbors=False,
-    )
-    index = mapping.unsqueeze(-1).expand(-1, -1, 3)
-    return coord, atype, torch.gather(moments, 1, index), nlist, mapping
 
 
 def _distances(coord: Any, nlist: Any) -> Any:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spin_dp.training.program import environment
 from tests.physics.contract_subject import (
     TYPE_MAP,
     Frames,
@@ -101,7 +101,7 @@ def _dp(folder: Path, *commands: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(["from deepmd.main import main", *lines])],
         cwd=folder,
-        env=environment(threads=1),
+        env={**os.environ, "NUM_WORKERS": "0", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=200,

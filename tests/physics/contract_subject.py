@@ -114,6 +114,20 @@ def tensors(frames: Frames) -> tuple[Any, Any, Any, Any]:
     )
 
 
+def with_neighbours(frames: Frames, reach: float) -> tuple[Any, ...]:
+    """Return positions, types and moments with ghosts, neighbours closer than a reach,
+    and of which atom each is an image, as LAMMPS gives them."""
+    import torch
+    from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
+
+    coord, types, moments, box = tensors(frames)
+    coord, atype, mapping, nlist = extend_input_and_build_neighbor_list(
+        coord, types, reach, [1], mixed_types=True, box=box, cap_neighbors=False
+    )
+    index = mapping.unsqueeze(-1).expand(-1, -1, 3)
+    return coord, atype, torch.gather(moments, 1, index), nlist, mapping
+
+
 def evaluate(model: Any, frames: Frames) -> Result:
     """Return what a model says, all frames in one batch."""
     nf, n = frames.types.shape

@@ -7,6 +7,7 @@ import torch
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
 from spin_dp.deployment import compile_model
+from spin_dp.inference.kernels import load_kernel
 from tests.physics.contract_subject import random_frames, tensors
 
 SKIN = 0.8  # Å
@@ -37,20 +38,32 @@ def lower_arguments(cutoff):
     return [x.detach().contiguous() for x in (coord, atype, spin, nlist, mapping)]
 
 
+MOMENT_NET = {
+    "moment_net": {"neuron": [8], "seed": 3},
+    "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings",
+    ("section", "settings"),
     [
         pytest.param(
-            {"neuron": [4, 9, 18], "axis_neuron": 5, "pair_neuron": [17, 5]},
-            id="odd-widths",
+            MOMENT_NET,
+            {
+                "neuron": [4, 9, 18],
+                "axis_neuron": 5,
+                "spin_neuron": [4, 7],
+                "pair_neuron": [17, 5],
+            },
+            id="odd-widths-moments",
         ),
-        pytest.param({"quad_axis_neuron": 0}, id="no-quadrupoles"),
+        pytest.param({}, {"quad_axis_neuron": 0}, id="no-quadrupoles"),
     ],
 )
-def test_compiled_is_forward_lower(make_model, tmp_path, settings):
+def test_compiled_is_forward_lower(make_model, tmp_path, section, settings):
     """To rounding: the tables are those of the compressed model."""
-    model = make_model({"pair_exclude_types": [[1, 4]]}, **settings)
+    model = make_model({"pair_exclude_types": [[1, 4]], **section}, **settings)
     path = tmp_path / "model.pth"
     torch.jit.save(torch.jit.script(model), path)
     compiled = compile_model(path, precision="float64")
@@ -72,6 +85,16 @@ def test_compiled_is_forward_lower(make_model, tmp_path, settings):
             atol=1e-9 * float(reference.abs().max()),
             err_msg=name,
         )
+    loaded = load_kernel(compiled, "cpu")
+    assert loaded is not None
+    assert loaded.info.predicts_moments == bool(section)
+    energies = loaded.energy(coord, atype, spin, nlist, mapping)
+    assert torch.equal(energies["energy"], got["energy_redu"])
+    if section:
+        moments = loaded.moments(coord, atype, spin, nlist, mapping)
+        reference = model.moments_lower(coord, atype, spin, nlist).detach()
+        assert (moments - spin[:, : moments.shape[1]]).abs().max() > 0.1
+        torch.testing.assert_close(moments, reference, rtol=1e-9, atol=1e-9)
     coord[0, 0, 1] = float("nan")
     got = run(coord, atype, spin, nlist, mapping, None, None, None)
     assert torch.isnan(got["energy_redu"]).flatten().tolist() == [True] + 3 * [False]

@@ -8,7 +8,12 @@ import pytest
 import torch
 from deepmd.pt.model.model import get_model
 
-from tests.physics.contract_subject import TYPE_MAP, random_frames, random_rotations
+from tests.physics.contract_subject import (
+    TYPE_MAP,
+    random_frames,
+    random_rotations,
+    with_neighbours,
+)
 from tests.physics.contract_subject import tensors as arrays_of
 from tests.physics.test_spin_se_e2_a import TestSpinSeE2A as Contract
 
@@ -93,6 +98,20 @@ def test_other_forms_say_the_same(model, frames):
     tabulated.min_nbor_dist = tabulated.min_nbor_dist.new_tensor(1.5)
     tabulated.enable_compression(5, 0.01, 0.1, -1)
     np.testing.assert_allclose(predict(tabulated, frames), before, atol=1e-8)
+
+
+def test_the_same_with_a_list_of_neighbours(model, frames):
+    """Of frozen and compressed models; ghosts, a skin, neighbours beyond the cutoff."""
+    coord, atype, spin, nlist, _ = with_neighbours(frames, model.get_rcut() + 1.0)
+    assert coord.shape[1] > frames.types.shape[1]
+    expected = predict(model, frames)
+    tabulated = type(model).deserialize(model.serialize())
+    tabulated.min_nbor_dist = tabulated.min_nbor_dist.new_tensor(1.5)
+    tabulated.enable_compression(5, 0.01, 0.1, -1)
+    for form, tolerance in ((model, 1e-12), (tabulated, 1e-8)):
+        script = torch.jit.script(form)
+        found = script.moments_lower(coord, atype, spin, nlist).detach().numpy()
+        np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
 def test_energies_do_not_depend_on_it(model, frames):

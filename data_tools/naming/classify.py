@@ -4,7 +4,7 @@
 Moments of each element are clustered over all frames of one site level (what the moment
 of that element depends on: program, functional, its U and its pseudopotential). Frames
 of one composition and level with the same clusters, signs and total moment are named
-together, see :mod:`spin_dp.data_tools.naming.naming`; what the sites of a state
+together, see :mod:`spin_dp.data_tools.naming.cluster_names`; what the sites of a state
 then show on average is expected of it in the next round.
 """
 
@@ -17,6 +17,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from spin_dp.data_tools.naming.cluster_names import (
+    AMBIGUOUS_BELOW,
+    Expected,
+    Naming,
+    name_clusters,
+    update,
+)
 from spin_dp.data_tools.naming.cluster_pattern import (
     Assigned,
     FrameMoments,
@@ -27,13 +34,6 @@ from spin_dp.data_tools.naming.cluster_pattern import (
     mean_clusters,
 )
 from spin_dp.data_tools.naming.clusters import COARSE_MUB, find_clusters
-from spin_dp.data_tools.naming.naming import (
-    AMBIGUOUS_BELOW,
-    Expected,
-    Naming,
-    name_clusters,
-    update,
-)
 from spin_dp.data_tools.naming.runs import OrderingTags
 from spin_dp.spin_states.key import (
     frame_key,

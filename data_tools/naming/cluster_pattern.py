@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from spin_dp.data_tools.naming.cluster_names import ClusterOfFrame
 from spin_dp.data_tools.naming.clusters import FINE_MUB, Clusters, find_clusters
-from spin_dp.data_tools.naming.naming import ClusterOfFrame
 from spin_dp.spin_states.signs import sign_choices
 
 if TYPE_CHECKING:

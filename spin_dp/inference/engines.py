@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +17,7 @@ from spin_dp.model_file import ModelInfo, require_file
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-
-_ATOMS_AT_ONCE = 2048  # local atoms of a batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +53,15 @@ class Predicted:
     atomic_energies: Floats | None = None
     moments: Floats | None = None
 
+    @classmethod
+    def joined(cls, parts: Sequence[Predicted]) -> Predicted:
+        """Return the frames of all parts."""
+        joined: dict[str, Any] = {}
+        for column in fields(cls):
+            values = [getattr(part, column.name) for part in parts]
+            joined[column.name] = None if values[0] is None else np.concatenate(values)
+        return cls(**joined)
+
 
 @dataclass(frozen=True, eq=False)
 class Geometries:
@@ -72,6 +79,12 @@ class Geometries:
     cells: Floats
     periodic: Sequence[bool] = (True, True, True)
     _found: dict[float, Neighbourhood] = field(default_factory=dict, repr=False)
+
+    def part(self, rows: slice) -> Geometries:
+        """Return some of the frames; the only one if it serves all moments."""
+        if len(self.positions) == 1:
+            return self
+        return Geometries(self.positions[rows], self.cells[rows], self.periodic)
 
     def neighbourhood(self, cutoff: float) -> Neighbourhood:
         """Return ghosts and neighbours, found once.
@@ -157,85 +170,53 @@ class NeighbourEngine:
     ) -> Predicted:
         """Return energies and derivatives, see :class:`Engine`."""
         assert moments is not None  # such models read them
-        parts = [
-            self._evaluate(*batch)
-            for batch in self._batches(geometries, types, moments)
-        ]
-        arrays = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        return Predicted(*arrays)
+        nf, n = moments.shape[:2]
+        tensors = self._tensors(geometries, types, moments)
+        found, owner = self._kernel.energy(*tensors), tensors[-1]
+
+        def of_atoms(name: str) -> Floats:
+            """Add what ghosts feel to the atoms that they are images of."""
+            values = found[name].view(nf, -1, 3).double()
+            total = values[:, :n].clone()
+            index = owner[:, n:, None].expand(-1, -1, 3)
+            return _array(total.scatter_add_(1, index, values[:, n:]))
+
+        return Predicted(
+            energies=_array(found["energy"].view(nf)),
+            forces=of_atoms("force"),
+            virials=_array(found["virial"].view(nf, 3, 3)),
+            magnetic_forces=of_atoms("force_mag"),
+            atomic_energies=_array(found["atom_energy"].view(nf, n)),
+        )
 
     def predict_moments(
         self, geometries: Geometries, types: Ints, guess: Floats
     ) -> Floats:
         """Return converged moments, see :class:`Engine`."""
-        parts = [
-            self._kernel.moments(*batch).numpy(force=True)
-            for batch in self._batches(geometries, types, guess)
-        ]
-        return np.concatenate(parts).astype(np.float64)
+        return _array(self._kernel.moments(*self._tensors(geometries, types, guess)))
 
-    def _evaluate(
-        self,
-        coord: torch.Tensor,
-        atype: torch.Tensor,
-        spin: torch.Tensor,
-        nlist: torch.Tensor,
-        owner: torch.Tensor,
-    ) -> tuple[Floats, ...]:
-        found = self._kernel.energy(coord, atype, spin, nlist, owner)
-        nf, n = nlist.shape[:2]
-
-        def of_atoms(name: str) -> Floats:
-            """Add what ghosts feel to the atoms that they are images of."""
-            values = found[name].view(nf, -1, 3).to(coord.dtype)
-            total = values[:, :n].clone()
-            index = owner[:, n:, None].expand(-1, -1, 3)
-            return _array(total.scatter_add_(1, index, values[:, n:]))
-
-        return (
-            _array(found["energy"].view(nf)),
-            of_atoms("force"),
-            _array(found["virial"].view(nf, 3, 3)),
-            of_atoms("force_mag"),
-            _array(found["atom_energy"].view(nf, n)),
-        )
-
-    def _batches(
+    def _tensors(
         self, geometries: Geometries, types: Ints, moments: Floats
-    ) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Return positions, types, moments, neighbours and owners, batch by batch."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return positions, types, moments, neighbours and owners of all frames."""
         import torch
 
         near = geometries.neighbourhood(self.info.cutoff)
-        n_frames, n = moments.shape[:2]
-        shared = len(near.owner) == 1
-        device = self._kernel.device
-        size = max(1, _ATOMS_AT_ONCE // n)
-        kinds = types[near.owner]
-        for start in range(0, n_frames, size):
-            part = slice(start, start + size)
-            spins = moments[part]
-            rows = slice(0, 1) if shared else part
+        nf = len(moments)
 
-            def tensor(
-                array: NDArray[Any], rows: slice = rows, k: int = len(spins)
-            ) -> torch.Tensor:
-                whole = torch.as_tensor(array[rows], device=device)
-                return whole.expand(k, *whole.shape[1:]).contiguous()
+        def tensor(array: NDArray[Any]) -> torch.Tensor:
+            whole = torch.as_tensor(array, device=self._kernel.device)
+            return whole.expand(nf, *whole.shape[1:]).contiguous()
 
-            owner = near.owner[rows]
-            spin = np.take_along_axis(
-                spins,
-                np.broadcast_to(owner, (len(spins), owner.shape[1]))[..., None],
-                1,
-            )
-            yield (
-                tensor(near.positions),
-                tensor(kinds),
-                torch.as_tensor(spin, device=device),
-                tensor(near.neighbours),
-                tensor(near.owner),
-            )
+        owner = np.broadcast_to(near.owner, (nf, near.owner.shape[1]))
+        spin = np.take_along_axis(moments, owner[..., None], axis=1)
+        return (
+            tensor(near.positions),
+            tensor(types[near.owner]),
+            tensor(spin),
+            tensor(near.neighbours),
+            tensor(near.owner),
+        )
 
 
 class HostEngine:
@@ -286,33 +267,24 @@ class HostEngine:
         self, geometries: Geometries, types: Ints, moments: Floats | None
     ) -> Predicted:
         """Return energies and derivatives, see :class:`Engine`."""
-        n = len(types)
-        n_frames = len(geometries.positions if moments is None else moments)
-        everything = _repeated(geometries, n_frames)
-        size = max(1, _ATOMS_AT_ONCE // n)
-        parts = [
-            self._evaluate(everything, types, moments, slice(start, start + size))
-            for start in range(0, n_frames, size)
-        ]
-        arrays = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        return Predicted(*arrays)
-
-    def _evaluate(
-        self, geometries: Geometries, types: Ints, moments: Floats | None, part: slice
-    ) -> tuple[Floats, ...]:
-        positions = geometries.positions[part]
-        k, n = positions.shape[:2]
-        cells = (
-            geometries.cells[part].reshape(k, 9) if any(geometries.periodic) else None
-        )
-        spin = {} if moments is None else {"spin": moments[part].reshape(k, -1)}
+        n, spin = len(types), {}
+        k = len(geometries.positions)
+        if moments is not None:
+            k = len(moments)
+            spin["spin"] = moments.reshape(k, -1)
+        positions = np.broadcast_to(geometries.positions, (k, n, 3)).reshape(k, -1)
+        cells = np.broadcast_to(geometries.cells, (k, 3, 3)).reshape(k, 9)
         # Energy, force, virial; of a spin model then magnetic force and its mask.
-        output = self._potential.eval(positions.reshape(k, -1), cells, types, **spin)
+        output = self._potential.eval(
+            positions, cells if any(geometries.periodic) else None, types, **spin
+        )
         shapes = (k,), (k, n, 3), (k, 3, 3), (k, n, 3)
         used = output[: 3 if moments is None else 4]
-        return tuple(
-            np.asarray(array, dtype=np.float64).reshape(shape)
-            for array, shape in zip(used, shapes, strict=False)
+        return Predicted(
+            *(
+                np.asarray(array, dtype=np.float64).reshape(shape)
+                for array, shape in zip(used, shapes, strict=False)
+            )
         )
 
     def predict_moments(
@@ -320,16 +292,6 @@ class HostEngine:
     ) -> Floats:
         """Refuse: such models predict none."""
         raise NotImplementedError
-
-
-def _repeated(geometries: Geometries, k: int) -> Geometries:
-    if len(geometries.positions) == k:
-        return geometries
-    return replace(
-        geometries,
-        positions=np.repeat(geometries.positions, k, axis=0),
-        cells=np.repeat(geometries.cells, k, axis=0),
-    )
 
 
 def _array(values: torch.Tensor) -> Floats:

@@ -19,7 +19,7 @@ from spin_dp.inference.training_range import TrainingRange
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 T = TypeVar("T")
+
+_ATOMS_AT_ONCE = 2048  # local atoms of a batch
 
 
 class Potential:
@@ -116,8 +118,13 @@ class Potential:
         """
         if not self.reads_moments:
             moments = None
-        types = self.check(symbols, geometries, moments)
-        predicted = self._call(self._engine.evaluate, geometries, types, moments)
+        types = self._check(symbols, geometries, moments)
+        predicted = Predicted.joined(
+            [
+                self._call(self._engine.evaluate, part, types, spins)
+                for part, spins in self._batches(symbols, geometries, moments)
+            ]
+        )
         wrong = int((~np.isfinite(predicted.energies)).sum())
         if wrong:
             raise DataError(
@@ -150,12 +157,17 @@ class Potential:
                 f"{self.info.path}: predicts no moments; train with a moment_net in "
                 "the model section and loss spin_dp (`spin-dp init` writes both)."
             )
-        types = self.check(symbols, geometries, guess)
-        return self._call(self._engine.predict_moments, geometries, types, guess)
+        types = self._check(symbols, geometries, guess)
+        return np.concatenate(
+            [
+                self._call(self._engine.predict_moments, part, types, spins)
+                for part, spins in self._batches(symbols, geometries, guess)
+            ]
+        )
 
     def check(
         self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
-    ) -> NDArray[np.int64]:
+    ) -> None:
         """Refuse what the model cannot answer, and say where it extrapolates.
 
         Parameters
@@ -163,16 +175,19 @@ class Potential:
         symbols, geometries, moments
             As for :meth:`predict`.
 
-        Returns
-        -------
-        ndarray
-            Type of each atom, (n,).
-
         Raises
         ------
         ConfigError, ShapeError, DataError
             As :meth:`predict`.
         """
+        self._check(symbols, geometries, moments)
+        for _ in self._batches(symbols, geometries, moments):
+            pass
+
+    def _check(
+        self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
+    ) -> NDArray[np.int64]:
+        """Check all but distances; return the type of each atom, (n,)."""
         index = {name: number for number, name in enumerate(self.type_map)}
         for name in symbols:
             if name not in index:
@@ -184,8 +199,19 @@ class Potential:
             self._check_moments(moments, symbols, geometries)
         elif self.reads_moments:
             raise ConfigError(f"{self.info.path}: reads moments; got none.")
-        self._range.check_distances(geometries.neighbourhood(self.cutoff), symbols)
         return np.array([index[name] for name in symbols], dtype=np.int64)
+
+    def _batches(
+        self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
+    ) -> Iterator[tuple[Geometries, Floats | None]]:
+        """Return frames and moments, so many at a time; distances are checked."""
+        n_frames = len(geometries.positions if moments is None else moments)
+        size = max(1, _ATOMS_AT_ONCE // len(symbols))
+        for start in range(0, n_frames, size):
+            rows = slice(start, start + size)
+            part = geometries.part(rows)
+            self._range.check_distances(part.neighbourhood(self.cutoff), symbols)
+            yield part, None if moments is None else moments[rows]
 
     def _check_moments(
         self, moments: Floats, symbols: Sequence[str], geometries: Geometries

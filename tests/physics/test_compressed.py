@@ -8,7 +8,7 @@ import pytest
 import torch
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
-from spin_dp.deployment.lower import LowerModel
+from spin_dp.deployment.lower import LowerModel, LowerMoments
 from spin_dp.descriptors import (
     CompressedSpinDescriptor,
     SpinDescriptor,
@@ -174,9 +174,10 @@ def test_size_of_blocks_does_not_matter(compressed):
             )
 
 
-def test_lower_model_is_forward_lower(make_model):
+def test_compiled_functions_are_those_of_the_model(make_model):
     """What the compiler gets, on cells with ghosts, places without an atom, a skin."""
-    model = make_model({"pair_exclude_types": [[1, 4]]})
+    net = {"neuron": [8], "seed": 3}
+    model = make_model({"pair_exclude_types": [[1, 4]], "moment_net": net})
     model.enable_compression()
     frames = random_frames()[:3]
     coord, atype, spin, box = tensors(frames)
@@ -204,6 +205,10 @@ def test_lower_model_is_forward_lower(make_model):
         torch.testing.assert_close(
             value.detach().view(reference.shape), reference, rtol=1e-9, atol=1e-11
         )
+    (moments,) = LowerMoments(model, fused=False)(coord, atype, spin, nlist).values()
+    predicted = model.moments_lower(coord, atype, spin, nlist)
+    assert (predicted - spin[:, : predicted.shape[1]]).abs().max() > 0.1
+    torch.testing.assert_close(moments, predicted, rtol=1e-9, atol=1e-11)
 
 
 def test_parameters_of_frames_and_atoms(make_model):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
-from spin_dp.deployment.lower import LowerModel
+from spin_dp.deployment.lower import LowerModel, LowerMoments
 from tests.physics.contract_subject import random_frames, tensors
 from tests.physics.pretend_device import DEVICE, PretendDevice, move, numbers_of
 
@@ -57,13 +57,18 @@ def test_md_step(make_model, form):
     assert_same(got, expected)
 
 
-def test_compiled_function(make_model):
+@pytest.mark.parametrize("function", [LowerModel, LowerMoments])
+def test_compiled_function(make_model, function):
     """What is compiled where there is a GPU."""
     model = build(make_model, "compressed")
     arguments = lower_arguments(model.get_rcut())
-    lower = LowerModel(model, fused=False)
-    expected = lower(*arguments)
-    got, device = on_device(lower, arguments, lower)
+    lower = function(model, fused=False)
+
+    def run(*arguments):
+        return lower(*arguments[: 5 if function is LowerModel else 4])
+
+    expected = run(*arguments)
+    got, device = on_device(lower, arguments, run)
     assert device.copies == []
     assert device.reads <= 1
     assert_same(got, expected)

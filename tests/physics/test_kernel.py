@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The descriptor in C++, compiled into a model, against automatic differentiation."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
 from spin_dp.deployment import compile_model
 from spin_dp.inference.kernels import load_kernel
+from spin_dp.lammps_interface import step_times
 from tests.physics.contract_subject import random_frames, tensors
 
 SKIN = 0.8  # Å
@@ -66,7 +70,10 @@ def test_compiled_is_forward_lower(make_model, tmp_path, section, settings):
     model = make_model({"pair_exclude_types": [[1, 4]], **section}, **settings)
     path = tmp_path / "model.pth"
     torch.jit.save(torch.jit.script(model), path)
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    before = logger.level
     compiled = compile_model(path, precision="float64")
+    assert logger.level == before
     model.enable_compression()
     coord, atype, spin, nlist, mapping = lower_arguments(model.get_rcut())
     expected = model.forward_lower(
@@ -95,6 +102,10 @@ def test_compiled_is_forward_lower(make_model, tmp_path, section, settings):
         reference = model.moments_lower(coord, atype, spin, nlist).detach()
         assert (moments - spin[:, : moments.shape[1]]).abs().max() > 0.1
         torch.testing.assert_close(moments, reference, rtol=1e-9, atol=1e-9)
+        # LAMMPS finds its function among the two.
+        cell = bulk("NiO", "rocksalt", a=4.2, cubic=True)
+        some = np.ones((len(cell), 3))
+        assert step_times(cell, some, compiled, tmp_path / "lammps", steps=1)[0] > 0.0
     coord[0, 0, 1] = float("nan")
     got = run(coord, atype, spin, nlist, mapping, None, None, None)
     assert torch.isnan(got["energy_redu"]).flatten().tolist() == [True] + 3 * [False]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from spin_dp.data_tools.naming.clusters import find_clusters
-from spin_dp.data_tools.naming.naming import (
+from spin_dp.data_tools.naming.cluster_names import (
     AMBIGUOUS_BELOW,
     ClusterOfFrame,
     name_clusters,
     prior,
     update,
 )
+from spin_dp.data_tools.naming.clusters import find_clusters
 from spin_dp.spin_states.nominal import (
     NominalState,
     nominal_states,

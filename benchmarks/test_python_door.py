@@ -44,7 +44,7 @@ def oxide():
 
 def in_lammps(path, atoms, moments, folder):
     times = step_times(atoms, moments, path, folder, steps=100, rounds=3, timestep=1e-6)
-    return lambda: times.pop(), 3
+    return times.pop, 3
 
 
 def one_state(path, atoms, moments, _folder):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+_SAME_ANGSTROM = 1.0e-8
+
+
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """All ordered pairs of atoms closer than a cutoff, periodic images included.
@@ -22,12 +25,15 @@ class Pairs:
     ----------
     first, second
         The atoms, (n,).
+    shifts
+        Cell of the second, with the first in cell zero, (n, 3).
     distances
         How far they are apart, (n,), Å.
     """
 
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
+    shifts: npt.NDArray[np.int64]
     distances: npt.NDArray[np.float64]
 
 
@@ -40,10 +46,14 @@ def find_pairs(
 ) -> Pairs:
     """Find the pairs of atoms closer than a cutoff.
 
+    pymatgen's neighbour list does it, a hundred times faster than that of ASE, and up
+    to some hundred atoms ten times faster than vesin.
+
     Parameters
     ----------
     cell, positions
-        (3, 3) and (nloc, 3), Å.
+        Cell vectors as rows, (3, 3), and (nloc, 3), Å; vectors along which nothing
+        repeats may be zero.
     cutoff
         Largest distance, Å.
     periodic
@@ -54,9 +64,25 @@ def find_pairs(
     Pairs
         In both directions; an atom is no neighbour of itself, but of its images.
     """
-    from vesin import NeighborList
+    from pymatgen.optimization.neighbors import find_points_in_spheres
 
-    first, second, distances = NeighborList(cutoff=cutoff, full_list=True).compute(
-        points=positions, box=cell, periodic=list(periodic), quantities="ijd"
+    if not all(periodic):
+        from ase.geometry import complete_cell
+
+        cell = complete_cell(np.where(np.array(periodic)[:, None], cell, 0.0))
+    points = np.ascontiguousarray(positions, dtype=np.float64)
+    first, second, shifts, distances = find_points_in_spheres(
+        points,
+        points,
+        r=cutoff,
+        pbc=np.array(periodic, dtype=np.int64),
+        lattice=np.ascontiguousarray(cell, dtype=np.float64),
+        tol=_SAME_ANGSTROM,
     )
-    return Pairs(first.astype(np.int64), second.astype(np.int64), distances)
+    others = (distances > _SAME_ANGSTROM) | (first != second)
+    return Pairs(
+        first[others],
+        second[others],
+        shifts[others].astype(np.int64),
+        distances[others],
+    )

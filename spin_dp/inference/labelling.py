@@ -16,6 +16,7 @@ elements without spin states of their own, such as oxygen, may go unlabelled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
@@ -90,12 +91,15 @@ def find_labels(
         else _given(given, sites, catalogue, order)
     )
     _refuse_unread(labels.moments, symbols, read_elements)
+    # Of elements that the model does not read there is nothing to predict.
+    is_read = np.isin(symbols, list(read_elements))
+    labels = replace(labels, is_labelled=labels.is_labelled | ~is_read)
     bare = sorted(
         element
         for element in {
             symbol
             for symbol, is_labelled in zip(symbols, labels.is_labelled, strict=True)
-            if symbol in read_elements and not is_labelled
+            if not is_labelled
         }
         if catalogue.has_states(element)
     )
@@ -131,7 +135,8 @@ def find_numbered(
     """
     symbols = atoms.get_chemical_symbols()
     _refuse_unread(patterns, symbols, read_elements)
-    return numbered_sites(patterns, symbols, catalogue)
+    is_read = np.isin(symbols, list(read_elements))
+    return numbered_sites(patterns, symbols, catalogue) | ~is_read
 
 
 def _refuse_unread(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from vesin import NeighborList
+
+from spin_dp.neighbours import find_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,12 +67,9 @@ def find_neighbourhood(
         Radius within which atoms are neighbours, Å.
     """
     n = len(positions)
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=False)
-    first, second, shifts, distances = search.compute(
-        points=positions, box=cell, periodic=list(periodic), quantities="ijSd"
-    )
-    first, second = first.astype(np.int64), second.astype(np.int64)
-    images, index = _distinct_images(second, shifts, n)
+    pairs = find_pairs(cell, positions, cutoff, periodic=periodic)
+    first, second, distances = pairs.first, pairs.second, pairs.distances
+    images, index = _distinct_images(second, pairs.shifts, n)
     owner, vectors = images
     order = np.argsort(first, kind="stable")
     counts = np.bincount(first, minlength=n)
@@ -91,7 +89,7 @@ def find_neighbourhood(
 
 
 def _distinct_images(
-    atoms: Ints, shifts: npt.NDArray[np.int32], n: int
+    atoms: Ints, shifts: Ints, n: int
 ) -> tuple[tuple[Ints, Floats], Ints]:
     """Return the different images (atom, shift), local atoms first.
 

@@ -190,8 +190,9 @@ def _compile(function: Any, arguments: tuple[Any, ...]) -> list[Any]:  # noqa: A
             "assert_indirect_indexing": False,
             # Our functions take nothing behind them in.
             "epilogue_fusion": False,
-            # Not as many as there are here: LAMMPS has a process for each core.
-            "cpp.threads": 1,
+            # As many threads as the caller has, one in LAMMPS unless it is told more,
+            # not as many as there are here.
+            "cpp.dynamic_threads": True,
         },
     )
     assert isinstance(files, list)  # the option asks for them

@@ -106,6 +106,14 @@ def test_compiled_is_forward_lower(make_model, tmp_path, section, settings):
         cell = bulk("NiO", "rocksalt", a=4.2, cubic=True)
         some = np.ones((len(cell), 3))
         assert step_times(cell, some, compiled, tmp_path / "lammps", steps=1)[0] > 0.0
+    before_threads = torch.get_num_threads()
+    torch.set_num_threads(3)  # each but the first adds up forces by itself
+    try:
+        shared = run(coord, atype, spin, nlist, mapping, None, None, None)
+    finally:
+        torch.set_num_threads(before_threads)
+    for name, value in shared.items():
+        torch.testing.assert_close(value, got[name], rtol=1e-10, atol=1e-10)
     coord[0, 0, 1] = float("nan")
     got = run(coord, atype, spin, nlist, mapping, None, None, None)
     assert torch.isnan(got["energy_redu"]).flatten().tolist() == [True] + 3 * [False]

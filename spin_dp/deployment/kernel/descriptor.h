@@ -210,13 +210,25 @@ inline void contract_back(const real* sums, const real* slope, real* out) {
   }
 }
 
+// Give each thread one stretch of atoms; without a second thread, all in place.
+template <typename Work>
+inline void share(int64_t count, const Work& work) {
+  const int64_t most = std::min<int64_t>(omp_get_max_threads(), count);
+  if (most < 2) return work(0, count, 0);
+#pragma omp parallel num_threads(most)
+  {
+    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    work(count * thread / threads, count * (thread + 1) / threads, int(thread));
+  }
+}
+
 // For each atom of each frame: normalised sums over neighbours, then their invariants.
-void describe(
+inline void describe_some(
     const double* coord, const int64_t* types, const real* moments,
-    const int64_t* list, const Weights& w, int64_t frames, int64_t all, int64_t local,
-    int64_t length, real* out) {
+    const int64_t* list, const Weights& w, int64_t begin, int64_t end, int64_t all,
+    int64_t local, int64_t length, real* out) {
   Surroundings found(length);
-  for (int64_t number = 0; number < frames * local; ++number) {
+  for (int64_t number = begin; number < end; ++number) {
     const int64_t first = number / local * all, centre = first + number % local;
     real* sums = out + number * (SUMS + FEATURES);
     if (types[centre] < 0) {
@@ -277,18 +289,28 @@ void describe(
   }
 }
 
-// Slopes in positions and scaled moments of all atoms, and their share of the virial.
-void slopes(
+void describe(
+    const double* coord, const int64_t* types, const real* moments,
+    const int64_t* list, const Weights& w, int64_t frames, int64_t all, int64_t local,
+    int64_t length, real* out) {
+  share(frames * local, [&](int64_t begin, int64_t end, int) {
+    describe_some(
+        coord, types, moments, list, w, begin, end, all, local, length, out);
+  });
+}
+
+// Slopes in positions and scaled moments of all atoms, and their share of the virial;
+// out begins with the first atom of some frame.
+inline void slopes_some(
     const double* coord, const int64_t* types, const real* moments,
     const int64_t* list, const real* described, const real* feature_slope,
-    const Weights& w, int64_t frames, int64_t all, int64_t local, int64_t length,
-    double* out) {
-  std::fill(out, out + frames * all * ROWS_OUT, 0.0);
+    const Weights& w, int64_t begin, int64_t end, int64_t all, int64_t local,
+    int64_t length, int64_t first_out, double* out) {
   Surroundings found(length);
   real back[SUMS];
   real* back_v = back + 4 * CHANNELS_T;
   real* back_q = back_v + 3 * CHANNELS_V;
-  for (int64_t number = 0; number < frames * local; ++number) {
+  for (int64_t number = begin; number < end; ++number) {
     const int64_t first = number / local * all, centre = first + number % local;
     if (types[centre] < 0) continue;
     surround(
@@ -386,7 +408,7 @@ void slopes(
       const double force[3] = {
           double(sx + radial_slope * ux), double(sy + radial_slope * uy),
           double(sz + radial_slope * uz)};
-      double* there = out + p.atom * ROWS_OUT;
+      double* there = out + (p.atom - first_out) * ROWS_OUT;
       for (int a = 0; a < 3; ++a) {
         there[a] += force[a];
         own_force[a] -= force[a];
@@ -440,9 +462,37 @@ void slopes(
         own_slope[a] += double(own_sq * own[a] + product * p.moment[a]);
       }
     }
+    double* here = out + (centre - first_out) * ROWS_OUT;
     for (int a = 0; a < 3; ++a) {
-      out[centre * ROWS_OUT + a] += own_force[a];
-      out[centre * ROWS_OUT + 3 + a] += own_slope[a];
+      here[a] += own_force[a];
+      here[3 + a] += own_slope[a];
     }
+  }
+}
+
+void slopes(
+    const double* coord, const int64_t* types, const real* moments,
+    const int64_t* list, const real* described, const real* feature_slope,
+    const Weights& w, int64_t frames, int64_t all, int64_t local, int64_t length,
+    double* out) {
+  std::fill(out, out + frames * all * ROWS_OUT, 0.0);
+  // Neighbours are written to, so each thread but the first has rows of its own.
+  std::vector<std::vector<double>> rows(omp_get_max_threads());
+  std::vector<int64_t> first(rows.size());
+  share(frames * local, [&](int64_t begin, int64_t end, int thread) {
+    double* target = out;
+    if (thread > 0) {
+      const int64_t frame = begin / local, after = (end - 1) / local + 1;
+      first[thread] = frame * all;
+      rows[thread].assign((after - frame) * all * ROWS_OUT, 0.0);
+      target = rows[thread].data();
+    }
+    slopes_some(
+        coord, types, moments, list, described, feature_slope, w, begin, end, all,
+        local, length, first[thread], target);
+  });
+  for (size_t thread = 1; thread < rows.size(); ++thread) {
+    double* target = out + first[thread] * ROWS_OUT;
+    for (const double value : rows[thread]) *target++ += value;
   }
 }

@@ -127,6 +127,7 @@ _CALL = """
 {header}
 #include <algorithm>
 #include <cmath>
+#include <omp.h>
 #include <type_traits>
 #include <vector>
 namespace spin_dp_{function} {{

@@ -23,7 +23,8 @@ SPIN_STATES = "spin_states"
 """Array of ASE atoms, site property of pymatgen structures: the state of each site,
 ``Mn3+HS``, ``-Mn3+HS`` for down, empty or ``none`` for no label."""
 
-_FOREIGN_MOMENTS = ("magmoms", "magmom")  # arrays that other programs write
+_INITIAL, _CALCULATED = "initial_magmoms", "magmoms"  # names of ASE
+_FOREIGN_MOMENTS = (_CALCULATED, "magmom")  # arrays, where no calculator has them
 
 
 def read_structure(path: str | Path) -> Atoms:
@@ -210,7 +211,8 @@ def carried_moments(atoms: Atoms) -> Array | None:
 
     Calculated moments count while they belong to these atoms: nothing that ASE's
     ``check_state`` sees, positions and initial moments among it, has changed since they
-    were calculated. Otherwise the initial moments count.
+    were calculated. Otherwise the initial moments count; if all of them are zero, which
+    is what programs write for none, they do not.
 
     Parameters
     ----------
@@ -225,7 +227,9 @@ def carried_moments(atoms: Atoms) -> Array | None:
     calculated = getattr(atoms.calc, "results", {}).get("magmoms")
     if calculated is not None and not _has_changed(atoms):
         return moment_vectors(calculated, len(atoms), name="calculated moments")
-    for name in ("initial_magmoms", *_FOREIGN_MOMENTS):
+    if atoms.has(_INITIAL) and atoms.arrays[_INITIAL].any():
+        return moment_vectors(atoms.arrays[_INITIAL], len(atoms), name=_INITIAL)
+    for name in _FOREIGN_MOMENTS:
         if atoms.has(name):
             return moment_vectors(atoms.arrays[name], len(atoms), name=name)
     return None
@@ -254,10 +258,9 @@ def repeated(atoms: Atoms, supercell: tuple[int, int, int]) -> Atoms:
     moments = carried_moments(atoms)
     large: Atoms = atoms.repeat(supercell)
     if moments is not None:
-        copies = int(np.prod(supercell))
-        large.set_initial_magnetic_moments(
-            shortest_moments(np.tile(moments, (copies, 1)))
-        )
+        large.arrays.pop(_INITIAL, None)
+        tiled = np.tile(moments, (int(np.prod(supercell)), 1))
+        large.set_array(_CALCULATED, shortest_moments(tiled))
     return large
 
 

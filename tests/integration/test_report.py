@@ -136,7 +136,7 @@ def test_errors_of_models_are_told_by_state(
         (["{tmp}/nothing"], "found no manifest.csv; give another folder"),
         (["{data}", "-m", "{tmp}/none.pth"], "none.pth: no such model file"),
         (["{data}", "-m", "{tmp}/bad.pth"], "expected a frozen Deep Potential"),
-        (["{data}", "-m", "{tmp}/bad.txt"], "expected a frozen Deep Potential"),
+        (["{data}", "-m", "{tmp}/bad.txt"], "expected a model that deepmd-kit reads"),
         (["{data}", "-m", "{tmp}/ni.pth"], "'Li'; known: Ni, O"),
         (["{data}", "-o", "{tmp}"], "is a folder; give a file with --output"),
     ],

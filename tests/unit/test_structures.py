@@ -200,13 +200,27 @@ def test_files_that_are_no_moments(tmp_path: Path, text: str, message: str) -> N
         read_moments(path)
 
 
+def test_initial_moments_that_are_all_zero_are_none() -> None:
+    """But calculated ones may be: low-spin Co3+."""
+    atoms = nickel_oxide()
+    atoms.set_initial_magnetic_moments(np.zeros(3))
+    assert carried_moments(atoms) is None
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, magmoms=np.zeros(3))
+    for structure in (atoms, repeated(atoms, (2, 1, 1))):
+        moments = carried_moments(structure)
+        assert moments is not None
+        assert not moments.any()
+
+
 def test_supercells_keep_calculated_moments() -> None:
     atoms = nickel_oxide()
     atoms.set_initial_magnetic_moments([2.0, 2.0, 0.0])
     atoms.calc = SinglePointCalculator(atoms, energy=0.0, magmoms=[1.3, -1.3, 0.0])
     large = repeated(atoms, (2, 1, 1))
-    assert large.get_initial_magnetic_moments().tolist() == [1.3, -1.3, 0.0] * 2
-    assert not repeated(nickel_oxide(), (1, 2, 1)).has("initial_magmoms")
+    moments = carried_moments(large)
+    assert moments is not None
+    assert moments[:, 2].tolist() == [1.3, -1.3, 0.0] * 2
+    assert carried_moments(repeated(nickel_oxide(), (1, 2, 1))) is None
     with pytest.raises(ConfigError, match="supercell: expected three positive"):
         repeated(atoms, (1, 0, 1))
 

@@ -11,7 +11,10 @@ import numpy as np
 
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, run_job
-from spin_dp.spin_states.labels import Sites, ordered
+from spin_dp.spin_states.catalogue import total_charge
+from spin_dp.spin_states.ions import charge_of_known_ions
+from spin_dp.spin_states.labels import Labels, Sites, ordered
+from spin_dp.spin_states.nominal import has_nominal_states
 from spin_dp.structures import as_atoms, read_structure, repeated
 
 if TYPE_CHECKING:
@@ -148,7 +151,9 @@ def _moments(
     predict: bool,
 ) -> Array:
     """Return the moments of the supercell; the labels are those of the cell."""
-    labels = model.labels(atoms, moments).tiled(len(large) // len(atoms))
+    cell_labels = model.labels(atoms, moments)
+    _say_charge(atoms, cell_labels)
+    labels = cell_labels.tiled(len(large) // len(atoms))
     sites = Sites(large.get_chemical_symbols(), large.cell.array, large.positions)
     labels = ordered(labels, sites, model.states, order)
     if not predict:
@@ -162,3 +167,19 @@ def _moments(
             np.linalg.norm(filled[is_new], axis=1).max(),
         )
     return filled
+
+
+def _say_charge(atoms: Atoms, labels: Labels) -> None:
+    """Say that the cell is not neutral with the oxidation states of its labels."""
+    symbols = atoms.get_chemical_symbols()
+    states = [
+        state
+        for symbol, state in zip(symbols, labels.states, strict=True)
+        if has_nominal_states(symbol)
+    ]
+    if None in states:  # labelled by number
+        return
+    known = charge_of_known_ions(symbols, atoms.cell.array, atoms.positions)
+    charge = total_charge(states, known)
+    if charge:
+        log.warning("the charges of the labelled states add up to %+g e", charge)

@@ -25,7 +25,7 @@ def md(
         typer.Option(
             "-m",
             "--model",
-            help="Frozen model; repeat it for model deviation.",
+            help="Model file, .pth or .pt2; repeat it for model deviation.",
             show_default=False,
         ),
     ],

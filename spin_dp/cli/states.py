@@ -21,7 +21,9 @@ def states(
     ],
     model: Annotated[
         Path,
-        typer.Option("-m", "--model", help="Frozen model.", show_default=False),
+        typer.Option(
+            "-m", "--model", help="Model file: .pth, .pt2.", show_default=False
+        ),
     ],
     elements: Annotated[
         str | None,

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from spin_dp.errors import ConfigError, unknown
-from spin_dp.neighbours import find_pairs
 from spin_dp.search.assignments import Choices
 from spin_dp.spin_states.catalogue import SpinState, total_charge
-from spin_dp.spin_states.ions import BOND_REACH_ANGSTROM, ion_charge
+from spin_dp.spin_states.ions import charge_of_known_ions
 from spin_dp.spin_states.key import frame_key
 from spin_dp.spin_states.labels import write_labels
 from spin_dp.spin_states.nominal import has_nominal_states
@@ -226,6 +225,11 @@ def _held_moments(
     held = np.zeros((len(atoms), 3))
     symbols = atoms.get_chemical_symbols()
     here = [i for i in sites if symbols[i] not in varied]
+    if not here and moments is not None:
+        raise ConfigError(
+            "moments: labels are for metals that are not varied, but all are; name "
+            "those to vary with elements (--elements)."
+        )
     if here:
         if isinstance(moments, str) and "=" in moments:
             # The labels of varied sites are not asked for: any will do.
@@ -249,17 +253,16 @@ def _charge_of_others(
 ) -> float:
     """Return the charge of all ions but those of the sites, e; nan if not known."""
     symbols = atoms.get_chemical_symbols()
-    periodic = atoms.pbc.tolist()
-    pairs = find_pairs(
-        atoms.cell.array, atoms.positions, BOND_REACH_ANGSTROM, periodic=periodic
-    )
     # Metals whose moments the model does not read are taken as those without any.
     unread = [
         catalogue.nearest(symbol, 0.0)
         for atom, symbol in enumerate(symbols)
         if atom not in sites and has_nominal_states(symbol)
     ]
-    charge = total_charge(unread, ion_charge(symbols, pairs))
+    known = charge_of_known_ions(
+        symbols, atoms.cell.array, atoms.positions, atoms.pbc.tolist()
+    )
+    charge = total_charge(unread, known)
     return float("nan") if charge is None else charge
 
 

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.neighbours import find_pairs
 from spin_dp.spin_states.elements import atomic_number
 from spin_dp.spin_states.nominal import has_nominal_states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from spin_dp.neighbours import Pairs
 
@@ -69,6 +72,25 @@ def ion_charge(symbols: Sequence[str], pairs: Pairs) -> float:
         return nan
     bound = _bonds_of_chalcogens(symbols, pairs)
     return float(sum(charge for charge in charges if charge is not None) + bound)
+
+
+def charge_of_known_ions(
+    symbols: Sequence[str],
+    cell: npt.NDArray[np.float64],
+    positions: npt.NDArray[np.float64],
+    periodic: Sequence[bool] = (True, True, True),
+) -> float:
+    """Return :func:`ion_charge` of a structure, e; bonds are looked for here.
+
+    Parameters
+    ----------
+    symbols, cell, positions
+        Elements (n,), cell vectors as rows (3, 3) and positions (n, 3), Å.
+    periodic
+        Along which cell vectors the atoms repeat.
+    """
+    pairs = find_pairs(cell, positions, BOND_REACH_ANGSTROM, periodic=periodic)
+    return ion_charge(symbols, pairs)
 
 
 def _usual_charge(symbol: str) -> int | None:

@@ -225,3 +225,15 @@ def test_what_the_model_cannot_know_is_refused_before_lammps_starts(
     with pytest.raises(DataError, match="They overlap"):
         prepare(atoms, predicting_model, tmp_path / "a", moments="Ni=2+")
     assert not (tmp_path / "a").exists()
+
+
+def test_charges_of_labels_that_do_not_add_up_are_said(
+    predicting_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LiNiO with Ni2+ has a charge of +1, with Ni3+ of +2."""
+    for moments, charge in (("Ni=2+", "+1"), ("Ni=3+LS", "+2"), ("Ni=1.2", None)):
+        caplog.clear()
+        prepare(oxide(), predicting_model, tmp_path / moments, moments=moments)
+        expected = f"the labelled states add up to {charge} e"
+        assert (expected in caplog.text) == (charge is not None)
+        assert ("add up" in caplog.text) == (charge is not None)

@@ -243,3 +243,8 @@ def test_one_spin_state_only(potential):
     oxide.symbols[:] = "Li"
     with pytest.raises(ConfigError, match="has no element with spin states"):
         rank_states(oxide, potential)
+
+
+def test_labels_that_nobody_asked_for_are_refused(predicting, oxide):
+    with pytest.raises(ConfigError, match="labels are for metals that are not varied"):
+        rank_states(oxide, predicting, moments="Ni=2+ Mn=4+")

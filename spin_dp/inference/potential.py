@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from spin_dp.spin_states.catalogue import Catalogue
-
     Floats = NDArray[np.float64]
 
 T = TypeVar("T")
@@ -56,21 +54,6 @@ class Potential:
         self._range = TrainingRange(self.info.catalogue, self.info.min_distance)
 
     @property
-    def type_map(self) -> list[str]:
-        """Elements that the model knows."""
-        return self.info.type_map
-
-    @property
-    def spin_elements(self) -> list[str]:
-        """Elements whose moments the model reads."""
-        return self.info.spin_elements
-
-    @property
-    def cutoff(self) -> float:
-        """Cutoff radius, Å."""
-        return self.info.cutoff
-
-    @property
     def reads_moments(self) -> bool:
         """Whether energies depend on moments."""
         return self.info.has_spin
@@ -79,11 +62,6 @@ class Potential:
     def predicts_moments(self) -> bool:
         """Whether it predicts converged moments from a guess."""
         return self.info.predicts_moments
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """Spin states that the model knows, and the moments they stand for."""
-        return self.info.catalogue
 
     def predict(
         self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
@@ -188,7 +166,7 @@ class Potential:
         self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
     ) -> NDArray[np.int64]:
         """Check all but distances; return the type of each atom, (n,)."""
-        index = {name: number for number, name in enumerate(self.type_map)}
+        index = {name: number for number, name in enumerate(self.info.type_map)}
         for name in symbols:
             if name not in index:
                 raise unknown(f"element for model {self.info.path}", name, index)
@@ -210,7 +188,7 @@ class Potential:
         for start in range(0, n_frames, size):
             rows = slice(start, start + size)
             part = geometries.part(rows)
-            self._range.check_distances(part.neighbourhood(self.cutoff), symbols)
+            self._range.check_distances(part.neighbourhood(self.info.cutoff), symbols)
             yield part, None if moments is None else moments[rows]
 
     def _check_moments(

@@ -138,25 +138,23 @@ def compiled_model(
     import contextlib
     import io
 
+    from filelock import FileLock
+
     from spin_dp.cli.app import main
 
-    path = tmp_path_factory.mktemp("compiled") / "model.pt2"
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        assert (
-            main(
-                [
-                    "compile",
-                    str(predicting_model),
-                    "-o",
-                    str(path),
-                    "--check",
-                    str(collected),
-                ]
-            )
-            == 0
-        )
-    return path, said.getvalue()
+    # Processes that share the tests share it, too: it takes half a minute.
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if is_worker else folder
+    path, output = folder / "compiled.pt2", folder / "compiled.txt"
+    with FileLock(folder / "compiled.lock"):
+        if not output.is_file():
+            said = io.StringIO()
+            arguments = ["compile", str(predicting_model), "-o", str(path)]
+            with contextlib.redirect_stdout(said):
+                assert main([*arguments, "--check", str(collected)]) == 0
+            output.write_text(said.getvalue())
+    return path, output.read_text()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from spin_dp.spin_states.orderings import order_name
 from spin_dp.structures import as_atoms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -231,9 +232,11 @@ def _held_moments(
             "those to vary with elements (--elements)."
         )
     if here:
+        # The labels of varied sites are not asked for: any will do.
         if isinstance(moments, str) and "=" in moments:
-            # The labels of varied sites are not asked for: any will do.
             moments = " ".join([*(f"{name}=0" for name in varied), moments])
+        elif isinstance(moments, Mapping):
+            moments = {**dict.fromkeys(varied, 0.0), **moments}
         held[here] = model.labels(atoms, moments).moments[here]
     return held
 

@@ -161,6 +161,8 @@ def test_metals_that_are_not_varied_keep_their_labels(predicting, cell):
     table = rank_states(cell, predicting, ["Mn"], moments="Ni=2+", any_charge=True)
     assert table["state"].str.contains("Ni2+[3", regex=False).all()
     assert table["degeneracy"].sum() == 6  # three states, up and down: Ni is held
+    same = rank_states(cell, predicting, ["Mn"], moments={"Ni": "2+"}, any_charge=True)
+    np.testing.assert_array_equal(same["energy"], table["energy"])
     cell.set_initial_magnetic_moments([5.0, 0, 1.7, 0, 1.7, 0, 1.7, 0])
     carried = rank_states(cell, predicting, ["Mn"], any_charge=True)
     np.testing.assert_allclose(carried["energy"], table["energy"], rtol=1e-12)

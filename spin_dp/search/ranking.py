@@ -99,8 +99,8 @@ def rank_states(
     Returns
     -------
     pandas.DataFrame
-        One row a state, lowest first: ``rank``; ``state`` (spin-state key of the varied
-        sites, with the tag of the ordering); ``order``; ``charge`` (e; NaN where it is
+        One row a state, lowest first: ``rank``; ``state`` (spin-state key, with the
+        tag of the ordering); ``order``; ``charge`` (e; NaN where it is
         not known); ``total_moment`` (μB); ``energy`` (eV); ``energy_per_fu`` (eV per
         formula unit); ``above_lowest`` (meV per formula unit); ``degeneracy``;
         ``max_magnetic_force`` (eV/μB; small where the state is a valley); ``becomes``
@@ -134,18 +134,22 @@ def rank_states(
         ]
         for name in varied
     }
+    of_sites = [
+        options.get(symbols[i]) or [_held_site(symbols[i], held[i], catalogue)]
+        for i in sites
+    ]
     others = _charge_of_others(atoms, catalogue, sites)
-    if not isfinite(others) and not any_charge:
-        log.warning("charges of the other ions are not known: all charges are tried")
+    is_known = isfinite(others) and all(
+        state.charge is not None for site in of_sites for state, _ in site
+    )
+    if not is_known and not any_charge:
+        log.warning("the charges of some ions are not known: all charges are tried")
     choices = Choices(
         elements=[symbols[i] for i in sites],
         cell=atoms.cell.array,
         positions=atoms.positions[sites],
-        options=[
-            options.get(symbols[i]) or [_held_site(symbols[i], held[i], catalogue)]
-            for i in sites
-        ],
-        charge=None if any_charge or not isfinite(others) else -others,
+        options=of_sites,
+        charge=-others if is_known and not any_charge else None,
         may_reverse=not held.any(),
     )
     assignments = _assignments(choices, varied, max_patterns)
@@ -201,7 +205,9 @@ def _allowed(
     element: str, catalogue: Catalogue, given: Sequence[str | float] | None
 ) -> list[SpinState]:
     if given is None:
-        return [state for state in catalogue.of(element) if state.is_usual]
+        usual = [state for state in catalogue.of(element) if state.is_usual]
+        # Those that are named by their moments have no charge to balance.
+        return [state for state in usual if state.charge is not None] or usual
     allowed = []
     for value in given:
         try:

@@ -93,8 +93,9 @@ def require_file(path: Path) -> None:
         If it is not.
     """
     if not path.is_file():
+        how = "spin-dp compile" if path.suffix == ".pt2" else "dp --pt freeze"
         raise DataError(
-            f"{path}: no such model file; write one with `dp --pt freeze -o {path}`."
+            f"{path}: no such model file; write one with `{how} -o {path}`."
         )
 
 

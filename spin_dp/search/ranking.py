@@ -283,7 +283,7 @@ def _assignments(
         names = ", ".join(varied)
         raise ConfigError(
             f"no assignment of the states of {names} makes the cell neutral; give "
-            "other states, or ask for any charge."
+            "other states (--states), or ask for any charge (--any-charge)."
         )
     if choices.may_reverse:
         number = number // 2

@@ -93,7 +93,7 @@ def require_file(path: Path) -> None:
         If it is not.
     """
     if not path.is_file():
-        how = "spin-dp compile" if path.suffix == ".pt2" else "dp --pt freeze"
+        how = "spin-dp compile MODEL.pth" if path.suffix == ".pt2" else "dp --pt freeze"
         raise DataError(
             f"{path}: no such model file; write one with `{how} -o {path}`."
         )

@@ -74,7 +74,8 @@ def many_states(path, atoms, moments, _folder):
 
 def ase_step(path, atoms, moments, _folder):
     atoms.calc = SpinDPCalculator(path, moments=moments)
-    dynamics = VelocityVerlet(atoms, 1e-3 * fs)
+    atoms.set_velocities(np.random.default_rng(1).normal(0, 0.02, (len(atoms), 3)))
+    dynamics = VelocityVerlet(atoms, 0.1 * fs)  # the weights are random
 
     def call():
         start = perf_counter()

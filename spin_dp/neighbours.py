@@ -79,10 +79,11 @@ def find_pairs(
         lattice=np.ascontiguousarray(cell, dtype=np.float64),
         tol=_SAME_ANGSTROM,
     )
-    others = (distances > _SAME_ANGSTROM) | (first != second)
+    # Taking places is faster than a mask.
+    others = np.flatnonzero((distances > _SAME_ANGSTROM) | (first != second))
     return Pairs(
-        first[others],
-        second[others],
-        shifts[others].astype(np.int64),
-        distances[others],
+        first.take(others),
+        second.take(others),
+        shifts.take(others, axis=0).astype(np.int64),
+        distances.take(others),
     )

@@ -98,11 +98,12 @@ def _distinct_images(
     tuple
         Atom (nall,) and shift (nall, 3) of each image; the number of each pair's.
     """
-    lowest = np.minimum(shifts.min(axis=0, initial=0), 0)
-    spans = np.maximum(shifts.max(axis=0, initial=0), 0) - lowest + 1
-    box = np.ravel_multi_index(tuple((shifts - lowest).T), tuple(spans))
-    at_home = int(np.ravel_multi_index(tuple(-lowest), tuple(spans)))
-    codes = box * n + atoms
+    along = np.ascontiguousarray(shifts.T)  # rows are quicker than columns
+    lowest = along.min(axis=1, initial=0)
+    spans = along.max(axis=1, initial=0) - lowest + 1
+    strides = np.array([spans[1] * spans[2], spans[2], 1])
+    at_home = int(-lowest @ strides)
+    codes = (strides @ along + at_home) * n + atoms
     is_used = np.zeros(int(np.prod(spans)) * n, dtype=np.bool_)
     is_used[codes] = True
     home = slice(at_home * n, at_home * n + n)

@@ -26,16 +26,7 @@ class _Slopes(NamedTuple):
 
 
 class _Lower(torch.nn.Module):
-    """A function of a model where the caller brings the neighbours.
-
-    Parameters
-    ----------
-    model
-        A compressed model without frame and atomic parameters.
-    fused
-        Whether the descriptor is one C++ function: for processors, and only to be
-        compiled. Otherwise it is made of operations of PyTorch.
-    """
+    """A function of a model where the caller brings the neighbours."""
 
     def __init__(self, model: SpinEnergyModel, *, fused: bool) -> None:
         super().__init__()
@@ -82,8 +73,11 @@ class LowerMoments(_Lower):
 
     Parameters
     ----------
-    model, fused
-        As for :class:`LowerModel`; the model has a moment net.
+    model
+        A compressed model without frame and atomic parameters, with a moment net.
+    fused
+        Whether the descriptor is one C++ function: for processors, and only to be
+        compiled. Otherwise it is made of operations of PyTorch.
     """
 
     KEYS: Final = ("moments",)
@@ -134,11 +128,8 @@ class LowerModel(_Lower):
 
     Parameters
     ----------
-    model
-        A compressed model without frame and atomic parameters.
-    fused
-        Whether the descriptor is one C++ function: for processors, and only to be
-        compiled. Otherwise it is made of operations of PyTorch.
+    model, fused
+        As for :class:`LowerMoments`; the model need not have a moment net.
     """
 
     KEYS: Final = (

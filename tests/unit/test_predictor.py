@@ -15,26 +15,6 @@ from pymatgen.core import Lattice, Structure
 from spin_dp import SpinDP, SpinDPCalculator
 from spin_dp.errors import ConfigError, DataError, OutsideTrainingData, ShapeError
 
-
-@pytest.fixture(scope="module")
-def potential(frozen_model):
-    return SpinDP(frozen_model)
-
-
-@pytest.fixture(scope="module")
-def predicting(predicting_model):
-    """Reads and predicts the moments of oxygen, knows states of Mn and Ni."""
-    return SpinDP(predicting_model)
-
-
-@pytest.fixture
-def cell() -> Atoms:
-    atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)
-    atoms.rattle(0.05, seed=1)
-    atoms.symbols[:2] = "MnO"
-    return atoms
-
-
 MOMENTS = np.array([3.0, 0.0, 1.2, 0.0, -1.2, 0.0, 1.2, 0.0])
 NAMED = "Mn=3+HS Ni=3+LS"
 
@@ -319,17 +299,18 @@ def test_a_cell_without_volume(potential, cell):
         potential.evaluate(cell, MOMENTS)
 
 
-def test_overlapping_and_close_atoms(predicting, cell):
+def test_overlapping_and_close_atoms(predicting_model):
     """The model's data show 1.5 Å at least."""
+    model = SpinDP(predicting_model)
     close = Atoms("Ni2", [[0, 0, 0], [0, 0, 1.3]])
     with pytest.warns(OutsideTrainingData, match=r"1\.30 Å apart; .* 1\.50 Å at least"):
-        predicting.evaluate(close, [1.2, 1.2])
+        model.evaluate(close, [1.2, 1.2])
     with warnings.catch_warnings():  # said once
         warnings.simplefilter("error")
-        predicting.evaluate(close, [1.2, -1.2])
+        model.evaluate(close, [1.2, -1.2])
     close.positions[1, 2] = 0.7
     with pytest.raises(DataError, match=r"atoms 0 \(Ni\) and 1 \(Ni\) are 0\.70 Å"):
-        predicting.evaluate(close, [1.2, 1.2])
+        model.evaluate(close, [1.2, 1.2])
 
 
 def test_moments_far_from_the_training_data(predicting_model, cell):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from spin_dp import SpinDP, rank_states
+from spin_dp import rank_states
 from spin_dp.errors import ConfigError
 from spin_dp.search.assignments import Choices
 from spin_dp.spin_states.catalogue import Catalogue
@@ -20,24 +20,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 CATALOGUE = Catalogue.from_records(STATES_INFO["states"])
-
-
-@pytest.fixture(scope="module")
-def potential(frozen_model):
-    return SpinDP(frozen_model)
-
-
-@pytest.fixture(scope="module")
-def predicting(predicting_model):
-    return SpinDP(predicting_model)
-
-
-@pytest.fixture
-def cell() -> Atoms:
-    atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)
-    atoms.rattle(0.05, seed=1)
-    atoms.symbols[:2] = "MnO"
-    return atoms
 
 
 @pytest.fixture

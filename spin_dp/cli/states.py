@@ -144,24 +144,24 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
         box=SIMPLE_HEAD,
         caption="E and ΔE per formula unit; M: total moment; |F_m|: largest magnetic "
         "force, eV/μB"
+        + ("; q: charge of the cell" if any_charge else "")
         + ("; ×: equal by symmetry" if has_twins else "")
-        + ("; becomes: the state does not hold" if changes else ""),
+        + ("; →: what a state becomes that does not hold" if changes else ""),
     )
     shown.add_column("#", justify="right")
     shown.add_column("state", overflow="fold", min_width=24)
     shown.add_column("order")
     if any_charge:
-        shown.add_column("charge/e", justify="right")
+        shown.add_column("q/e", justify="right")
     for name in ("M/μB", "E/eV", "ΔE/meV", "|F_m|"):
         shown.add_column(name, justify="right", no_wrap=True)
     if has_twins:
         shown.add_column("×", justify="right")
-    if changes:
-        shown.add_column("becomes", overflow="fold")
     for row in head.itertuples():
         shown.add_row(
             str(row.rank),
-            _untagged(row.state),
+            _untagged(row.state)
+            + (f"\n→ {_untagged(row.becomes)}" if row.becomes else ""),
             str(row.order),
             *([f"{row.charge:+.0f}"] if any_charge else []),
             f"{row.total_moment:+.2f}",
@@ -169,7 +169,6 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
             f"{row.above_lowest:.1f}",
             f"{row.max_magnetic_force:.2f}",
             *([str(row.degeneracy)] if has_twins else []),
-            *([_untagged(row.becomes)] if changes else []),
         )
     console = Console()
     console.print(shown)

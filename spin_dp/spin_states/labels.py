@@ -12,16 +12,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spin_dp.errors import ConfigError, ShapeError, unknown
-from spin_dp.spin_states.key import element_of, is_key, parse_key
-from spin_dp.spin_states.ordering import OrderedSites
+from spin_dp.spin_states.arrangements import arrange_key
+from spin_dp.spin_states.key import element_of, is_key
 from spin_dp.spin_states.orderings import find_ordering
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ HOW_TO_LABEL = (
     "by state (Mn=3+HS), with an ordering (FM, AFM), by atom (4=-3+HS), by the key of "
     "a frame, or by moments in μB (Mn=3.7, or one number for each atom)"
 )
-_MOST_ARRANGEMENTS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +178,9 @@ def parse_labels(
     """
     assignment = _Assignment(sites, catalogue)
     if is_key(text):
-        for atom, state, sign in _arranged(text, sites):
+        for atom, state, sign in arrange_key(
+            text, sites.symbols, sites.cell, sites.positions
+        ):
             assignment.put([atom], ("-" if sign < 0 else "") + state)
     elif "=" in text:
         for atoms, value in _words(text, sites.symbols):
@@ -371,72 +370,3 @@ def _put_numbers(text: str, assignment: _Assignment) -> None:
     vectors[:, 2] = numbers
     labels = labels_of_moments(vectors, assignment.sites.symbols, assignment.catalogue)
     assignment.is_labelled[:] = labels.is_labelled
-
-
-def _arranged(key: str, sites: Sites) -> list[tuple[int, str, int]]:
-    """Return atom, state and sign for the sites of a key.
-
-    Raises
-    ------
-    ConfigError
-        If the key has other sites than the structure, or its states can be arranged in
-        several ways that no symmetry makes equal.
-    """
-    wanted, tag = parse_key(key)
-    by_element: dict[str, list[tuple[str, int]]] = {}
-    for label, sign in wanted:
-        by_element.setdefault(element_of(label), []).append((label, sign))
-    atoms: list[int] = []
-    for element, states in by_element.items():
-        here = [i for i, symbol in enumerate(sites.symbols) if symbol == element]
-        if len(here) != len(states):
-            raise ConfigError(
-                f"{key}: is of {len(states)} {element} sites, but the structure has "
-                f"{len(here)}."
-            )
-        atoms += here
-    ordered_sites = OrderedSites(
-        [sites.symbols[atom] for atom in atoms], sites.cell, sites.positions[atoms]
-    )
-    different: dict[str, tuple[tuple[str, int], ...]] = {}
-    for number, arrangement in enumerate(_arrangements(list(by_element.values()))):
-        if number >= _MOST_ARRANGEMENTS:
-            raise ConfigError(
-                f"{key}: its states can be arranged in more than {_MOST_ARRANGEMENTS} "
-                "ways; label the atoms one by one (4=-3+HS)."
-            )
-        labels, signs = zip(*arrangement, strict=True)
-        found = ordered_sites.tag(labels, np.array(signs))
-        different.setdefault(found, arrangement)
-    if tag:
-        different = {name: a for name, a in different.items() if name == tag}
-    if len(different) != 1:
-        what = f"{len(different)} ways" if different else "no way that has its tag"
-        raise ConfigError(
-            f"{key}: its states can be arranged in {what}; give the key with its tag "
-            "(#...), or label the atoms one by one (4=-3+HS)."
-        )
-    (arrangement,) = different.values()
-    return [
-        (atom, label, sign)
-        for atom, (label, sign) in zip(atoms, arrangement, strict=True)
-    ]
-
-
-def _arrangements(
-    groups: Sequence[Sequence[tuple[str, int]]],
-) -> Iterator[tuple[tuple[str, int], ...]]:
-    """Return all different ways to arrange the members of each group."""
-    for parts in product(*(_permutations(Counter(group)) for group in groups)):
-        yield tuple(member for part in parts for member in part)
-
-
-def _permutations(
-    counts: Counter[tuple[str, int]],
-) -> Iterator[tuple[tuple[str, int], ...]]:
-    if not +counts:
-        yield ()
-        return
-    for member in sorted(+counts, key=lambda site: (site[0], -site[1])):
-        for rest in _permutations(counts - Counter([member])):
-            yield (member, *rest)

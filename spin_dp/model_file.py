@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
@@ -14,7 +15,7 @@ from spin_dp.errors import ConfigError, DataError
 from spin_dp.spin_states.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 METADATA = "model/extra/metadata.json"
 INPUT = "model/extra/model_def_script.json"
@@ -177,10 +178,9 @@ def read_compiled_info(path: Path) -> ModelInfo:
     DataError
         If there is no such file or it holds no compiled Deep Potential.
     """
-    require_file(path)
-    try:
+    metadata = read_metadata(path)
+    with _refusing_others(path):
         with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read(METADATA))
             section = json.loads(archive.read(INPUT))
         type_map = list(metadata["type_map"])
         has_spin = bool(metadata.get("is_spin", False))
@@ -194,6 +194,26 @@ def read_compiled_info(path: Path) -> ModelInfo:
             min_distance=float(metadata.get("min_nbor_dist", nan)),
             predicts_moments=bool(metadata.get("predicts_moments", False)),
         )
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read what deepmd-kit reads of a compiled model.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or it holds no compiled Deep Potential.
+    """
+    require_file(path)
+    with _refusing_others(path), zipfile.ZipFile(path) as archive:
+        return dict(json.loads(archive.read(METADATA)))
+
+
+@contextmanager
+def _refusing_others(path: Path) -> Iterator[None]:
+    """Refuse a file whose contents are not those of a compiled model."""
+    try:
+        yield
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise DataError(
             f"{path}: expected a compiled Deep Potential (.pt2), got something else; "

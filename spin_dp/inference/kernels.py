@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from typing import TYPE_CHECKING, Any, Protocol
 
-from spin_dp.errors import ConfigError, DataError
+from spin_dp.errors import ConfigError
 from spin_dp.model_file import (
     ENERGY,
-    METADATA,
     MOMENTS,
     ModelInfo,
     describe_module,
     load_frozen,
     read_compiled_info,
+    read_metadata,
 )
 
 if TYPE_CHECKING:
@@ -228,12 +226,5 @@ def _device(name: str | None) -> str:
 
 def _takes_neighbours(path: Path) -> bool:
     """Return whether a compiled model is a spin model with lists of neighbours."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read(METADATA))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: expected a compiled Deep Potential (.pt2), got something else; "
-            "write one with `spin-dp compile`."
-        ) from error
+    metadata = read_metadata(path)
     return metadata.get("lower_input_kind") == "nlist" and bool(metadata.get("is_spin"))

@@ -313,7 +313,7 @@ class _Namer:
     def __init__(
         self, choices: Choices, sites: Sequence[int], catalogue: Catalogue
     ) -> None:
-        self._choices, self._sites, self._catalogue = choices, sites, catalogue
+        self._sites, self._catalogue = sites, catalogue
         self._ordered = OrderedSites(choices.elements, choices.cell, choices.positions)
 
     def row(

@@ -100,6 +100,17 @@ def prepare_folder(folder: Path, *, fresh: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
+def seconds_spent(folder: Path) -> dict[str, float]:
+    """Return how long each stage of a folder took so far, s; none without a record.
+
+    Raises
+    ------
+    ConfigError
+        If ``state.json`` is not a record of stages.
+    """
+    return {name: record.seconds for name, record in _read_records(folder).items()}
+
+
 def run_stages(
     folder: Path, stages: Sequence[Stage], reporter: Reporter
 ) -> dict[str, float]:

@@ -11,7 +11,7 @@ import json
 import logging
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from spin_dp.errors import BackendError, ConfigError
@@ -26,7 +26,6 @@ from spin_dp.training.output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -86,10 +85,11 @@ def train(
 def train_together(
     inputs: Mapping[str, Path],
     *,
-    finetune: Path | None = None,
+    finetune: Path | Mapping[str, Path] | None = None,
     resume: bool = True,
     accept_changes: bool = False,
     threads: int = 1,
+    at_once: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
     """Train several models at the same time, each by its own ``dp``, and freeze them.
@@ -99,7 +99,7 @@ def train_together(
     inputs
         Input of dp for each run's name, each in a folder of its own.
     finetune
-        Checkpoint that all of them start from.
+        Checkpoint that all of them start from, or one for each run's name.
     resume
         Continue an interrupted training of exactly this input from its newest
         checkpoint, and leave a finished one alone. Otherwise start over: checkpoints,
@@ -109,6 +109,8 @@ def train_together(
         Continue also where the checkpoints were started from another input.
     threads
         Threads of each process.
+    at_once
+        Trainings that run at the same time; all of them if None.
     progress
         Called a few times a second.
 
@@ -126,19 +128,29 @@ def train_together(
         If dp fails; the message ends with the last lines of its log. The other runs
         are stopped then, and can be resumed.
     """
-    runs = {name: _Run(path, threads, finetune) for name, path in inputs.items()}
+    if at_once is not None and at_once < 1:
+        raise ConfigError(f"at_once must be at least 1; got {at_once}.")
+    origins: Mapping[str, Path | None] = (
+        finetune if isinstance(finetune, Mapping) else dict.fromkeys(inputs, finetune)
+    )
+    runs = {name: _Run(path, threads, origins[name]) for name, path in inputs.items()}
     for run in runs.values():
         run.check(resume=resume, accept_changes=accept_changes)
+    waiting = list(runs.values())
+    started: list[_Run] = []
     try:
-        for run in runs.values():
-            run.start(resume=resume)
         while True:
-            running = [run.poll() for run in runs.values()]
+            running = [run for run in started if run.poll()]
+            while waiting and (at_once is None or len(running) < at_once):
+                run = waiting.pop(0)
+                run.start(resume=resume)
+                started.append(run)
+                running += [run] if run.poll() else []
             if progress is not None:
                 for name, run in runs.items():
                     step, errors = run.newest()
                     progress(name, step, run.total, errors)
-            if not any(running):
+            if not running and not waiting:
                 break
             time.sleep(_POLL_SECONDS)
     finally:
@@ -270,6 +282,8 @@ class _Run:
 
     def newest(self) -> tuple[int, dict[str, float]]:
         """Return the step reached and the errors last written."""
+        if self.process is None and not self.finished:  # waits for its turn
+            return 0, {}
         names, rows = curve_rows(self.folder / CURVE)
         step = self.total if self.finished else self.begun_at
         # Rows from before a restart may be ahead of the checkpoint.

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 DATA_FILES = {
     "spin_dp/py.typed",
     "spin_dp/deployment/kernel/descriptor.h",
+    "spin_dp/report/base.html.j2",
     "spin_dp/report/page.html.j2",
+    "spin_dp/report/parts.html.j2",
 }
 _BUILD_PY = """
 import json, sys

@@ -14,3 +14,4 @@ EV_PER_ANGSTROM3_IN_KBAR = 1602.1766208
 """One eV/Å³ in kbar (CODATA 2014, the set VASP and LAMMPS use)."""
 
 PS_PER_FS = 1.0e-3
+BAR_PER_GPA = 1.0e4

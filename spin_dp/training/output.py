@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 CURVE = "lcurve.out"
@@ -67,6 +68,23 @@ def read_learning_curve(path: Path) -> pd.DataFrame:
     newest = {int(row[0]): row for row in rows}
     table = pd.DataFrame([newest[step] for step in sorted(newest)], columns=names)
     return table.astype({"step": int}) if names else table
+
+
+def error_note(errors: Mapping[str, float]) -> str:
+    """Return the newest validation errors of a training in words.
+
+    Parameters
+    ----------
+    errors
+        As :data:`spin_dp.training.run.Progress` has them.
+    """
+    parts = []
+    if "rmse_e_val" in errors:
+        parts.append(f"E {1000 * errors['rmse_e_val']:.0f} meV/atom")
+    force = errors.get("rmse_fr_val", errors.get("rmse_f_val"))
+    if force is not None:
+        parts.append(f"F {1000 * force:.0f} meV/Å")
+    return ", ".join(parts)
 
 
 def curve_rows(path: Path) -> tuple[list[str], list[list[float]]]:

@@ -68,9 +68,8 @@ class Repulsion(torch.nn.Module):
         If a type is no element with a known radius, or radii cannot be used.
     """
 
-    if TYPE_CHECKING:  # buffers; TorchScript cannot read these as annotations
+    if TYPE_CHECKING:  # a buffer; TorchScript cannot read it as an annotation
         table: torch.Tensor
-        screening: torch.Tensor
 
     def __init__(
         self,
@@ -85,8 +84,8 @@ class Repulsion(torch.nn.Module):
         # (types², 4): half of Z Z' e²/(4πε₀) in eV Å, 1/a in 1/Å, both radii in Å.
         table = _table(type_map, inner, outer, _radii_of_pairs(radii or {}, type_map))
         self.register_buffer("table", table)
-        screening = torch.tensor(SCREENING, dtype=torch.float64)
-        self.register_buffer("screening", screening, persistent=False)
+        # TorchScript reads no constants of the module.
+        self.amplitudes, self.decays = list(SCREENING[0]), list(SCREENING[1])
 
     def reach(self) -> torch.Tensor:
         """Return the largest radius from which on there is no repulsion, (), Å."""
@@ -133,9 +132,11 @@ class Repulsion(torch.nn.Module):
         factor, rate, inner, outer = found.unbind(-1)
         distance = square.sqrt()
         x = distance * rate
-        amplitude, decay = self.screening.unbind(0)
-        parts = amplitude * torch.exp(-x.unsqueeze(-1) * decay)
-        screening, bend = parts.sum(-1), -(parts * decay).sum(-1)
+        screening, bend = torch.zeros_like(x), torch.zeros_like(x)
+        for amplitude, decay in zip(self.amplitudes, self.decays):  # noqa: B905
+            part = amplitude * torch.exp(-decay * x)
+            screening = screening + part
+            bend = bend - decay * part
         width = outer - inner
         place = (distance - inner) / width
         switch = smooth_switch(place, 0.0, 1.0)

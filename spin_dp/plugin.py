@@ -24,6 +24,7 @@ from spin_dp.descriptors.config import SpinDescriptorConfig
 from spin_dp.model.energy import SpinEnergyModel
 from spin_dp.model.loss import SpinLoss
 from spin_dp.model.memory import FramesInMemory
+from spin_dp.model.repulsion import INNER, OUTER
 
 __all__ = ["FramesInMemory", "SpinEnergyModel", "SpinLoss"]
 
@@ -110,6 +111,38 @@ def _model_args() -> Argument:
                 optional=True,
                 doc="Predicts converged moments from a guess; trained by loss spin_dp "
                 "on data with initial_spin. Left out: the model predicts none.",
+            ),
+            Argument(
+                "repulsion",
+                dict,
+                [
+                    Argument(
+                        "inner",
+                        [float, int],
+                        optional=True,
+                        default=INNER,
+                        doc="Radius below which it counts fully, in units of the sum "
+                        "of the covalent radii of both elements.",
+                    ),
+                    Argument(
+                        "outer",
+                        [float, int],
+                        optional=True,
+                        default=OUTER,
+                        doc="Radius from which on there is none, in the same units.",
+                    ),
+                    Argument(
+                        "radii",
+                        dict,
+                        optional=True,
+                        default={},
+                        doc="Both radii of single pairs instead, in Å: "
+                        "{'Ni-O': [0.9, 1.7]}.",
+                    ),
+                ],
+                optional=True,
+                doc="Repulsion of nuclei at short range (ZBL) as a term of the energy. "
+                "Left out: none.",
             ),
             Argument(
                 "info",

@@ -103,13 +103,17 @@ def frozen_model(
 
 @pytest.fixture(scope="session")
 def predicting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a frozen model that reads oxygen's moments and predicts all."""
+    """Return a frozen model that reads oxygen's moments and predicts all.
+
+    Its repulsion reaches so far that bonds feel it.
+    """
     import torch
 
     model = build_model(
         {
             "moment_net": {"neuron": [8], "seed": 3},
             "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+            "repulsion": {"inner": 0.8, "outer": 1.25},
             "info": STATES_INFO,
         }
     )

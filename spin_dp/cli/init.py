@@ -110,12 +110,21 @@ def init(
         Path | None,
         typer.Option(
             metavar="MODEL.pt",
-            help="Nets as wide as in this checkpoint, and a low learning rate: for "
-            "spin-dp train --finetune.",
+            help="Nets as wide as in this checkpoint, its repulsion, and a low "
+            "learning rate: for spin-dp train --finetune.",
             rich_help_panel=_MODEL,
             show_default=False,
         ),
     ] = None,
+    no_repulsion: Annotated[
+        bool,
+        typer.Option(
+            "--no-repulsion",
+            help="Leave out the repulsion of nuclei at short range (ZBL), which is a "
+            "term of the energy otherwise.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -164,7 +173,11 @@ def init(
     from spin_dp.training.folder import SIZES, make_training_folder
 
     settings = replace(
-        TrainingSettings(), **SIZES[size], seed=seed, precision=precision.value
+        TrainingSettings(),
+        **SIZES[size],
+        seed=seed,
+        precision=precision.value,
+        repulsion=not no_repulsion,
     )
     elements = None
     if magnetic is not None:

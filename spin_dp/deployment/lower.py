@@ -32,8 +32,12 @@ class _Lower(torch.nn.Module):
         super().__init__()
         self.model = model
         self.cutoff = float(model.get_rcut())
-        core = model.atomic_model.descriptor.core
-        self.kernel = DescriptorKernel(core) if fused else None
+        atoms = model.atomic_model
+        self.kernel = (
+            DescriptorKernel(atoms.descriptor.core, atoms.repulsion_table())
+            if fused
+            else None
+        )
 
     def _pairs(
         self, coord: torch.Tensor, nlist: torch.Tensor
@@ -223,11 +227,11 @@ class LowerModel(_Lower):
         )
         slopes = self.kernel.slopes(coord, atype, moments, nlist, described, by_feature)
         return _Slopes(
-            fitted["energy"].detach().squeeze(1).double(),
+            fitted["energy"].detach().squeeze(1).double() + slopes[centres, 15:],
             own_slope.double(),
             slopes[:, :3],
             slopes[:, 3:6],
-            slopes[:, 6:],
+            slopes[:, 6:15],
         )
 
     def _by_pairs(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from deepmd.pt.model.atomic_model import DPEnergyAtomicModel
@@ -14,6 +14,13 @@ from spin_dp.model.derivatives import (
     virial_from_edges,
     virials_from_edges,
 )
+from spin_dp.model.repulsion import Repulsion, types_of_pairs
+from spin_dp.model.statistics import without_repulsion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deepmd.utils.path import DPPath
 
 
 class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
@@ -21,7 +28,20 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
 
     Bias, statistics and exclusions are the host's; only the way from the neighbour
     list to the descriptor differs.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Passed on to the host's model.
+    repulsion
+        What is added to the energy of the nets at short distances; nothing if None.
     """
+
+    def __init__(
+        self, *args: Any, repulsion: Repulsion | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.repulsion = repulsion
 
     def forward(
         self,
@@ -54,7 +74,13 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         """
         described = self.descriptor(edges, nlist, extended_atype, [extended_spin])
         local = extended_atype[:, : nlist.shape[1]]
-        return self.fit_features(described[0][0], local, fparam, aparam)
+        result = self.fit_features(described[0][0], local, fparam, aparam)
+        repulsion = self.repulsion
+        if repulsion is not None:
+            type_i, type_ij = types_of_pairs(extended_atype, nlist)
+            added, _ = repulsion(edges, type_i, type_ij)
+            result["energy"] = result["energy"] + added * result["mask"].unsqueeze(-1)
+        return result
 
     def fit_features(
         self,
@@ -148,6 +174,15 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
         edge_slope, moment_slope = slopes[0], slopes[1]
         assert edge_slope is not None
         assert moment_slope is not None
+        repulsion = self.repulsion
+        if repulsion is not None:
+            # A loss has no slope through it: nothing in it is trained.
+            with torch.no_grad():
+                type_i, type_ij = types_of_pairs(extended_atype, nlist)
+                added, added_slope = repulsion(edges, type_i, type_ij)
+                mask = result["mask"].unsqueeze(-1)
+            result["energy"] = result["energy"] + added * mask
+            edge_slope = edge_slope + added_slope * mask.unsqueeze(-1)
         nall = extended_atype.shape[1]
         result["force"] = forces_from_edges(edge_slope, nlist, nall)
         result["force_mag"] = -moment_slope
@@ -290,10 +325,18 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
                 found, fitted["sums_slope"]
             )
             own_slope = by_own + fitted["own_slope"]
+            energy = fitted["energy"]
+            edge_slope = by_edge.transpose(1, 2).contiguous().double()
+            repulsion = self.repulsion
+            if repulsion is not None:
+                added, added_slope = repulsion(edges, type_i, type_ij)
+                mask = fitted["mask"].unsqueeze(-1)
+                energy = energy + added * mask
+                edge_slope = edge_slope + added_slope * mask.unsqueeze(-1)
             return {
-                "energy": fitted["energy"],
+                "energy": energy,
                 "mask": fitted["mask"],
-                "edge_slope": by_edge.transpose(1, 2).contiguous().double(),
+                "edge_slope": edge_slope,
                 "own_slope": own_slope.double(),
                 "other_slope": by_other.transpose(1, 2).double(),
             }
@@ -370,6 +413,77 @@ class SpinAtomicModel(DPEnergyAtomicModel):  # type: ignore[misc]
             keep = self.pair_excl(nlist, extended_atype) == 1
             nlist = torch.where(keep, nlist, torch.full_like(nlist, -1))
         return nlist
+
+    @torch.jit.unused
+    def repulsion_table(self) -> torch.Tensor | None:
+        """Return the repulsion's table without atoms that are left out; or None."""
+        if self.repulsion is None:
+            return None
+        table = self.repulsion.table.clone()
+        if self.atom_excl is not None:
+            types = torch.arange(self.ntypes, device=table.device)
+            counts = self.atom_excl(types.unsqueeze(0)).to(table.dtype)
+            table[:, 0] *= counts.view(-1).repeat_interleave(self.ntypes)
+        return table
+
+    def change_out_bias(
+        self,
+        sample_merged: Callable[[], list[dict[str, Any]]] | list[dict[str, Any]],
+        stat_file_path: DPPath | None = None,
+        bias_adjust_mode: str = "change-by-statistic",
+    ) -> None:
+        """Fit the energy bias; the host's, to what the repulsion leaves of labels.
+
+        Parameters
+        ----------
+        sample_merged
+            Samples of the systems, or a function that returns them.
+        stat_file_path
+            Folder of deepmd-kit's statistics file, read if it is filled.
+        bias_adjust_mode
+            ``set-by-statistic`` or ``change-by-statistic``.
+        """
+        repulsion = self.repulsion
+        if repulsion is None or bias_adjust_mode != "set-by-statistic":
+            super().change_out_bias(sample_merged, stat_file_path, bias_adjust_mode)
+            return
+        if stat_file_path is not None:  # other radii, other biases
+            stat_file_path = stat_file_path / repulsion.fingerprint()
+
+        def remaining() -> list[dict[str, Any]]:
+            samples = sample_merged() if callable(sample_merged) else sample_merged
+            return [without_repulsion(sample, self, repulsion) for sample in samples]
+
+        super().change_out_bias(remaining, stat_file_path, bias_adjust_mode)
+
+    def change_type_map(
+        self,
+        type_map: list[str],
+        model_with_new_type_stat: SpinAtomicModel | None = None,
+    ) -> None:
+        """Reorder, drop or add types; see :meth:`Repulsion.for_types`."""
+        old, fresh = list(self.type_map), model_with_new_type_stat
+        super().change_type_map(type_map, fresh)
+        if self.repulsion is not None:
+            self.repulsion = self.repulsion.for_types(
+                type_map, old, None if fresh is None else fresh.repulsion
+            )
+
+    def serialize(self) -> dict[str, Any]:
+        """Return settings and weights as plain numbers and arrays."""
+        data: dict[str, Any] = super().serialize()
+        if self.repulsion is not None:
+            data["repulsion"] = self.repulsion.dump()
+        return data
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> SpinAtomicModel:
+        """Rebuild what :meth:`serialize` wrote."""
+        data = dict(data)
+        if data.get("repulsion") is not None:
+            data["repulsion"] = Repulsion.restore(data["repulsion"], data["type_map"])
+        made: SpinAtomicModel = super().deserialize(data)
+        return made
 
     def has_chg_spin_ebd(self) -> bool:
         """Return False: no embedding of the total charge or multiplicity."""

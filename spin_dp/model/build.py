@@ -13,6 +13,7 @@ from deepmd.utils.spin import Spin
 from spin_dp.errors import ConfigError, unknown
 from spin_dp.model.descriptor import DescrptSpinSeA
 from spin_dp.model.moment_net import MomentNet
+from spin_dp.model.repulsion import Repulsion
 
 
 def model_parts(params: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def model_parts(params: dict[str, Any]) -> dict[str, Any]:
         "type_map": type_map,
         "spin": Spin(use_spin=use_spin),
         "moment_net": _moment_net(params.get("moment_net"), descriptor),
+        "repulsion": _repulsion(params.get("repulsion"), type_map, descriptor),
         "atom_exclude_types": params.get("atom_exclude_types", []),
         "pair_exclude_types": params.get("pair_exclude_types", []),
         "data_stat_protect": params.get("data_stat_protect", 1e-2),
@@ -94,6 +96,25 @@ def _moment_net(
         getattr(torch, descriptor.config["precision"]),
         section.get("seed"),
     )
+
+
+def _repulsion(
+    section: dict[str, Any] | None, type_map: list[str], descriptor: DescrptSpinSeA
+) -> Repulsion | None:
+    if section is None:
+        return None
+    known = ("inner", "outer", "radii")
+    for name in section:
+        if name not in known:
+            raise unknown("setting of repulsion", name, known)
+    made = Repulsion(type_map, **section)
+    reach, cutoff = float(made.reach()), descriptor.get_rcut()
+    if reach > cutoff:
+        raise ConfigError(
+            f"repulsion: the largest outer radius, {reach:.3g} Å, must not be beyond "
+            f"the cutoff of the descriptor, rcut = {cutoff:g} Å."
+        )
+    return made
 
 
 def _use_spin(params: dict[str, Any], type_map: list[str]) -> list[bool]:

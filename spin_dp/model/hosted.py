@@ -17,6 +17,7 @@ from spin_dp.errors import ConfigError
 from spin_dp.model.atomic import SpinAtomicModel
 
 _HostModel = make_model(SpinAtomicModel)
+_REPULSION = "atomic_model.repulsion.table"
 
 
 class HostedSpinModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-type]
@@ -114,7 +115,34 @@ class HostedSpinModel(DPModelCommon, _HostModel):  # type: ignore[misc, valid-ty
                 f"input asks for those of {asked}. An element keeps what it was "
                 "trained with; only elements new in the type_map are free."
             )
+        self._require_repulsion(state_dict.get(prefix + _REPULSION))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _require_repulsion(self, stored: torch.Tensor | None) -> None:
+        """Refuse weights that were trained beside another short-range repulsion."""
+        own = self.atomic_model.repulsion
+        table = None if own is None else own.table
+        if (stored is None) != (table is None):
+            trained, asked = ("with", "none") if table is None else ("without", "one")
+            raise ConfigError(
+                f"repulsion: the model was trained {trained} it, the input asks for "
+                f"{asked}; {'add' if table is None else 'remove'} section repulsion."
+            )
+        if stored is None or table is None or stored.shape != table.shape:
+            return
+        differs = (stored.to(table) != table).any(-1).nonzero()
+        if len(differs):
+            number = int(differs[0])
+            elements = self.get_type_map()
+            pair = [elements[n] for n in divmod(number, len(elements))]
+            radii = [
+                f"{x[number, 2]:.4g}..{x[number, 3]:.4g} Å" for x in (stored, table)
+            ]
+            raise ConfigError(
+                f"repulsion: the model was trained with radii of {'-'.join(pair)} of "
+                f"{radii[0]}, the input asks for {radii[1]}; keep what it was trained "
+                "with."
+            )
 
     def enable_compression(
         self,

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Sums over training frames from which the input scales of the descriptor come."""
+"""What is taken from training frames before the training: input scales, labels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+
+from spin_dp.descriptors import neighbours_in_cells
+from spin_dp.model.repulsion import types_of_pairs
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
+
+    from spin_dp.model.atomic import SpinAtomicModel
+    from spin_dp.model.repulsion import Repulsion
 
 
 class RunningStatistics:
@@ -90,3 +96,42 @@ class RunningStatistics:
         made.moment_sq = array[4 : 4 + n_types]
         made.moment_count = array[4 + n_types :]
         return made
+
+
+def without_repulsion(
+    sample: dict[str, Any], model: SpinAtomicModel, repulsion: Repulsion
+) -> dict[str, Any]:
+    """Return a sample whose labels of the energy lack the repulsion.
+
+    Parameters
+    ----------
+    sample
+        Frames of one system, as deepmd-kit samples them: coord, atype, box, energy.
+    model
+        Knows which pairs and atoms are left out.
+    repulsion
+        Its short-range repulsion.
+    """
+    atype = sample["atype"]
+    coord = sample["coord"].view(atype.shape[0], atype.shape[1], 3)
+    box = sample.get("box")
+    is_atom = atype >= 0
+    edges, nlist = neighbours_in_cells(
+        coord.to(torch.float64),
+        None if box is None else box.to(torch.float64),
+        is_atom,
+        float(repulsion.reach()),
+    )
+    edges, nlist = model.exclude_pairs(edges, nlist, atype)
+    type_i, type_ij = types_of_pairs(atype, nlist)
+    added, _ = repulsion(edges, type_i, type_ij)
+    counts = is_atom.to(added.dtype)
+    if model.atom_excl is not None:
+        counts = counts * model.atom_excl(type_i)
+    added = added * counts.unsqueeze(-1)
+    left = dict(sample)
+    for name, part in (("energy", added.sum(1)), ("atom_energy", added)):
+        if sample.get(name) is not None:
+            label = sample[name]
+            left[name] = label - part.view(label.shape).to(label)
+    return left

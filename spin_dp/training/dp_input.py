@@ -54,6 +54,8 @@ class TrainingSettings:
         Widths of the net that predicts moments.
     fitting_neuron
         Widths of the fitting net.
+    repulsion
+        Whether the spin-aware model has the short-range repulsion.
     precision
         Of the nets, float64 or float32.
     checkpoints
@@ -86,6 +88,7 @@ class TrainingSettings:
     quad_axis_neuron: int = 4
     moment_neuron: tuple[int, ...] = (32,)
     fitting_neuron: tuple[int, ...] = (64, 64)
+    repulsion: bool = True
     precision: str = "float64"
     checkpoints: int = 10
     in_memory: int = MOST_IN_MEMORY
@@ -127,8 +130,9 @@ def write_input(
     remarks
         What else shall be kept in the file, under :data:`REMARKS`; dp skips it.
     nets
-        Sections ``descriptor``, ``fitting_net`` and ``moment_net`` instead of those of
-        the settings; None for a moment net that the model shall not have.
+        Sections ``descriptor``, ``fitting_net``, ``moment_net`` and ``repulsion``
+        instead of those of the settings; None for one of the last two that the model
+        shall not have.
 
     Returns
     -------
@@ -166,8 +170,9 @@ def write_input(
     if spin_elements and "moment_net" not in model and have_guess:
         neuron = list(settings.moment_neuron)
         model["moment_net"] = {"neuron": neuron, "seed": settings.seed}
-    if model.get("moment_net") is None:
-        model.pop("moment_net", None)
+    for name in ("moment_net", "repulsion"):
+        if model.get(name) is None:
+            model.pop(name, None)
     learns_moments = "moment_net" in model
     content = {
         **({REMARKS: dict(remarks)} if remarks else {}),
@@ -230,7 +235,10 @@ def _model(
         "quad_neuron": list(settings.quad_neuron),
         "quad_axis_neuron": settings.quad_axis_neuron,
     }
-    return {"type": "spin_dp", **model, "spin": {"use_spin": list(spin_elements)}}
+    model = {"type": "spin_dp", **model, "spin": {"use_spin": list(spin_elements)}}
+    if settings.repulsion:
+        model["repulsion"] = {}  # radii by default
+    return model
 
 
 def _loss(

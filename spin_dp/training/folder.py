@@ -121,8 +121,8 @@ def make_training_folder(
     blind
         Write the spin-blind twin: the same without moments.
     like
-        Checkpoint whose nets the model shall have, so that it can be fine-tuned from
-        it; the learning rate starts lower then.
+        Checkpoint whose nets and repulsion the model shall have, so that it can be
+        fine-tuned from it; the learning rate starts lower then.
     merge
         Merge the systems into ``folder/systems`` so that a batch mixes spin states;
         merged ones are taken as they are.
@@ -270,7 +270,7 @@ def _remarks(data: TrainingData, folder: Path) -> dict[str, object]:
 
 
 def _nets(model: Path, *, blind: bool) -> dict[str, Any]:
-    """Return the sections of the nets of a checkpoint; a net it lacks is None."""
+    """Return the sections that a fine-tuned model keeps; one it lacks is None."""
     import pickle
 
     import torch  # heavy
@@ -279,7 +279,8 @@ def _nets(model: Path, *, blind: bool) -> dict[str, Any]:
         content = torch.load(model, map_location="cpu", weights_only=True)
         params = content.get("model", content)["_extra_state"]["model_params"]
         nets = {name: dict(params[name]) for name in ("descriptor", "fitting_net")}
-        nets |= {} if blind else {"moment_net": params.get("moment_net")}
+        if not blind:
+            nets |= {name: params.get(name) for name in ("moment_net", "repulsion")}
         reads_moments = params.get("type") == "spin_dp"
     except (
         *(OSError, RuntimeError, pickle.UnpicklingError),  # no file of torch

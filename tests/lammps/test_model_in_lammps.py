@@ -59,7 +59,12 @@ def path(request, form, predicting_model, make_model, tmp_path_factory):
         return request.getfixturevalue("compiled_model")[0]
     import torch
 
-    built = make_model({"spin": {"use_spin": ["Mn", "Co", "Ni", "O"]}})
+    built = make_model(
+        {
+            "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+            "repulsion": {"inner": 0.8, "outer": 1.25},
+        }
+    )
     built.enable_compression(5, 0.01, 0.1, -1)
     target = tmp_path_factory.mktemp("compressed") / "model.pth"
     torch.jit.save(torch.jit.script(built), target)

@@ -93,6 +93,8 @@ class ModelContract(
     fitting_net: ClassVar[dict[str, Any]] = {"type": "ener", "neuron": [16, 16]}
     variants: ClassVar[dict[str, Variant]] = {}
     """Further shapes; added are default, oxygen moments, float32 and compressed."""
+    repulsion: ClassVar[dict[str, Any] | None] = {"inner": 0.8, "outer": 1.25}
+    """Its section: so wide here that most bonds are where it is switched off."""
     spin_parameters: ClassVar[tuple[str, ...]] = ()
     """Patterns of names of all parameters that count only with moments."""
 
@@ -130,6 +132,8 @@ class ModelContract(
         """Return what is tested: all shapes that the capabilities allow."""
         found = {"default": Variant(), **cls.variants}
         found["oxygen"] = Variant(use_spin=("Mn", "Co", "Ni", "O"))
+        if cls.repulsion is not None:
+            found["no_repulsion"] = Variant(repulsion=False)
         if cls.single_precision is True:
             found["float32"] = Variant(precision="float32")
         if cls.compressible is True:
@@ -143,7 +147,7 @@ class ModelContract(
     @classmethod
     def model_section(cls, variant: Variant) -> dict[str, Any]:
         """Return the ``model`` section of ``input.json``."""
-        return {
+        section = {
             "type": cls.model_type,
             "type_map": list(TYPE_MAP),
             "descriptor": {
@@ -159,6 +163,9 @@ class ModelContract(
             },
             "spin": {"use_spin": list(variant.use_spin)},
         }
+        if cls.repulsion is not None and variant.repulsion:
+            section["repulsion"] = dict(cls.repulsion)
+        return section
 
     @classmethod
     def build(cls, variant: Variant) -> Any:

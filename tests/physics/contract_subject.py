@@ -184,12 +184,15 @@ class Variant:
         Of the nets, descriptor and fitting.
     compressed
         Whether radial nets are tabulated.
+    repulsion
+        Whether the model has the repulsion of the contract.
     """
 
     descriptor: dict[str, Any] = field(default_factory=dict)
     use_spin: tuple[str, ...] = ("Mn", "Co", "Ni")
     precision: Literal["float64", "float32"] = "float64"
     compressed: bool = False
+    repulsion: bool = True
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ def lower_arguments(cutoff):
 
 MOMENT_NET = {
     "moment_net": {"neuron": [8], "seed": 3},
+    "repulsion": {"inner": 0.8, "outer": 1.25},
+    "atom_exclude_types": [0],
     "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from spin_dp.descriptors.angular import N_QUADRUPOLE
+from spin_dp.model.repulsion import SCREENING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +60,17 @@ class Channels:
 
 
 def read_weights(
-    core: CompressedSpinDescriptor, channels: Channels
+    core: CompressedSpinDescriptor, channels: Channels, repulsion: torch.Tensor | None
 ) -> list[torch.Tensor]:
-    """Return the tensors in the order of ``Weights`` in ``descriptor.h``."""
+    """Return the tensors in the order of ``Weights`` in ``descriptor.h``.
+
+    Parameters
+    ----------
+    core, channels
+        The descriptor and its channels.
+    repulsion
+        Table of :class:`spin_dp.model.repulsion.Repulsion`, or None.
+    """
     dressing = core.dressing
     hidden = [torch.zeros(1, dtype=core.dtype)]
     for layer in _linear(dressing):
@@ -80,11 +89,15 @@ def read_weights(
         channels.pad(dressing.head_bias),
         _pad(core.net.on_site.to(core.dtype), -1),
     ]
+    if repulsion is not None:
+        weights.append(repulsion)
     return [x.detach().contiguous() for x in weights]
 
 
-def definitions(core: CompressedSpinDescriptor, channels: Channels) -> str:
-    """Return what stands before ``descriptor.h``."""
+def definitions(
+    core: CompressedSpinDescriptor, channels: Channels, repulsion: torch.Tensor | None
+) -> str:
+    """Return what stands before ``descriptor.h``; arguments as above."""
     dressing, table = core.dressing, core.table
     widths = [dressing.first.shape[0]]
     widths += [layer.out_features for layer in _linear(dressing)]
@@ -110,6 +123,7 @@ def definitions(core: CompressedSpinDescriptor, channels: Channels) -> str:
         "TABLE_STRIDE": table.stride,
         "SCALE_V": scale[4],
         "SCALE_Q": scale[-1],
+        "REPULSION_REACH": 0.0 if repulsion is None else float(repulsion[:, 3].max()),
     }
     return "\n".join(
         [
@@ -117,6 +131,7 @@ def definitions(core: CompressedSpinDescriptor, channels: Channels) -> str:
             *(f"constexpr int {name} = {value};" for name, value in numbers.items()),
             *(f"constexpr double {k} = {v!r};" for k, v in values.items()),
             f"constexpr double SCALE_T[] = {{{_listed(scale[:4])}}};",
+            f"constexpr double SCREENING[] = {{{_listed(sum(SCREENING, ()))}}};",
             f"#define HIDDEN_WIDTHS {_listed([_filled(width) for width in widths])}",
         ]
     )

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
-// The compressed descriptor spin_se_e2_a and its slopes, atom by atom.
+// The compressed descriptor spin_se_e2_a and its slopes, atom by atom, and the
+// short-range repulsion beside them.
 //
 // What a neighbour needs stays in registers and the first-level cache: positions and
 // moments are read, sums over neighbours and slopes are written, nothing else. Written
@@ -13,7 +14,7 @@ constexpr int CHANNELS = CHANNELS_T + CHANNELS_V + CHANNELS_Q;
 constexpr int N = CHANNELS / W;
 constexpr int SUMS = 4 * CHANNELS_T + 3 * CHANNELS_V + 5 * CHANNELS_Q;
 constexpr int FEATURES = USED_T * AXIS_T + USED_V * AXIS_V + USED_Q * AXIS_Q;
-constexpr int ROWS_OUT = 15;  // slopes in position and moment, virial
+constexpr int ROWS_OUT = 16;  // slopes in position and moment, virial, repulsion
 
 // Widths of hidden layers are filled up, too.
 constexpr int WIDEST = std::max({1, HIDDEN_WIDTHS});
@@ -43,6 +44,7 @@ struct Surroundings {
 struct Weights {
   const real *values, *slopes, *typed, *bare, *first, *hidden, *head, *head_back,
       *head_bias, *on_site;
+  const double* repulsion;  // (types, types, 4): factor, rate, inner, outer radius
 };
 
 inline real total(const Vec& x) {
@@ -65,6 +67,28 @@ inline Vec bounded(const Vec& x) {
   p = at::vec::fmadd(p, z, Vec(real(0.9999999795)));
   q = at::vec::fmadd(q, z, Vec(real(1)));
   return in * p / q;
+}
+
+// Half the repulsion of a pair; its slope in the distance, over the distance.
+inline double repel(const double* pair, double square, double& slope) {
+  const double inner = pair[2], outer = pair[3];
+  if (square >= outer * outer) return slope = 0.0;
+  const double distance = std::sqrt(square), inverse = 1.0 / distance;
+  double screening = 0.0, bend = 0.0;
+  for (int k = 0; k < 4; ++k) {
+    const double part =
+        SCREENING[k] * std::exp(-SCREENING[4 + k] * pair[1] * distance);
+    screening += part;
+    bend -= SCREENING[4 + k] * part;
+  }
+  const double width = 1.0 / (outer - inner);
+  const double v = std::max((distance - inner) * width, 0.0);
+  const double smooth = v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0;
+  const double fall = v * v * (v * (60.0 - 30.0 * v) - 30.0) * width;
+  const double bare = pair[0] * inverse, energy = bare * screening;
+  slope = smooth * (bare * pair[1] * bend - energy * inverse) + fall * energy;
+  slope *= inverse;
+  return smooth * energy;
 }
 
 // Neighbours inside the cutoff, with all that depends on the pair alone.
@@ -299,8 +323,8 @@ void describe(
   });
 }
 
-// Slopes in positions and scaled moments of all atoms, and their share of the virial;
-// out begins with the first atom of some frame.
+// Slopes in positions and scaled moments of all atoms, their share of the virial, and
+// their repulsion; out begins with the first atom of some frame.
 inline void slopes_some(
     const double* coord, const int64_t* types, const real* moments,
     const int64_t* list, const real* described, const real* feature_slope,
@@ -326,7 +350,7 @@ inline void slopes_some(
     if constexpr (NQ > 0)
       contract_back<5, CHANNELS_Q, USED_Q, AXIS_Q>(
           sums + 4 * CHANNELS_T + 3 * CHANNELS_V, slope, back_q);
-    double own_slope[3] = {}, own_force[3] = {};
+    double own_slope[3] = {}, own_force[3] = {}, repulsion = 0.0;
     for (int r = 0; r < 3; ++r) {
       Vec sum(real(0));
       for (int c = 0; c < NV; ++c)
@@ -405,9 +429,18 @@ inline void slopes_some(
       const real sx = total(by_u[0]) * turn, sy = total(by_u[1]) * turn,
                  sz = total(by_u[2]) * turn;
       const real radial_slope = total(along) - (sx * ux + sy * uy + sz * uz);
-      const double force[3] = {
+      double force[3] = {
           double(sx + radial_slope * ux), double(sy + radial_slope * uy),
           double(sz + radial_slope * uz)};
+      if constexpr (REPULSION_REACH > 0.0) {
+        const double x = p.edge[0], y = p.edge[1], z = p.edge[2];
+        const double square = x * x + y * y + z * z;
+        if (square < REPULSION_REACH * REPULSION_REACH) {
+          double by_distance;
+          repulsion += repel(w.repulsion + 4 * p.types, square, by_distance);
+          for (int a = 0; a < 3; ++a) force[a] += by_distance * p.edge[a];
+        }
+      }
       double* there = out + (p.atom - first_out) * ROWS_OUT;
       for (int a = 0; a < 3; ++a) {
         there[a] += force[a];
@@ -467,6 +500,7 @@ inline void slopes_some(
       here[a] += own_force[a];
       here[3 + a] += own_slope[a];
     }
+    here[ROWS_OUT - 1] += repulsion;
   }
 }
 

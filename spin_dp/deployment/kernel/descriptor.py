@@ -23,18 +23,22 @@ class DescriptorKernel(torch.nn.Module):
     ----------
     core
         The compressed descriptor.
+    repulsion
+        Table of :class:`spin_dp.model.repulsion.Repulsion`, (types², 4), or None.
     """
 
-    def __init__(self, core: CompressedSpinDescriptor) -> None:
+    def __init__(
+        self, core: CompressedSpinDescriptor, repulsion: torch.Tensor | None
+    ) -> None:
         super().__init__()
         register_lowerings()
         channels = Channels(core)
-        self.definitions = definitions(core, channels)
+        self.definitions = definitions(core, channels, repulsion)
         self.n_features = channels.n_features
         self.n_sums = channels.n_sums
         t, v, _ = channels.padded
         self.spin_rows = (4 * t, v, channels.used[1])  # first number, width, used
-        weights = read_weights(core, channels)
+        weights = read_weights(core, channels, repulsion)
         self.names = [f"weight_{number}" for number in range(len(weights))]
         for name, weight in zip(self.names, weights, strict=True):
             self.register_buffer(name, weight)
@@ -89,7 +93,7 @@ class DescriptorKernel(torch.nn.Module):
         described: torch.Tensor,
         feature_slope: torch.Tensor,
     ) -> torch.Tensor:
-        """Return slopes of the energy in positions and moments, and the virial.
+        """Return slopes of the energy in positions and moments, virial and repulsion.
 
         Parameters
         ----------
@@ -103,9 +107,9 @@ class DescriptorKernel(torch.nn.Module):
         Returns
         -------
         torch.Tensor
-            Of local and ghost atoms, (nf·nall, 15), float64: slopes in the position,
-            eV/Å, and in the scaled moment, eV, and Σ slope ⊗ edge, eV, counted for the
-            neighbour.
+            Of local and ghost atoms, (nf·nall, 16), float64: slopes in the position,
+            eV/Å, and in the scaled moment, eV, Σ slope ⊗ edge, eV, counted for the
+            neighbour, and the energy of the repulsion, eV.
         """
         found: torch.Tensor = slopes(
             coord,

@@ -17,7 +17,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-N_SLOPES = 15
+N_SLOPES = 16
 """Numbers that ``slopes`` returns for each atom: ROWS_OUT in ``descriptor.h``."""
 
 _HEADER = Path(__file__).with_name("descriptor.h")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spin_dp.campaign.settings import ChoiceSettings
+from spin_dp.campaign.choice_settings import ChoiceSettings
 from spin_dp.training.dp_input import TrainingSettings
 
 STRATEGIES = ("random", "both", "deviation", "farthest")

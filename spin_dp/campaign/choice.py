@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from spin_dp.campaign.choice_settings import ChoiceSettings
 from spin_dp.campaign.described import (
     Description,
     canonical,
@@ -30,7 +31,6 @@ from spin_dp.campaign.described import (
     describe_known,
 )
 from spin_dp.campaign.screening import Screened, check_cells, screen
-from spin_dp.campaign.settings import ChoiceSettings
 from spin_dp.data_tools.selection.choice import Coverage, neediest
 from spin_dp.errors import ConfigError
 from spin_dp.spin_states.catalogue import Catalogue

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spin_dp.campaign.candidate import Candidate
+    from spin_dp.campaign.choice_settings import ChoiceSettings
     from spin_dp.campaign.described import Description
-    from spin_dp.campaign.settings import ChoiceSettings
 
 KNOWN = "deviations below the band: known already"
 CLOSE = "atoms too near each other for DFT"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from spin_dp.campaign.described import (
-    canonical,
     describe_known,
     formula_unit,
     labels_of,
@@ -130,7 +129,6 @@ def find_starts(
     """
     settings = settings or StartSettings()
     counts = Counter(d.group for d in describe_known(known, model.states))
-    canonical(candidates)  # refuses labels that are not collinear
     first = [_label(candidate, model) for candidate in candidates]
     for start in first:
         counts[_group(start)] += 1

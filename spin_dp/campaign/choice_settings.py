@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Settings of a campaign's choices: limits, units and checks in one place."""
+"""What makes a candidate worth a DFT calculation: limits, units and checks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ChoiceSettings:
     sound_contact: float = 0.8
     sound_volume: float = 0.3
     steps_apart: int = 50
-    least_distance: float = 0.05
+    least_distance: float = 0.02
     most_atoms: int = 32
     method: str = "both"
     seed: int = 0

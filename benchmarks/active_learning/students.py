@@ -73,8 +73,8 @@ def deviations(
     opened = [Potential(model) for model in models]
     for rows, symbols, geometries, moments in batches(frames, calculated=False):
         found = [p.predict(symbols, geometries, moments) for p in opened]
-        forces[rows] = _spread([f.forces for f in found])
-        magnetic[rows] = _spread([_magnetic(f) for f in found])
+        forces[rows] = largest_spread([f.forces for f in found])
+        magnetic[rows] = largest_spread([_magnetic(f) for f in found])
     return forces, magnetic
 
 
@@ -134,8 +134,8 @@ def _magnetic(found: Predicted) -> Floats:
     return found.magnetic_forces
 
 
-def _spread(parts: Sequence[Floats]) -> Floats:
-    """Return the largest deviation of an atom in each frame, (nf,)."""
+def largest_spread(parts: Sequence[Floats]) -> Floats:
+    """Return the largest deviation of an atom in each frame, (nf,), of (nf, n, 3)."""
     values = np.stack(parts)  # (models, nf, n, 3)
     apart = values - values.mean(axis=0)
     found: Floats = np.sqrt((apart**2).sum(axis=-1).mean(axis=0)).max(axis=-1)

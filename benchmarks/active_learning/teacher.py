@@ -91,7 +91,15 @@ def run_all_md(model: Path, out: Path, plan: Plan, *, jobs: int) -> None:
             restart_every=plan.steps,
             seed=seed,
         )
-        run_md(atoms, model, out=out / "md" / name, settings=settings, predict=False)
+        run_md(
+            atoms,
+            model,
+            out=out / "md" / name,
+            # Given, as moments that are all zero do not count as carried labels.
+            moments=atoms.get_initial_magnetic_moments(),
+            settings=settings,
+            predict=False,
+        )
 
     with ThreadPoolExecutor(jobs) as threads:
         for _ in threads.map(one, runs):

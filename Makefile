@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test lint bench accuracy clean
+.PHONY: demo test lint bench accuracy active-learning clean
 
 demo: $(STAMP)
 	$(BIN)/spin-dp demo -o demo
@@ -28,8 +28,12 @@ bench: $(STAMP)
 accuracy: $(STAMP)
 	$(BIN)/python -m benchmarks.accuracy run -o accuracy
 
+# About an hour on two cores; goes on where it was stopped.
+active-learning: $(STAMP)
+	$(BIN)/python -m benchmarks.active_learning -o active-learning
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo accuracy bench
+	rm -rf $(VENV) build dist *.egg-info demo accuracy active-learning bench
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from spin_dp.errors import ConfigError
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     Numbers: TypeAlias = npt.NDArray[np.integer[Any]]
 
 METHODS = ("farthest", "random", "stratified")
+_ROWS_AT_ONCE = 512
+"""Points whose distances to all known ones are in memory at a time."""
 
 
 def shares(
@@ -114,10 +117,27 @@ def share_out(
     exact = number * np.asarray(weights) / np.sum(weights)
     given = np.array(lowest)
     while given.sum() < number:
-        below = np.where(given < available, exact - given, -np.inf)
-        nearly = np.flatnonzero(below > below.max() - 1.0e-9)
-        given[nearly[available[nearly].argmax()]] += 1
+        given[neediest(exact - given, available, given < available)] += 1
     return given
+
+
+def neediest(
+    below: Array, available: npt.ArrayLike, is_open: npt.NDArray[np.bool_]
+) -> int:
+    """Return the open part that is farthest below its share, the largest on ties.
+
+    Parameters
+    ----------
+    below
+        How far each part is below its exact share, (n,).
+    available
+        What each part has, (n,).
+    is_open
+        Which parts can still be given something, (n,); at least one.
+    """
+    below = np.where(is_open, below, -np.inf)
+    nearly = np.flatnonzero(below > below.max() - 1.0e-9)
+    return int(nearly[np.asarray(available)[nearly].argmax()])
 
 
 def farthest_choice(
@@ -158,7 +178,41 @@ def _central(points: Array) -> int:
     return int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmin())
 
 
-def farthest_points(points: Array, number: int, chosen: Sequence[int]) -> list[int]:
+class Coverage:
+    """How far points are from the nearest of those that are known or chosen.
+
+    Parameters
+    ----------
+    points
+        Points, (n, d).
+    known
+        Points that count as chosen from the start, (k, d); none if None.
+
+    Attributes
+    ----------
+    points
+        As given.
+    distances
+        Of each point to the nearest known or chosen one, (n,); inf without any.
+    """
+
+    def __init__(self, points: Array, known: Array | None = None) -> None:
+        self.points = points
+        self.distances = np.full(len(points), np.inf)
+        if known is not None and len(known):
+            for start in range(0, len(points), _ROWS_AT_ONCE):
+                rows = slice(start, start + _ROWS_AT_ONCE)
+                self.distances[rows] = cdist(points[rows], known).min(axis=1)
+
+    def add(self, index: int) -> None:
+        """Count a point as chosen."""
+        apart = np.linalg.norm(self.points - self.points[index], axis=1)
+        self.distances = np.minimum(self.distances, apart)
+
+
+def farthest_points(
+    points: Array, number: int, chosen: Sequence[int], known: Array | None = None
+) -> list[int]:
     """Return chosen points and further ones, each farthest from all before it.
 
     Parameters
@@ -169,6 +223,8 @@ def farthest_points(points: Array, number: int, chosen: Sequence[int]) -> list[i
         Points to return, at most n.
     chosen
         Points to begin with; not more than ``number`` of them are returned.
+    known
+        Points outside the choice from which those chosen shall be far, too, (k, d).
 
     Returns
     -------
@@ -176,23 +232,21 @@ def farthest_points(points: Array, number: int, chosen: Sequence[int]) -> list[i
         Their indices in the order of choice; the first on ties.
     """
     found = list(chosen[:number])
-    distances = nearest_distances(points, found)
-    distances[found] = -1.0
+    coverage = Coverage(points, known)
+    is_free = np.ones(len(points), dtype=bool)
+    for index in found:
+        coverage.add(index)
+    is_free[found] = False
     while len(found) < number:
-        found.append(int(distances.argmax()))
-        apart = np.linalg.norm(points - points[found[-1]], axis=1)
-        distances = np.minimum(distances, apart)
-        distances[found[-1]] = -1.0
+        found.append(int(np.where(is_free, coverage.distances, -1.0).argmax()))
+        coverage.add(found[-1])
+        is_free[found[-1]] = False
     return found
 
 
 def nearest_distances(points: Array, chosen: Sequence[int]) -> Array:
     """Return how far each point is from the nearest chosen one, inf without, (n,)."""
-    distances = np.full(len(points), np.inf)
-    for index in chosen:
-        apart = np.linalg.norm(points - points[index], axis=1)
-        distances = np.minimum(distances, apart)
-    return distances
+    return Coverage(points, points[list(chosen)]).distances
 
 
 def random_choice(states: Numbers, number: int, minimum: int, seed: int) -> list[int]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import write_text
 from spin_dp.training import program
+from spin_dp.training.dp_input import REMARKS
 from spin_dp.training.output import (
     CURVE,
     checkpoint_files,
@@ -58,7 +59,8 @@ def train(
     input_json
         Input of dp.
     finetune
-        Checkpoint to start from, with its energy bias fitted to the new data.
+        Checkpoint to start from, with its energy bias fitted to the new data; None:
+        the one that the input names (``spin-dp init --like``), if it does.
     resume, accept_changes, threads, progress
         As in :func:`train_together`; the run's name is that of the folder.
 
@@ -99,7 +101,8 @@ def train_together(
     inputs
         Input of dp for each run's name, each in a folder of its own.
     finetune
-        Checkpoint that all of them start from.
+        Checkpoint that all of them start from; None: what each input names, if it
+        does.
     resume
         Continue an interrupted training of exactly this input from its newest
         checkpoint, and leave a finished one alone. Otherwise start over: checkpoints,
@@ -184,8 +187,13 @@ class _Run:
         self.input = input_json.resolve()
         self.folder = self.input.parent
         self.threads = threads
-        self.finetune = None if finetune is None else finetune.resolve()
         content = json.loads(self.input.read_text())
+        remembered = content.get(REMARKS, {}).get("parent")
+        # What the input itself names is part of its text, the folder may move.
+        self._named = "" if finetune is None else f"// from {finetune.resolve()}\n"
+        if finetune is None and remembered is not None:
+            finetune = self.folder / remembered["file"]
+        self.finetune = None if finetune is None else finetune.resolve()
         self.total = int(content["training"]["numb_steps"])
         self.process: subprocess.Popen[bytes] | None = None
         self.begun_at = 0
@@ -195,16 +203,28 @@ class _Run:
     def check(self, *, resume: bool, accept_changes: bool) -> None:
         """Refuse to remove or to go on from checkpoints where that was not meant."""
         newest = newest_checkpoint(self.folder)
+        if newest is None or not resume:
+            self._require_parent()
         if not resume:
             self._check_source()
         elif newest is not None and not accept_changes and not self._is_known():
-            source = "" if self.finetune is None else f" and {self.finetune}"
+            source = f" and {self.finetune}" if self._named else ""
             raise ConfigError(
                 f"{self.folder}: {newest.name} was not started from this "
                 f"{self.input.name}{source}; go on from it with the new input "
                 "(--continue, accept_changes=True), or remove it and start over "
                 "(--fresh, resume=False)."
             )
+
+    def _require_parent(self) -> None:
+        """Refuse a folder without the checkpoint that its input names."""
+        if self.finetune is None or self._named or self.finetune.is_file():
+            return
+        raise ConfigError(
+            f"{self.finetune}: no such checkpoint, from which {self.input.name} says "
+            "that the training starts; write the folder again with "
+            "`spin-dp init --like MODEL --force`."
+        )
 
     def _check_source(self) -> None:
         if self.finetune in self._earlier():
@@ -249,8 +269,7 @@ class _Run:
         return started.is_file() and started.read_text() == self._origin()
 
     def _origin(self) -> str:
-        text = self.input.read_text()
-        return text if self.finetune is None else f"{text}// from {self.finetune}\n"
+        return self.input.read_text() + self._named
 
     def poll(self) -> bool:
         """Return whether it still runs; raise if it failed."""

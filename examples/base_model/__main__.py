@@ -45,7 +45,7 @@ def build(
 def card(
     stability: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Table of benchmarks/stability to put in."),
+        typer.Option(metavar="CSV", help="Table of the stability benchmark to put in."),
     ] = None,
     target: Annotated[Path, typer.Option(help="Folder of the shipped model.")] = TARGET,
 ) -> None:

@@ -31,12 +31,15 @@ def _head(record: Mapping[str, Any]) -> str:
 # {record["name"]}
 
 {len(record["models"])} spin-aware Deep Potentials of layered lithium oxides of \
-{_and(metals)} and their relatives, alike but for their seeds. The first one answers; the spread of \
-all says how far it can be trusted. Trained on {data["frames"]} DFT frames \
-({data["held_out_frames"]} of them, at {data["held_out_geometries"]} of \
-{data["geometries"]} geometries, held out), in {data["states"]} spin states of \
-{len(data["families"])} compositions and structures. On the held-out geometries: \
-{_number(errors["energy"], 1)} meV/atom, {_number(errors["force"], 0)} meV/Å, \
+{_and(metals)} and their relatives, alike but for their seeds. The first one answers; \
+the spread of all says how far it can be trusted. Trained on \
+{data["frames"] - data["held_out_frames"]} DFT frames; \
+{data["held_out_frames"]} frames at {data["held_out_geometries"]} of \
+{data["geometries"]} geometries are held out. The frames have \
+{len(data["families"])} compositions and structures, and a composition up to \
+{max(family["states"] for family in data["families"])} spin states. On the held-out \
+geometries: {_number(errors["energy"], 1)} meV/atom, \
+{_number(errors["force"], 0)} meV/Å, \
 {_number(errors["gap"], 0)} meV per cell for the energy difference of two spin states.
 
 ```sh
@@ -160,7 +163,7 @@ def _share(scores: Mapping[str, Any]) -> str:
 def _stability(record: Mapping[str, Any]) -> str:
     rows: Sequence[Mapping[str, Any]] = record["stability"]
     if not rows:
-        return "## Stability of MD\n\nNot measured yet (`benchmarks/stability`)."
+        return "## Stability of MD\n\nNot measured yet: watch the ensemble."
     heads = list(rows[0])
     table = _table(heads, [[str(row[head]) for head in heads] for row in rows])
     return f"## Stability of MD\n\n{table}"

@@ -24,6 +24,13 @@ DATA_FILES = {
     "spin_dp/py.typed",
     "spin_dp/deployment/kernel/descriptor.h",
     "spin_dp/report/page.html.j2",
+    *(
+        f"spin_dp/pretrained/lixmo2/{name}"
+        for name in (
+            *("README.md", "record.json"),
+            *(f"lixmo2-{number}.pth" for number in (1, 2, 3, 4)),
+        )
+    ),
 }
 _BUILD_PY = """
 import json, sys

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test lint bench accuracy active-learning clean
+.PHONY: demo test lint bench accuracy active-learning basemodel finetuning clean
 
 demo: $(STAMP)
 	$(BIN)/spin-dp demo -o demo
@@ -32,8 +32,16 @@ accuracy: $(STAMP)
 active-learning: $(STAMP)
 	$(BIN)/python -m benchmarks.active_learning -o active-learning
 
+# The shipped model lixmo2 from the shipped frames; hours; goes on where it was stopped.
+basemodel: $(STAMP)
+	$(BIN)/python -m examples.base_model build examples/gpaw examples/gpaw_hot -o basemodel
+
+# Frames that fine-tuning needs; an hour or two; goes on where it was stopped.
+finetuning: $(STAMP)
+	$(BIN)/python -m benchmarks.fine_tuning examples/gpaw examples/gpaw_hot -o finetuning
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo accuracy active-learning bench
+	rm -rf $(VENV) build dist *.egg-info demo accuracy active-learning bench basemodel finetuning
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from spin_dp.inference.predictor import SpinDP
     from spin_dp.lammps_interface import Progress, Snapshot
     from spin_dp.model_file import ModelInfo
+    from spin_dp.pretrained import ModelName
     from spin_dp.structures import Array
 
 __all__ = ["MDResult", "MDSettings", "Watch", "run_md"]
@@ -40,7 +42,7 @@ log = logging.getLogger(__name__)
 
 def run_md(
     structure: str | Path | Atoms | Structure,
-    models: str | Path | Sequence[str | Path],
+    models: ModelName | Sequence[ModelName],
     *,
     out: str | Path,
     moments: Given | None = None,
@@ -60,8 +62,9 @@ def run_md(
     structure
         Structure file, ASE atoms or pymatgen structure; periodic in three directions.
     models
-        Frozen model file; of several, the first moves the atoms and all give the
-        model deviation.
+        Model file; of several, the first moves the atoms and all give the model
+        deviation. The name of a shipped model stands for all of its ensemble, compiled
+        for this machine when it is first used (:mod:`spin_dp.deployment.cache`).
     out
         Output folder: new, empty, or that of the same run, which is then gone on with
         (interrupted) or reported (finished).
@@ -116,8 +119,11 @@ def run_md(
             f"directions, got pbc={atoms.pbc.tolist()}. Put vacuum around a slab or "
             "molecule and set pbc."
         )
-    paths = [models] if isinstance(models, str | Path) else list(models)
-    model, others = _open_models([Path(path) for path in paths])
+    from spin_dp.deployment.cache import fast_models  # heavy
+
+    several = not isinstance(models, str | os.PathLike)
+    paths = fast_models(models if several else [models])
+    model, others = _open_models(paths)
     if model.info.slow:
         log.info("%s: `spin-dp deploy` makes it some twenty times as fast", paths[0])
     large = repeated(atoms, supercell)
@@ -128,7 +134,7 @@ def run_md(
         positions=large.positions,
         cell=large.cell.array,
         moments=labels,
-        models=[Path(path) for path in paths],
+        models=paths,
         settings=settings or MDSettings(),
     )
     return run_job(

@@ -11,7 +11,6 @@ from spin_dp.deployment import compress
 from spin_dp.training.data import look_through
 from spin_dp.training.dp_input import TrainingSettings
 from spin_dp.training.folder import SIZES, make_training_folder
-from spin_dp.training.output import newest_checkpoint
 from spin_dp.training.run import INPUT, train_together
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def train_ensemble(
     seed
         Of the first model; the next ones have the next numbers.
     parents
-        Checkpoints that the models go on from, in turn; random weights if none.
+        Models that these go on from, in turn; random weights if none.
     progress
         See :func:`spin_dp.training.train_together`.
 
@@ -67,30 +66,19 @@ def train_ensemble(
     if not systems.exists():
         merge_systems(data, systems, levels=usable.levels)
     inputs: dict[str, Path] = {}
-    origins: dict[str, Path] = {}
     for number in range(settings.models):
         name = f"model-{number}"
         inputs[name] = folder / name / INPUT
-        if parents:
-            origins[name] = parents[number % len(parents)]
+        parent = parents[number % len(parents)] if parents else None
         if not inputs[name].exists():
-            _make_input(
-                systems, folder / name, settings, seed + number, origins.get(name)
-            )
+            _make_input(systems, folder / name, settings, seed + number, parent)
     models = train_together(
         inputs,
-        finetune=origins or None,
         threads=settings.threads,
         at_once=settings.at_once,
         progress=progress,
     )
     return list(models.values())
-
-
-def checkpoints(models: Sequence[Path]) -> list[Path]:
-    """Return the last checkpoint beside each model of :func:`train_ensemble`."""
-    found = [newest_checkpoint(model.parent) for model in models]
-    return [checkpoint for checkpoint in found if checkpoint is not None]
 
 
 def fast_forms(models: Sequence[Path]) -> list[Path]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from spin_dp import evaluation
 from spin_dp.campaign.choice import choose
-from spin_dp.campaign.ensemble import checkpoints, fast_forms, train_ensemble
+from spin_dp.campaign.ensemble import fast_forms, train_ensemble
 from spin_dp.campaign.exploring import deviation_table, explore_all, run_table
 from spin_dp.campaign.known import known_frames
 from spin_dp.campaign.pages import AFTER, BEFORE, doubtful_share
@@ -170,7 +170,7 @@ class Generation:
 
         earlier = self.earlier
         if earlier is not None:
-            parents = checkpoints(earlier.models)
+            parents = earlier.models
         else:
             parents = parent_models(self.settings.start.model)
         train_ensemble(

@@ -15,6 +15,7 @@ from spin_dp.cli.deployment import compile_for_here, compress, deploy
 from spin_dp.cli.init import init
 from spin_dp.cli.md import md
 from spin_dp.cli.merge import merge
+from spin_dp.cli.models import models
 from spin_dp.cli.report import report
 from spin_dp.cli.select import select
 from spin_dp.cli.states import states
@@ -62,6 +63,7 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "First steps": {"demo": demo},
     "Data": {"collect": collect, "report": report, "select": select, "merge": merge},
     "Model": {
+        "models": models,
         "init": init,
         "train": train,
         "test": measure,

@@ -16,7 +16,7 @@ Model: TypeAlias = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL.pth",
-        help="Frozen model, not compressed.",
+        help="Frozen model, not compressed, or a shipped one (lixmo2): its first.",
         show_default=False,
     ),
 ]

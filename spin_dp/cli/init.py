@@ -109,9 +109,10 @@ def init(
     like: Annotated[
         Path | None,
         typer.Option(
-            metavar="MODEL.pt",
-            help="Nets as wide as in this checkpoint, its repulsion, and a low "
-            "learning rate: for spin-dp train --finetune.",
+            metavar="MODEL",
+            help="Fine-tune this model: a checkpoint, a frozen model, or a shipped one "
+            "(lixmo2). Nets as wide, its repulsion, a low learning rate, and its weights to start "
+            "from.",
             rich_help_panel=_MODEL,
             show_default=False,
         ),
@@ -165,6 +166,8 @@ def init(
 
     spin-dp init twin --data data --blind
 
+    spin-dp init tuned --data data --like lixmo2
+
     spin-dp init big --data data --size large --precision float32 --steps 400000
     """
     from dataclasses import replace
@@ -196,10 +199,12 @@ def init(
         merge=not no_merge,
         force=force,
     )
-    _print_report(made, like)
+    _print_report(made)
+    if like is not None:
+        print(f"the training starts from {like}")
 
 
-def _print_report(made: TrainingFolder, like: Path | None) -> None:
+def _print_report(made: TrainingFolder) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -231,9 +236,8 @@ def _print_report(made: TrainingFolder, like: Path | None) -> None:
         f"each frame about {made.passes:.0f} times; seed {settings.seed}"
     )
     folder = made.input_json.parent
-    finetune = "" if like is None else f" --finetune {like}"
     print(
-        f"next:\n  spin-dp train {folder}{finetune}\n"
+        f"next:\n  spin-dp train {folder}\n"
         f"  spin-dp test -m {folder / 'model.pth'} {found.folder}"
     )
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spin_dp.lammps_interface import MDResult
     from spin_dp.lammps_interface.settings import CellChange, Ensemble
 
+_TALKING = ("spin_dp.md", "spin_dp.deployment", "spin_dp.lammps_interface")
 _LABELS, _ENSEMBLE, _OUTPUT, _RUN = "Labels", "Ensemble", "Output", "Run"
 _WATCH = "Watch: where the model no longer knows"
 
@@ -30,20 +31,21 @@ def md(
         typer.Option(
             "-m",
             "--model",
-            help="Model file, .pth or .pt2; more of them, each with -m, watch how far "
+            help="Model file, .pth or .pt2, or a shipped model, lixmo2: its ensemble, "
+            "compiled at the first use. Several models, each with -m, watch how far "
             "they differ, and the first one moves the atoms.",
             show_default=False,
         ),
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "-o", "--output", metavar="DIR", help="Output folder.", show_default=False
-        ),
-    ],
+        typer.Option("-o", "--output", metavar="DIR", help="Output folder."),
+    ] = Path("md"),
     moments: Annotated[
         str | None,
         typer.Option(
+            "--moments",
+            "--labels",
             metavar="LABELS",
             help="Spin states by element or atom, 'Mn=3+HS' or 'Ni=2+ Mn=-4+ 5=4+' (- "
             "for down), or moments in μB, 'Mn=3.7' or one number per atom, or a file "
@@ -237,7 +239,7 @@ def md(
     console = Console(stderr=True)
     with (
         Progress(*columns, console=console, transient=True) as bar,
-        notes(console, "spin_dp.md", "spin_dp.lammps_interface"),
+        notes(console, *_TALKING),
     ):
         task = bar.add_task("starting LAMMPS", total=steps)
 

@@ -22,7 +22,10 @@ def states(
     model: Annotated[
         Path,
         typer.Option(
-            "-m", "--model", help="Model file: .pth, .pt2.", show_default=False
+            "-m",
+            "--model",
+            help="Model file, .pth or .pt2, or a shipped model, lixmo2: its first.",
+            show_default=False,
         ),
     ],
     elements: Annotated[
@@ -44,6 +47,8 @@ def states(
     moments: Annotated[
         str | None,
         typer.Option(
+            "--moments",
+            "--labels",
             metavar="LABELS",
             help="Labels of metals that are not varied, e.g. 'Ni=2+'; what the "
             "structure carries if left out.",

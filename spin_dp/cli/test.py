@@ -39,7 +39,8 @@ def measure(
             "-m",
             "--model",
             metavar="MODEL",
-            help="Frozen model (.pth) or checkpoint (.pt), spin-aware or not.",
+            help="Frozen model (.pth) or checkpoint (.pt), spin-aware or not, or a "
+            "shipped model, lixmo2: its first.",
             show_default=False,
         ),
     ],

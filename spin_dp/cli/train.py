@@ -27,9 +27,10 @@ def train(
     finetune: Annotated[
         Path | None,
         typer.Option(
-            metavar="MODEL.pt",
-            help="Start from this checkpoint; its nets must be as wide (spin-dp init "
-            "--like), its elements may be others.",
+            metavar="MODEL",
+            help="Start from this checkpoint, frozen model or shipped one (lixmo2), of "
+            "nets as wide; its elements may be others. A folder of spin-dp init --like "
+            "does so by itself.",
             show_default=False,
         ),
     ] = None,
@@ -67,7 +68,7 @@ def train(
 
     spin-dp train run
 
-    spin-dp train new --finetune run/model.ckpt-3000.pt
+    spin-dp train new --finetune run/model.pth
     """
     import logging
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from spin_dp.pretrained import ModelName
+
     Floats = NDArray[np.float64]
 
 
@@ -64,7 +66,7 @@ def split_to_compare(data: Path) -> str:
 
 
 def compare(
-    model: str | os.PathLike[str],
+    model: ModelName,
     compressed: str | os.PathLike[str],
     data: Path,
     *,

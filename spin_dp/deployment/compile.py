@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.deployment.rebuild import compressed_model, require_folder
+from spin_dp.deployment.rebuild import compressed_model, frozen_file, require_folder
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import replacing
 from spin_dp.model_file import ENERGY, INPUT, METADATA, MOMENTS
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     import torch
 
     from spin_dp.model.energy import SpinEnergyModel
+    from spin_dp.pretrained import ModelName
 
 
 def compile_model(
-    model: str | os.PathLike[str],
+    model: ModelName,
     output: str | os.PathLike[str] | None = None,
     *,
     precision: str = "float32",
@@ -43,7 +44,8 @@ def compile_model(
     Parameters
     ----------
     model
-        A ``.pth`` file of ``dp --pt freeze``.
+        A ``.pth`` file of ``dp --pt freeze``, or the name of a shipped model, of which
+        the first is taken.
     output
         The file to write; ``NAME.pt2`` beside ``NAME.pth`` if None.
     precision
@@ -66,8 +68,8 @@ def compile_model(
     BackendError
         If the compiler fails.
     """
-    path = Path(model)
-    target = path.with_suffix(".pt2") if output is None else Path(output)
+    path, beside = frozen_file(model)
+    target = beside.with_suffix(".pt2") if output is None else Path(output)
     if target.suffix != ".pt2":
         raise ConfigError(
             f"{target}: a compiled model must be named FILE.pt2, by which programs "

@@ -9,15 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.deployment.rebuild import compressed_model, require_folder
+from spin_dp.deployment.rebuild import compressed_model, frozen_file, require_folder
 from spin_dp.files import replacing
 
 if TYPE_CHECKING:
     import os
 
+    from spin_dp.pretrained import ModelName
+
 
 def compress(
-    model: str | os.PathLike[str],
+    model: ModelName,
     output: str | os.PathLike[str] | None = None,
     *,
     precision: str = "float32",
@@ -27,7 +29,8 @@ def compress(
     Parameters
     ----------
     model
-        A ``.pth`` file of ``dp --pt freeze``.
+        A ``.pth`` file of ``dp --pt freeze``, or the name of a shipped model, of which
+        the first is taken.
     output
         The file to write; ``NAME.compressed.pth`` beside ``NAME.pth`` if None.
     precision
@@ -47,8 +50,8 @@ def compress(
         If it is not of type ``spin_dp``, or compressed already, or does not know the
         shortest distance of its training data; if the precision is unknown.
     """
-    path = Path(model)
-    beside = path.with_suffix(f".compressed{path.suffix}")
+    path, beside = frozen_file(model)
+    beside = beside.with_suffix(f".compressed{path.suffix}")
     target = beside if output is None else Path(output)
     require_folder(target)
     made: Any = compressed_model(path, precision)

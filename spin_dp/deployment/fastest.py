@@ -15,7 +15,7 @@ import numpy as np
 
 from spin_dp.deployment.compile import compile_model
 from spin_dp.deployment.compress import compress
-from spin_dp.deployment.rebuild import require_folder
+from spin_dp.deployment.rebuild import frozen_file, require_folder
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import replacing
 from spin_dp.lammps_interface import step_times
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from spin_dp.model_file import ModelInfo
+    from spin_dp.pretrained import ModelName
     from spin_dp.structures import Array
 
 _LATTICE_CONSTANT = 4.2  # Å, about that of the rocksalt monoxides
@@ -75,7 +76,7 @@ class Deployed:
 
 
 def deploy(
-    model: str | os.PathLike[str],
+    model: ModelName,
     folder: str | os.PathLike[str] | None = None,
     *,
     precision: str = "float32",
@@ -92,10 +93,11 @@ def deploy(
     Parameters
     ----------
     model
-        A ``.pth`` file of ``dp --pt freeze``.
+        A ``.pth`` file of ``dp --pt freeze``, or the name of a shipped model, of which
+        the first is taken.
     folder
         Where the file goes, ``NAME.compressed.pth`` or ``NAME.pt2``; None: beside the
-        model.
+        model, here if it is a shipped one.
     precision
         ``float32`` or ``float64``: of tables and nets. Positions are subtracted and
         forces added up in float64 in either case.
@@ -122,8 +124,8 @@ def deploy(
     """
     if atoms < 1:
         raise ConfigError(f"atoms: expected a positive integer, got {atoms}")
-    path = Path(model)
-    target = path.parent if folder is None else Path(folder)
+    path, beside = frozen_file(model)
+    target = beside.parent if folder is None else Path(folder)
     require_folder(target / path.name)
     say = progress or (lambda _: None)
     work = Path(tempfile.mkdtemp(prefix="spin-dp-"))

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.model_file import is_compressed, load_frozen, model_section
+from spin_dp.pretrained import is_shipped, resolve
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
     from spin_dp.model.energy import SpinEnergyModel
+    from spin_dp.pretrained import ModelName
 
 PRECISIONS = ("float32", "float64")
 
@@ -51,6 +52,24 @@ def compressed_model(path: Path, precision: str) -> SpinEnergyModel:
     made = _rebuilt(section, frozen)
     made.enable_compression()
     return made
+
+
+def frozen_file(model: ModelName) -> tuple[Path, Path]:
+    """Return the file of a model, and the one that its fast form is to lie beside.
+
+    Parameters
+    ----------
+    model
+        A frozen model, which its fast form lies beside, or the name of a shipped one:
+        the first of its models, whose fast form lies here.
+
+    Raises
+    ------
+    DataError
+        If it is neither a file nor a name.
+    """
+    path = resolve(model)[0]
+    return path, (Path(path.name) if is_shipped(model) else path)
 
 
 def require_folder(target: Path) -> None:

@@ -20,7 +20,7 @@ import pandas as pd
 from spin_dp.data_tools.collection.collected import read_manifest
 from spin_dp.data_tools.collection.output_folder import MANIFEST
 from spin_dp.data_tools.systems.system import VALIDATION, system_folders
-from spin_dp.errors import ConfigError, DataError
+from spin_dp.errors import DataError
 from spin_dp.evaluation import evaluate, read_systems
 from spin_dp.evaluation.error_table import COLUMNS, INDEX, error_table
 from spin_dp.evaluation.tables import ALL
@@ -29,6 +29,7 @@ from spin_dp.files import replacing
 from spin_dp.training import CURVE, read_learning_curve, train
 from spin_dp.training.dp_input import REMARKS
 from spin_dp.training.output import checkpoints, newest_checkpoint, step_of
+from spin_dp.training.parent import checkpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from spin_dp.evaluation import LabelledSystem
+    from spin_dp.pretrained import ModelName
 
 log = logging.getLogger(__name__)
 
@@ -252,7 +254,7 @@ def train_with_states(
     input_json: Path,
     frames: ValidationFrames | None,
     *,
-    finetune: Path | None = None,
+    finetune: ModelName | None = None,
     resume: bool = True,
     accept_changes: bool = False,
     threads: int = 1,
@@ -267,7 +269,10 @@ def train_with_states(
     frames
         What :func:`find_validation` gives; without frames there is no
         ``lcurve_states.csv``.
-    finetune, resume, accept_changes, threads
+    finetune
+        As in :func:`spin_dp.training.train`; a frozen model or a shipped one's name,
+        too.
+    resume, accept_changes, threads
         As in :func:`spin_dp.training.train`.
     progress
         Called a few times a second with steps done, all steps and the newest errors
@@ -287,8 +292,7 @@ def train_with_states(
         the checkpoints are those of another input.
     """
     folder = input_json.resolve().parent
-    if finetune is not None and not finetune.is_file():
-        raise ConfigError(f"{finetune}: no such checkpoint to start from.")
+    source = None if finetune is None else checkpoint_of(finetune, folder)
     if not resume:
         (folder / STATES_CURVE).unlink(missing_ok=True)
 
@@ -301,7 +305,7 @@ def train_with_states(
 
         return train(
             input_json,
-            finetune=finetune,
+            finetune=source,
             resume=resume,
             accept_changes=accept_changes,
             threads=threads,

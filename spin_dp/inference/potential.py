@@ -16,6 +16,7 @@ import numpy as np
 from spin_dp.errors import BackendError, ConfigError, DataError, ShapeError, unknown
 from spin_dp.inference.engines import Geometries, Predicted, open_engine
 from spin_dp.inference.training_range import TrainingRange
+from spin_dp.pretrained import resolve
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +38,8 @@ class Potential:
     ----------
     path
         A frozen or compressed model (.pth), a compiled one (.pt2), a checkpoint (.pt),
-        or another format that an installed back end of deepmd-kit reads.
+        or another format that an installed back end of deepmd-kit reads; or the name of
+        a shipped model (:mod:`spin_dp.pretrained`), of which the first is taken.
     device
         ``cpu``, ``cuda`` or ``cuda:1`` ...; None: the first GPU if PyTorch sees one.
         A compiled model runs on the kind of device that it was compiled for.
@@ -45,11 +47,11 @@ class Potential:
     Raises
     ------
     DataError
-        If there is no such file or deepmd-kit cannot read it.
+        If there is no such file or model, or deepmd-kit cannot read it.
     """
 
     def __init__(self, path: str | os.PathLike[str], device: str | None = None) -> None:
-        self._engine = open_engine(path, device)
+        self._engine = open_engine(resolve(path)[0], device)
         self.info = self._engine.info
         self._range = TrainingRange(self.info.catalogue, self.info.min_distance)
 

@@ -61,14 +61,15 @@ class SpinDP:
     ----------
     path
         A frozen or compressed model (.pth), a compiled one (.pt2), or another spin
-        model that deepmd-kit reads. A compiled one is the fastest.
+        model that deepmd-kit reads; or the name of a shipped model, ``lixmo2``. A
+        compiled one is the fastest.
     device
         ``cpu``, ``cuda`` or ``cuda:1`` ...; None: the first GPU if there is one.
 
     Raises
     ------
     DataError
-        If there is no such file or it is no model.
+        If there is no such file or name, or it is no model.
     ConfigError
         If the model reads no moments.
 

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 from spin_dp.data_tools.collection.output_folder import MANIFEST
 from spin_dp.data_tools.systems.merging import merge_systems
 from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
-from spin_dp.errors import ConfigError, DataError, unknown
+from spin_dp.errors import ConfigError, unknown
 from spin_dp.training.data import TrainingData, look_through
 from spin_dp.training.dp_input import TrainingSettings, write_input
+from spin_dp.training.parent import PARENT, read_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from spin_dp.pretrained import ModelName
+    from spin_dp.training.parent import Parent
 
 INPUT = "input.json"
 SYSTEMS = "systems"
@@ -94,7 +98,7 @@ def make_training_folder(
     threshold: float = MOMENT_THRESHOLD,
     level: str | None = None,
     blind: bool = False,
-    like: Path | None = None,
+    like: ModelName | None = None,
     merge: bool = True,
     force: bool = False,
 ) -> TrainingFolder:
@@ -121,8 +125,9 @@ def make_training_folder(
     blind
         Write the spin-blind twin: the same without moments.
     like
-        Checkpoint whose nets and repulsion the model shall have, so that it can be
-        fine-tuned from it; the learning rate starts lower then.
+        Model to fine-tune: a checkpoint, a frozen model or the name of a shipped one.
+        The new model has its nets and repulsion, the learning rate starts lower, and
+        the folder keeps its weights as ``parent.pt``, from which the training then starts.
     merge
         Merge the systems into ``folder/systems`` so that a batch mixes spin states;
         merged ones are taken as they are.
@@ -148,16 +153,17 @@ def make_training_folder(
             f"{path} exists; give --force to replace it, or another folder."
         )
     usable = look_through(data, level)
-    elements = [] if blind else _spin_elements(usable, magnetic, threshold)
+    parent = None if like is None else read_parent(like)
+    nets = None if parent is None else _nets(parent, blind=blind)
+    elements = [] if blind else _spin_elements(usable, magnetic, threshold, parent)
     settings = settings or TrainingSettings()
     settings = replace(
         settings, batch_size=batch_size or _batch_size(usable, settings.batch_size)
     )
-    if like is not None:
+    if parent is not None:
         settings = replace(settings, start_lr=min(settings.start_lr, FINE_TUNING_LR))
     a_pass = batches_a_pass(usable, settings.batch_size)
     settings = replace(settings, steps=steps or _steps(a_pass, settings.steps))
-    nets = None if like is None else _nets(like, blind=blind)
     folder.mkdir(parents=True, exist_ok=True)
     if merge and not usable.is_merged:
         merge_systems(usable.folder, folder / SYSTEMS, levels=usable.levels)
@@ -172,7 +178,10 @@ def make_training_folder(
         validation=validation or None,
         spin_elements=elements,
         settings=settings,
-        remarks=_remarks(usable, folder),
+        remarks={
+            **_remarks(usable, folder),
+            **({} if parent is None else _remember(parent, folder)),
+        },
         nets=nets,
     )
     return TrainingFolder(
@@ -237,7 +246,10 @@ def _steps(a_pass: float, least: int) -> int:
 
 
 def _spin_elements(
-    data: TrainingData, magnetic: Sequence[str] | None, threshold: float
+    data: TrainingData,
+    magnetic: Sequence[str] | None,
+    threshold: float,
+    parent: Parent | None,
 ) -> list[str]:
     if not all(system.largest for system in data.of(TRAINING)):
         missing = next(s.folder for s in data.of(TRAINING) if not s.largest)
@@ -252,6 +264,8 @@ def _spin_elements(
         elements = [name for name in data.type_map if name in magnetic]
     else:
         elements = data.magnetic_elements(threshold)
+        if parent is not None:
+            elements = parent.spin_elements(list(data.type_map), elements)
     if not elements:
         raise ConfigError(
             f"{data.folder}: no element has a moment above {threshold:g} μB in any "
@@ -269,31 +283,22 @@ def _remarks(data: TrainingData, folder: Path) -> dict[str, object]:
     return {"data": place, **({"levels": data.levels} if data.others else {})}
 
 
-def _nets(model: Path, *, blind: bool) -> dict[str, Any]:
+def _nets(parent: Parent, *, blind: bool) -> dict[str, Any]:
     """Return the sections that a fine-tuned model keeps; one it lacks is None."""
-    import pickle
-
-    import torch  # heavy
-
-    try:
-        content = torch.load(model, map_location="cpu", weights_only=True)
-        params = content.get("model", content)["_extra_state"]["model_params"]
-        nets = {name: dict(params[name]) for name in ("descriptor", "fitting_net")}
-        if not blind:
-            nets |= {name: params.get(name) for name in ("moment_net", "repulsion")}
-        reads_moments = params.get("type") == "spin_dp"
-    except (
-        *(OSError, RuntimeError, pickle.UnpicklingError),  # no file of torch
-        *(KeyError, AttributeError, TypeError),  # of something else
-    ) as error:
-        raise DataError(
-            f"{model}: expected a checkpoint of dp --pt train (model.ckpt-*.pt), got "
-            f"something else ({type(error).__name__})."
-        ) from error
-    if reads_moments == blind:
+    if parent.reads_moments == blind:
         raise ConfigError(
-            f"{model}: a spin-{'aware' if reads_moments else 'blind'} model, asked for "
-            f"a spin-{'blind' if blind else 'aware'} one; neither can start from the "
-            "other."
+            f"{parent.name}: a spin-{'aware' if parent.reads_moments else 'blind'} "
+            f"model, asked for a spin-{'blind' if blind else 'aware'} one; neither can "
+            "start from the other."
         )
-    return nets
+    nets = {name: dict(parent.params[name]) for name in ("descriptor", "fitting_net")}
+    if blind:
+        return nets
+    kept = ("moment_net", "repulsion")
+    return nets | {name: parent.params.get(name) for name in kept}
+
+
+def _remember(parent: Parent, folder: Path) -> dict[str, object]:
+    """Write the checkpoint to start from; return what the input says of it."""
+    digest = parent.write(folder / PARENT)
+    return {"parent": {"file": PARENT, "of": parent.name, "sha256": digest}}

@@ -11,12 +11,13 @@ import json
 import logging
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import write_text
 from spin_dp.training import program
+from spin_dp.training.dp_input import REMARKS
 from spin_dp.training.output import (
     CURVE,
     checkpoint_files,
@@ -26,6 +27,7 @@ from spin_dp.training.output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ def train(
     input_json
         Input of dp.
     finetune
-        Checkpoint to start from, with its energy bias fitted to the new data.
+        Checkpoint to start from, with its energy bias fitted to the new data; None:
+        the one that the input names (``spin-dp init --like``), if it does.
     resume, accept_changes, threads, progress
         As in :func:`train_together`; the run's name is that of the folder.
 
@@ -85,7 +88,7 @@ def train(
 def train_together(
     inputs: Mapping[str, Path],
     *,
-    finetune: Path | Mapping[str, Path] | None = None,
+    finetune: Path | None = None,
     resume: bool = True,
     accept_changes: bool = False,
     threads: int = 1,
@@ -99,7 +102,8 @@ def train_together(
     inputs
         Input of dp for each run's name, each in a folder of its own.
     finetune
-        Checkpoint that all of them start from, or one for each run's name.
+        Checkpoint that all of them start from; None: what each input names, if it
+        does.
     resume
         Continue an interrupted training of exactly this input from its newest
         checkpoint, and leave a finished one alone. Otherwise start over: checkpoints,
@@ -130,10 +134,7 @@ def train_together(
     """
     if at_once is not None and at_once < 1:
         raise ConfigError(f"at_once must be at least 1; got {at_once}.")
-    origins: Mapping[str, Path | None] = (
-        finetune if isinstance(finetune, Mapping) else dict.fromkeys(inputs, finetune)
-    )
-    runs = {name: _Run(path, threads, origins[name]) for name, path in inputs.items()}
+    runs = {name: _Run(path, threads, finetune) for name, path in inputs.items()}
     for run in runs.values():
         run.check(resume=resume, accept_changes=accept_changes)
     waiting = list(runs.values())
@@ -196,8 +197,13 @@ class _Run:
         self.input = input_json.resolve()
         self.folder = self.input.parent
         self.threads = threads
-        self.finetune = None if finetune is None else finetune.resolve()
         content = json.loads(self.input.read_text())
+        remembered = content.get(REMARKS, {}).get("parent")
+        # What the input itself names is part of its text, the folder may move.
+        self._named = "" if finetune is None else f"// from {finetune.resolve()}\n"
+        if finetune is None and remembered is not None:
+            finetune = self.folder / remembered["file"]
+        self.finetune = None if finetune is None else finetune.resolve()
         self.total = int(content["training"]["numb_steps"])
         self.process: subprocess.Popen[bytes] | None = None
         self.begun_at = 0
@@ -207,16 +213,28 @@ class _Run:
     def check(self, *, resume: bool, accept_changes: bool) -> None:
         """Refuse to remove or to go on from checkpoints where that was not meant."""
         newest = newest_checkpoint(self.folder)
+        if newest is None or not resume:
+            self._require_parent()
         if not resume:
             self._check_source()
         elif newest is not None and not accept_changes and not self._is_known():
-            source = "" if self.finetune is None else f" and {self.finetune}"
+            source = f" and {self.finetune}" if self._named else ""
             raise ConfigError(
                 f"{self.folder}: {newest.name} was not started from this "
                 f"{self.input.name}{source}; go on from it with the new input "
                 "(--continue, accept_changes=True), or remove it and start over "
                 "(--fresh, resume=False)."
             )
+
+    def _require_parent(self) -> None:
+        """Refuse a folder without the checkpoint that its input names."""
+        if self.finetune is None or self._named or self.finetune.is_file():
+            return
+        raise ConfigError(
+            f"{self.finetune}: no such checkpoint, from which {self.input.name} says "
+            "that the training starts; write the folder again with "
+            "`spin-dp init --like MODEL --force`."
+        )
 
     def _check_source(self) -> None:
         if self.finetune in self._earlier():
@@ -261,8 +279,7 @@ class _Run:
         return started.is_file() and started.read_text() == self._origin()
 
     def _origin(self) -> str:
-        text = self.input.read_text()
-        return text if self.finetune is None else f"{text}// from {self.finetune}\n"
+        return self.input.read_text() + self._named
 
     def poll(self) -> bool:
         """Return whether it still runs; raise if it failed."""

@@ -26,6 +26,13 @@ DATA_FILES = {
     "spin_dp/report/base.html.j2",
     "spin_dp/report/page.html.j2",
     "spin_dp/report/parts.html.j2",
+    *(
+        f"spin_dp/pretrained/lixmo2/{name}"
+        for name in (
+            *("README.md", "record.json"),
+            *(f"lixmo2-{number}.pth" for number in (1, 2, 3, 4)),
+        )
+    ),
 }
 _BUILD_PY = """
 import json, sys

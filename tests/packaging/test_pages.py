@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for pattern in ("*.md", "docs/*.md", "examples/**/*.md", "benchmarks/**/*.md")
+    for pattern in (
+        *("*.md", "docs/*.md", "examples/**/*.md", "benchmarks/**/*.md"),
+        "spin_dp/pretrained/*/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 # Pages that say what is so in this version of the programs, and not in an earlier

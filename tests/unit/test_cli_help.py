@@ -12,7 +12,7 @@ from spin_dp.cli.app import main
 PANELS = {
     "First steps": ["demo"],
     "Data": ["collect", "report", "select", "merge"],
-    "Model": ["init", "train", "test", "deploy", "compress", "compile"],
+    "Model": ["models", "init", "train", "test", "deploy", "compress", "compile"],
     "Simulation": ["md", "states"],
 }
 

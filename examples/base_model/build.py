@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The stages from the shipped frames to the base model in the package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from examples.base_model.card import render
+from examples.base_model.frames import HELD_OUT, collect_frames
+from examples.base_model.record import make_record
+from spin_dp.files import replaced_folder, write_text
+from spin_dp.pretrained import CARD, RECORD
+from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
+from spin_dp.training import MODEL, TrainingSettings, train_together
+from spin_dp.training.folder import SIZES, make_training_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+COMMAND = "make basemodel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModelSettings:
+    """Settings of the base model.
+
+    Attributes
+    ----------
+    size, steps
+        Widths of the nets as in ``spin-dp init --size``; training steps.
+    seeds
+        One a model; they differ in nothing else.
+    held_out
+        Share of the geometries of each composition that no model sees.
+    together
+        Models that are trained at the same time.
+    """
+
+    size: str = "small"
+    steps: int = 10_000
+    seeds: tuple[int, ...] = (1, 2, 3, 4)
+    held_out: float = HELD_OUT
+    together: int = 2
+
+
+class Build:
+    """The stages as methods; files are all that passes between them.
+
+    Parameters
+    ----------
+    sources
+        Folders with frames.
+    folder
+        Where it works; an earlier run goes on.
+    target
+        Folder of the shipped model, ``spin_dp/pretrained/lixmo2``.
+    settings
+        What is trained.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Path],
+        folder: Path,
+        target: Path,
+        settings: BaseModelSettings,
+    ) -> None:
+        self.sources, self.folder, self.target = sources, folder, target
+        self.settings = settings
+        self.data = folder / "data"
+
+    def run(self, reporter: Reporter | None = None) -> None:
+        """Run what is not done yet."""
+        prepare_folder(self.folder)
+        run_stages(self.folder, self.stages(), reporter or Reporter())
+
+    def training(self, seed: int) -> Path:
+        """Return where the model of a seed is trained."""
+        return self.folder / f"seed-{seed}"
+
+    def stages(self) -> list[Stage]:
+        """Return the stages in order."""
+        chosen = self.settings
+        folders = [self.training(seed) for seed in chosen.seeds]
+        models = [folder / MODEL for folder in folders]
+        return [
+            Stage(
+                name="collect",
+                title="Collect the frames",
+                settings={
+                    "files": file_hashes(self.sources),
+                    "held_out": chosen.held_out,
+                },
+                products=[self.data / "manifest.csv"],
+                clears=[self.data],
+                run=self.collect,
+            ),
+            Stage(
+                name="train",
+                title="Train the models",
+                settings={
+                    name: value
+                    for name, value in asdict(chosen).items()
+                    if name in ("size", "steps", "seeds")
+                },
+                products=models,
+                clears=folders,
+                run=self.train,
+            ),
+            Stage(
+                name="ship",
+                title="Test the models and write record and card",
+                settings={"target": str(self.target)},
+                products=[self.target / RECORD, self.target / CARD],
+                run=self.ship,
+            ),
+        ]
+
+    def collect(self, reporter: Reporter) -> None:
+        """Read all frames and hold some geometries out."""
+        reporter.update("frames", 0, 1)
+        collect_frames(self.sources, self.data, self.settings.held_out)
+        reporter.update("frames", 1, 1)
+
+    def train(self, reporter: Reporter) -> None:
+        """Train the models, some at the same time; goes on after a kill."""
+        chosen = self.settings
+        inputs = {}
+        for seed in chosen.seeds:
+            folder = self.training(seed)
+            settings = replace(TrainingSettings(), **SIZES[chosen.size], seed=seed)
+            inputs[folder.name] = make_training_folder(
+                self.data, folder, settings=settings, steps=chosen.steps, force=True
+            ).input_json
+
+        def show(name: str, step: int, total: int, errors: dict[str, float]) -> None:
+            force = errors.get("rmse_fr_val")
+            note = "" if force is None else f"{1000 * force:.0f} meV/Å"
+            reporter.update(name, step, total, note)
+
+        names = list(inputs)
+        for start in range(0, len(names), chosen.together):
+            part = {name: inputs[name] for name in names[start:][: chosen.together]}
+            train_together(part, progress=show)
+
+    def ship(self, reporter: Reporter) -> None:
+        """Test the models, then write weights, record and card together."""
+        name = self.target.name
+        with replaced_folder(self.target) as folder:
+            models = []
+            for number, seed in enumerate(self.settings.seeds, start=1):
+                models.append(folder / f"{name}-{number}.pth")
+                without_paths(self.training(seed) / MODEL, models[-1])
+            reporter.update("test", 0, 1)
+            record = make_record(
+                name,
+                models,
+                self.data,
+                file_hashes(self.sources),
+                {**asdict(self.settings), "command": COMMAND},
+            )
+            write_record(folder, record)
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record and the card that it makes into a folder."""
+    text = json.dumps(record, ensure_ascii=False, indent=1)
+    write_text(folder / RECORD, text + "\n")
+    write_text(folder / CARD, render(record))
+
+
+def without_paths(model: Path, target: Path) -> None:
+    """Copy a frozen model without the places of its source code on this machine."""
+    with zipfile.ZipFile(model) as old, zipfile.ZipFile(target, "w") as new:
+        for item in old.infolist():
+            if not item.filename.endswith(".debug_pkl"):
+                # Time of the copy left out, too: equal weights make equal files.
+                new.writestr(zipfile.ZipInfo(item.filename), old.read(item.filename))
+
+
+def file_hashes(sources: Sequence[Path]) -> Mapping[str, str]:
+    """Return the first 16 digits of the SHA-256 of each file of frames."""
+    return {
+        f"{folder.name}/{file.relative_to(folder).as_posix()}": hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()[:16]
+        for folder in sources
+        for file in sorted(folder.rglob("*.extxyz"))
+    }

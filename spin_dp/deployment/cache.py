@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Fast forms of shipped models, made once on each machine and kept.
+
+``~/.cache/spin-dp`` (``XDG_CACHE_HOME``), or the folder that ``SPIN_DP_CACHE`` names;
+``SPIN_DP_CACHE=off`` leaves the disk alone, and models run as they ship.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import platform
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spin_dp.deployment.compile import compile_model
+from spin_dp.deployment.compress import compress
+from spin_dp.errors import BackendError, ConfigError
+from spin_dp.files import write_text
+from spin_dp.pretrained import is_shipped, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from spin_dp.pretrained import ModelName
+
+__all__ = ["VARIABLE", "cache_folder", "fast_models"]
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "SPIN_DP_CACHE"
+_OFF = ("", "0", "no", "off")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def cache_folder() -> Path | None:
+    """Return where fast forms are kept; None where none shall be."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen is not None:
+        return None if chosen.lower() in _OFF else Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "spin-dp"
+
+
+def fast_models(models: Iterable[ModelName]) -> list[Path]:
+    """Return the files of models for MD: of shipped ones those that are fast here.
+
+    A shipped model is compiled when it is first asked for, half a minute each, or
+    compressed where there is no C++ compiler. Processes that ask at the same time wait
+    for the one that does it. Where nothing can be kept it is taken as it ships.
+
+    Parameters
+    ----------
+    models
+        Files, which are returned as they are, and names of shipped models.
+
+    Returns
+    -------
+    list of Path
+        All models of an ensemble.
+
+    Raises
+    ------
+    DataError
+        If a word is neither a file nor a name.
+    """
+    files: list[Path] = []
+    for model in models:
+        members = resolve(model)
+        files += _fast_forms(members) if is_shipped(model) else members
+    return files
+
+
+def _fast_forms(models: Iterable[Path]) -> list[Path]:
+    folder, frozen = cache_folder(), list(models)
+    if folder is None:
+        log.info("%s=off: models run as they ship, some twenty times slower", VARIABLE)
+        return frozen
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_fast_form(model, folder, len(frozen)) for model in frozen]
+    except OSError as error:
+        log.warning(
+            "%s: cannot be written (%s), so that models run as they ship, some twenty "
+            "times slower; name another folder by %s",
+            *(error.filename or folder, error.strerror, VARIABLE),
+        )
+        return frozen
+
+
+def _fast_form(model: Path, folder: Path, count: int) -> Path:
+    key = _key(model)
+    compiled = folder / f"{model.stem}-{key}.pt2"
+    compressed = folder / f"{model.stem}-{key}.compressed.pth"
+    failed = compiled.with_suffix(".failed")
+    if compiled.is_file():
+        return compiled
+    with _locked(folder / f".{model.stem}-{key}.lock"):
+        if compiled.is_file():
+            return compiled
+        if not failed.is_file():
+            log.info(
+                "compiling %s of %d models for this processor, once, half a minute; "
+                "kept in %s",
+                *(model.stem, count, folder),
+            )
+            try:
+                return compile_model(model, compiled)
+            except ConfigError as error:  # no compiler
+                log.info("not compiled: %s", str(error).splitlines()[0])
+            except BackendError as error:  # tried once, not for a minute in each run
+                write_text(failed, f"{error}\n")
+        if failed.is_file():
+            log.info("compressed only, as compiling failed: see %s", failed)
+        return compressed if compressed.is_file() else compress(model, compressed)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait until no other process is in the block; a killed one is in none."""
+    with path.open("w") as stream:
+        with suppress(OSError):  # file systems without locks: files appear at once
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _key(model: Path) -> str:
+    """Return what a fast form depends on: weights, programs, processor, device."""
+    import torch
+
+    parts = [
+        hashlib.sha256(model.read_bytes()).hexdigest(),
+        *(version(name) for name in ("spin-dp", "deepmd-kit", "torch")),
+        _sources(),
+        _processor(),
+        torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _sources() -> str:
+    """Return a hash of what fast forms are written by, which changes between versions.
+
+    In a clone the version says too little.
+    """
+    here = Path(__file__).parent
+    folders = (here, here.parent / "model", here.parent / "descriptors")
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.h")]):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """Return the name and the instruction sets of the processor."""
+    wanted = ("model name", "flags", "Features")
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    first = lines[: lines.index("")] if "" in lines else lines
+    return "\n".join(line for line in first if line.startswith(wanted))

@@ -20,9 +20,13 @@ def states(
         typer.Argument(help="Structure file of any format that ASE or pymatgen reads."),
     ],
     model: Annotated[
-        Path,
+        list[Path],
         typer.Option(
-            "-m", "--model", help="Model file: .pth, .pt2.", show_default=False
+            "-m",
+            "--model",
+            help="Model file: .pth, .pt2; repeat it for ± of ΔE by an ensemble. The "
+            "first one ranks.",
+            show_default=False,
         ),
     ],
     elements: Annotated[
@@ -39,6 +43,13 @@ def states(
             metavar="EL=S,S",
             help="States to try, e.g. Mn=3+HS,4+, or moments in μB, Mn=3.7,1.9; repeat "
             "it for each element. All that the model knows if left out.",
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Calibration of these models; the one beside them if left out.",
         ),
     ] = None,
     moments: Annotated[
@@ -89,7 +100,7 @@ def states(
 
         table = rank_states(
             atoms,
-            SpinDP(model),
+            SpinDP(model, calibration=calibration),
             names,
             states=chosen,
             moments=moments,
@@ -139,11 +150,13 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
     head = table.head(top)
     has_twins = bool((head["degeneracy"] > 1).any())
     changes = bool(head["becomes"].any())
+    has_spread = bool(table["above_lowest_interval"].notna().any())
     shown = Table(
         title=f"spin states of {formula}, lowest first",
         box=SIMPLE_HEAD,
         caption="E and ΔE per formula unit; M: total moment; |F_m|: largest magnetic "
         "force, eV/μB"
+        + (f"; ±: {table.attrs['interval']}" if has_spread else "")
         + ("; q: charge of the cell" if any_charge else "")
         + ("; ×: equal by symmetry" if has_twins else "")
         + ("; →: what a state becomes that does not hold" if changes else ""),
@@ -166,7 +179,8 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
             *([f"{row.charge:+.0f}"] if any_charge else []),
             f"{row.total_moment:+.2f}",
             f"{row.energy_per_fu:.4f}",
-            f"{row.above_lowest:.1f}",
+            f"{row.above_lowest:.1f}"
+            + (f" ± {row.above_lowest_interval:.1f}" if has_spread else ""),
             f"{row.max_magnetic_force:.2f}",
             *([str(row.degeneracy)] if has_twins else []),
         )

@@ -11,17 +11,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spin_dp.inference.calculator import SpinDPCalculator
-    from spin_dp.inference.predictor import Prediction, SpinDP
+    from spin_dp.inference.ensemble import Ensemble
+    from spin_dp.inference.prediction import Prediction
+    from spin_dp.inference.predictor import SpinDP
+    from spin_dp.inference.uncertainty import Uncertainty
     from spin_dp.search import rank_states
 
 _LAZY = {
-    "Prediction": "spin_dp.inference.predictor",
+    "Ensemble": "spin_dp.inference.ensemble",
+    "Prediction": "spin_dp.inference.prediction",
     "SpinDP": "spin_dp.inference.predictor",
     "SpinDPCalculator": "spin_dp.inference.calculator",
+    "Uncertainty": "spin_dp.inference.uncertainty",
     "rank_states": "spin_dp.search",
 }
 
-__all__ = ["Prediction", "SpinDP", "SpinDPCalculator", "rank_states"]
+__all__ = [
+    "Ensemble",
+    "Prediction",
+    "SpinDP",
+    "SpinDPCalculator",
+    "Uncertainty",
+    "rank_states",
+]
 
 
 def __getattr__(name: str) -> object:

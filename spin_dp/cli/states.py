@@ -20,11 +20,12 @@ def states(
         typer.Argument(help="Structure file of any format that ASE or pymatgen reads."),
     ],
     model: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             "-m",
             "--model",
-            help="Model file, .pth or .pt2, or a shipped model, lixmo2: its first.",
+            help="Model file, .pth or .pt2, or a shipped model, lixmo2; repeat it for ± "
+            "of ΔE by an ensemble. The first one ranks.",
             show_default=False,
         ),
     ],
@@ -42,6 +43,13 @@ def states(
             metavar="EL=S,S",
             help="States to try, e.g. Mn=3+HS,4+, or moments in μB, Mn=3.7,1.9; repeat "
             "it for each element. All that the model knows if left out.",
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Calibration of these models; the one beside them if left out.",
         ),
     ] = None,
     moments: Annotated[
@@ -94,7 +102,7 @@ def states(
 
         table = rank_states(
             atoms,
-            SpinDP(model),
+            SpinDP(model, calibration=calibration),
             names,
             states=chosen,
             moments=moments,
@@ -144,11 +152,13 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
     head = table.head(top)
     has_twins = bool((head["degeneracy"] > 1).any())
     changes = bool(head["becomes"].any())
+    has_spread = bool(table["above_lowest_interval"].notna().any())
     shown = Table(
         title=f"spin states of {formula}, lowest first",
         box=SIMPLE_HEAD,
         caption="E and ΔE per formula unit; M: total moment; |F_m|: largest magnetic "
         "force, eV/μB"
+        + (f"; ±: {table.attrs['interval']}" if has_spread else "")
         + ("; q: charge of the cell" if any_charge else "")
         + ("; ×: equal by symmetry" if has_twins else "")
         + ("; →: what a state becomes that does not hold" if changes else ""),
@@ -171,7 +181,8 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
             *([f"{row.charge:+.0f}"] if any_charge else []),
             f"{row.total_moment:+.2f}",
             f"{row.energy_per_fu:.4f}",
-            f"{row.above_lowest:.1f}",
+            f"{row.above_lowest:.1f}"
+            + (f" ± {row.above_lowest_interval:.1f}" if has_spread else ""),
             f"{row.max_magnetic_force:.2f}",
             *([str(row.degeneracy)] if has_twins else []),
         )

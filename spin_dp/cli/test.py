@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spin_dp.cli.display import progress_bar, score_table
+from spin_dp.cli.ensemble_tables import member_table, spread_table
+from spin_dp.errors import ConfigError
+from spin_dp.inference.calibration import CALIBRATION_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spin_dp.evaluation.ensemble_test import EnsembleTest
     from spin_dp.evaluation.model_test import ModelTest
 
 
@@ -34,13 +40,13 @@ def measure(
         ),
     ],
     model: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             "-m",
             "--model",
             metavar="MODEL",
             help="Frozen model (.pth) or checkpoint (.pt), spin-aware or not, or a "
-            "shipped model, lixmo2: its first.",
+            "shipped model, lixmo2; repeat it for an ensemble of spin models.",
             show_default=False,
         ),
     ],
@@ -79,6 +85,24 @@ def measure(
             show_default=False,
         ),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Of an ensemble: write calibration.json, tables and a plot of spread "
+            "against error into this folder. In the folder of the first model the "
+            "factors are found by all that states a ±.",
+            show_default=False,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of an ensemble: test the factors of this file on the frames.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Print the errors of a model on all frames and on those of each spin state.
 
@@ -90,24 +114,53 @@ def measure(
     spin-dp test -m run/model.pth data
 
     spin-dp test -m run/model.ckpt-3000.pt data --split all -o table.csv --plot p.png
+
+    Of several models the errors are those of their mean, and a table says how well
+    their spread tells the error:
+
+    spin-dp test -m run1/model.pth -m run2/model.pth data --calibrate run1
     """
     import logging
 
     from rich.console import Console
 
+    from spin_dp.evaluation.ensemble_test import (
+        refuse_training_frames,
+        run_ensemble_test,
+        write_calibration,
+    )
     from spin_dp.evaluation.model_test import run_test
 
+    if calibrate is not None and split is not None:
+        refuse_training_frames(data, split.value)  # before the work
+    _refuse_single(model, calibrate, calibration)
     logging.getLogger("deepmd").setLevel(logging.ERROR)  # hints cut the bar
-    with progress_bar(f"running {model.name}") as update:
-        result = run_test(
-            model,
-            data,
-            split=None if split is None else split.value,
-            level=level,
-            progress=lambda done, total: update(completed=done, total=total),
-        )
+    chosen = None if split is None else split.value
+    tested: EnsembleTest | None = None
+    with progress_bar(f"running {', '.join(path.name for path in model)}") as update:
+
+        def show(done: int, total: int) -> None:
+            update(completed=done, total=total)
+
+        if len(model) == 1:
+            result = run_test(model[0], data, split=chosen, level=level, progress=show)
+        else:
+            tested = run_ensemble_test(
+                model,
+                data,
+                split=chosen,
+                level=level,
+                calibration=calibration,
+                progress=show,
+            )
+            result = tested.test
     what = "frames" if result.split == "all" else f"{result.split} frames"
-    Console().print(score_table(result.table, title=f"{model}: {what} of {data}"))
+    name = str(model[0]) if tested is None else f"mean of {len(model)} models"
+    console = Console()
+    console.print(score_table(result.table, title=f"{name}: {what} of {data}"))
+    if tested is not None:
+        console.print(member_table(tested.errors))
+        console.print(spread_table(tested.table, is_tested=calibration is not None))
     for reason, count in result.left_out.items():
         print(f"left out {count} frames: {reason}")
     if not result.has_states:
@@ -121,6 +174,28 @@ def measure(
     if plot is not None:
         _plot(plot, result)
         print(f"parity: {plot}")
+    if tested is not None and calibrate is not None:
+        factors = write_calibration(tested, calibrate, data)
+        print(
+            f"calibration: {calibrate / CALIBRATION_FILE}, of {factors.frames} frames "
+            f"of {factors.geometries} geometries"
+        )
+
+
+def _refuse_single(
+    models: Sequence[Path], calibrate: Path | None, calibration: Path | None
+) -> None:
+    for option, value in (("calibrate", calibrate), ("calibration", calibration)):
+        if value is not None and len(models) == 1:
+            raise ConfigError(
+                f"--{option}: expected an ensemble, got one model; repeat -m, or train "
+                "others with `spin-dp init --seed`."
+            )
+    if calibrate is not None and calibration is not None:
+        raise ConfigError(
+            "--calibrate finds factors, --calibration tests given ones; give one of "
+            "them."
+        )
 
 
 def _plot(path: Path, result: ModelTest) -> None:

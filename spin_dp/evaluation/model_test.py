@@ -100,20 +100,69 @@ def run_test(
     ConfigError
         If split or level is unknown, or levels of theory conflict.
     """
+    found = read_frames(
+        data, lambda: Potential(model).reads_moments, split=split, level=level
+    )
+    frames = evaluate(
+        {model.stem: model}, found.systems, found.manifest, progress=progress
+    )
+    return found.tested(frames, model.stem)
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Frames that models are tested on.
+
+    Attributes
+    ----------
+    systems, manifest
+        For :func:`spin_dp.evaluation.evaluate`.
+    split, has_states, left_out
+        See :class:`ModelTest`.
+    """
+
+    systems: Sequence[LabelledSystem]
+    manifest: pd.DataFrame
+    split: str
+    has_states: bool
+    left_out: Mapping[str, int]
+
+    def tested(self, frames: pd.DataFrame, model: str) -> ModelTest:
+        """Return the errors of a model, by its name in the rows of the frames."""
+        table = error_table(frames, model, has_states=self.has_states)
+        return ModelTest(
+            frames, table, model, self.split, self.has_states, self.left_out
+        )
+
+
+def read_frames(
+    data: Path,
+    reads_moments: Callable[[], bool],
+    *,
+    split: str | None = None,
+    level: str | None = None,
+) -> Frames:
+    """Return frames with labels.
+
+    Parameters
+    ----------
+    data, split, level
+        As for :func:`run_test`.
+    reads_moments
+        Says whether the models read moments; asked for frames without manifest.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As :func:`run_test`.
+    """
     if split is not None and split not in SPLITS:
         raise unknown("part of the data", split, SPLITS)
-    has_states = (data / MANIFEST).is_file()
-    left_out: Mapping[str, int] = {}
-    if has_states:
+    if (data / MANIFEST).is_file():
         systems, split = _collected(data, split, level)
-        manifest = read_manifest(data)
-    else:
-        reads_moments = Potential(model).reads_moments
-        systems, left_out = _plain(data, reads_moments=reads_moments)
-        manifest, split = _nameless(systems), EVERYTHING
-    frames = evaluate({model.stem: model}, systems, manifest, progress=progress)
-    table = error_table(frames, model.stem, has_states=has_states)
-    return ModelTest(frames, table, model.stem, split, has_states, left_out)
+        return Frames(systems, read_manifest(data), split, True, {})
+    systems, left_out = _plain(data, reads_moments=reads_moments())
+    return Frames(systems, _nameless(systems), EVERYTHING, False, left_out)
 
 
 def _collected(

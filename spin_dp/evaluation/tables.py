@@ -77,23 +77,28 @@ def evaluate(
     potentials = {name: Potential(path) for name, path in models.items()}
     tables = []
     for number, system in enumerate(systems):
-        zeros = np.zeros_like(system.forces)
-        columns: dict[str, object] = {
-            "system": system.name,
-            "index": np.arange(len(system.energies)),
-            "natoms": len(system.symbols),
-            "energy": system.energies,
-            "force_rms": metrics.frame_rmse(zeros, system.forces),
-            "metal": ", ".join(sorted({system.symbols[i] for i in system.metals})),
-            "moment": system.mean_moment(),
-        }
+        columns = frame_columns(system)
         for name, potential in potentials.items():
             columns |= model_columns(name, predict(potential, system), system)
         tables.append(pd.DataFrame(columns))
         if progress is not None:
             progress(number + 1, len(systems))
     frames = pd.concat(tables, ignore_index=True)
-    return _name_frames(frames, manifest)
+    return name_frames(frames, manifest)
+
+
+def frame_columns(system: LabelledSystem) -> dict[str, object]:
+    """Return what is known of the frames of a system, columns (nf,) of the table."""
+    zeros = np.zeros_like(system.forces)
+    return {
+        "system": system.name,
+        "index": np.arange(len(system.energies)),
+        "natoms": len(system.symbols),
+        "energy": system.energies,
+        "force_rms": metrics.frame_rmse(zeros, system.forces),
+        "metal": ", ".join(sorted({system.symbols[i] for i in system.metals})),
+        "moment": system.mean_moment(),
+    }
 
 
 def model_columns(
@@ -254,7 +259,14 @@ def _score(
     )
 
 
-def _name_frames(frames: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+def name_frames(frames: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return frames with the columns of the manifest that name them.
+
+    Raises
+    ------
+    DataError
+        If the manifest lacks a frame.
+    """
     kept = manifest.loc[manifest["status"] == KEPT]
     names = kept[["system", "index", "formula", "key", "geometry"]].assign(
         index=kept["index"].astype("int64"),

@@ -13,6 +13,7 @@ from spin_dp.inference.predictor import SpinDP
 from spin_dp.structures import SPIN_STATES, shortest_moments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ase import Atoms
@@ -30,12 +31,15 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
     then held while they move, so that forces are derivatives of the energy; other
     labels or :meth:`reset` find them anew. They come back as ``magmoms`` and ``magmom``
     (μB). Beyond ASE's properties, ``results["magnetic_forces"]`` holds -dE/dm, (n, 3),
-    eV/μB.
+    eV/μB. Of several models the first one gives all these, and each call asks all for
+    ``results["energy_spread"]`` (eV), ``["force_deviation"]`` (n,) (eV/Å) and
+    ``["magnetic_force_deviation"]`` (n,) (eV/μB), see
+    :class:`spin_dp.inference.uncertainty.Uncertainty`.
 
     Parameters
     ----------
     model
-        A model file, or a loaded :class:`spin_dp.SpinDP`.
+        A model file, several of an ensemble, or a loaded :class:`spin_dp.SpinDP`.
     moments, order
         Labels and magnetic ordering, as for :meth:`spin_dp.SpinDP.evaluate`.
     **kwargs
@@ -54,7 +58,7 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str | Path | SpinDP,
+        model: str | Path | Sequence[str | Path] | SpinDP,
         *,
         moments: Given | None = None,
         order: str | None = None,
@@ -85,7 +89,17 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Compute all properties of the atoms in the spin state that they carry."""
         super().calculate(atoms, properties, system_changes)
-        result = self.model.evaluate(self.atoms, self._moments())
+        spreads: dict[str, Any] = {}
+        if self.model.ensemble is None:
+            result = self.model.evaluate(self.atoms, self._moments())
+        else:
+            found = self.model.uncertainty(self.atoms, self._moments())
+            result = found.prediction
+            spreads = {
+                "energy_spread": float(found.energy_spread),
+                "force_deviation": found.force_deviation,
+                "magnetic_force_deviation": found.magnetic_force_deviation,
+            }
         moments = shortest_moments(result.moments)
         self.results = {
             "energy": float(result.energy),
@@ -95,6 +109,7 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
             "magmoms": moments,
             "magmom": float(moments.sum()) if moments.ndim == 1 else moments.sum(0),
             "magnetic_forces": result.magnetic_forces,
+            **spreads,
         }
         if self.atoms.pbc.all():
             stress = -result.virial / self.atoms.get_volume()

@@ -3,52 +3,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.errors import ShapeError
+from spin_dp.errors import ConfigError
 from spin_dp.inference.engines import Geometries
 from spin_dp.inference.labelling import find_labels, find_numbered
 from spin_dp.inference.potential import Potential
+from spin_dp.inference.prediction import Prediction, pattern_vectors, refuse_many
 from spin_dp.model_file import require_spin
+from spin_dp.pretrained import resolve_all
 from spin_dp.structures import as_atoms, moment_vectors
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Sequence
 
     from ase import Atoms
     from numpy.typing import ArrayLike, NDArray
     from pymatgen.core import Structure
 
+    from spin_dp.inference.ensemble import Ensemble
     from spin_dp.inference.labelling import Given
+    from spin_dp.inference.uncertainty import Uncertainty
     from spin_dp.spin_states.catalogue import Catalogue
     from spin_dp.spin_states.labels import Labels
 
     Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """Energy and derivatives of one spin state, or of k spin states.
-
-    The leading axis (k) is there only when many were asked for.
-    """
-
-    energy: Floats
-    """() or (k,), eV."""
-    forces: Floats
-    """-dE/dx, (n, 3) or (k, n, 3), eV/Å."""
-    magnetic_forces: Floats
-    """-dE/dm, (n, 3) or (k, n, 3), eV/μB."""
-    virial: Floats
-    """Minus volume times stress, (3, 3) or (k, 3, 3), eV."""
-    atomic_energies: Floats | None
-    """(n,) or (k, n), eV; None of models that deepmd-kit runs."""
-    moments: Floats
-    """That the energy belongs to, (n, 3) or (k, n, 3), μB."""
 
 
 class SpinDP:
@@ -62,16 +45,19 @@ class SpinDP:
     path
         A frozen or compressed model (.pth), a compiled one (.pt2), or another spin
         model that deepmd-kit reads; or the name of a shipped model, ``lixmo2``. A
-        compiled one is the fastest.
+        compiled one is the fastest. Several files, or a name, are an ensemble: the
+        first one answers, all together give :meth:`uncertainty`.
     device
         ``cpu``, ``cuda`` or ``cuda:1`` ...; None: the first GPU if there is one.
+    calibration
+        Of an ensemble, see :class:`spin_dp.inference.ensemble.Ensemble`.
 
     Raises
     ------
     DataError
         If there is no such file or name, or it is no model.
     ConfigError
-        If the model reads no moments.
+        If a model reads no moments, or several do not go together.
 
     Examples
     --------
@@ -79,11 +65,32 @@ class SpinDP:
     >>> model.evaluate(atoms, "Mn=3+HS", order="AFM").energy  # doctest: +SKIP
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str | None = None) -> None:
-        self.potential = Potential(path, device)
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        device: str | None = None,
+        *,
+        calibration: str | os.PathLike[str] | None = None,
+    ) -> None:
+        is_one = isinstance(path, str | os.PathLike)
+        first, *self._others = resolve_all([path] if is_one else path)
+        self._device, self._calibration = device, calibration
+        self.potential = Potential(first, device)
         self.info = self.potential.info
         require_spin(self.info)
         self._last: Geometries | None = None
+        if not is_one:  # those that ship go together, and are opened when asked
+            _ = self.ensemble
+
+    @cached_property
+    def ensemble(self) -> Ensemble | None:
+        """All models; None of a single one."""
+        if not self._others:
+            return None
+        from spin_dp.inference.ensemble import Ensemble  # it is made of these
+
+        members = [self, *(SpinDP(other, self._device) for other in self._others)]
+        return Ensemble(members, calibration=self._calibration)
 
     @property
     def type_map(self) -> list[str]:
@@ -193,7 +200,7 @@ class SpinDP:
         """
         atoms = as_atoms(structure)
         self.potential.check(
-            atoms.get_chemical_symbols(), self._geometry(atoms), moments[None]
+            atoms.get_chemical_symbols(), self.geometry(atoms), moments[None]
         )
 
     def evaluate(
@@ -224,8 +231,9 @@ class SpinDP:
             If deepmd-kit fails.
         """
         atoms = as_atoms(structure)
-        _refuse_many(moments, len(atoms))
-        return self._evaluate(atoms, self.moments(atoms, moments, order=order)[None], 0)
+        refuse_many(moments, len(atoms))
+        moments = self.moments(atoms, moments, order=order)
+        return self.predict(atoms, moments[None]).part(0)
 
     def evaluate_many(
         self, structure: Atoms | Structure, patterns: ArrayLike
@@ -254,14 +262,70 @@ class SpinDP:
             As :meth:`evaluate`.
         """
         atoms = as_atoms(structure)
-        moments = _pattern_vectors(patterns, len(atoms))
+        return self.predict(atoms, self.complete(atoms, patterns)[0])
+
+    def uncertainty(
+        self,
+        structure: Atoms | Structure,
+        moments: Given | None = None,
+        *,
+        order: str | None = None,
+    ) -> Uncertainty:
+        """Return how far the models of an ensemble agree on one spin state.
+
+        Parameters
+        ----------
+        structure, moments, order
+            As for :meth:`evaluate`.
+
+        Raises
+        ------
+        ConfigError
+            If this is a single model; as :meth:`evaluate`.
+        ShapeError, DataError, BackendError
+            As :meth:`evaluate`.
+        """
+        return self._all_models().evaluate(structure, moments, order=order)
+
+    def uncertainty_many(
+        self, structure: Atoms | Structure, patterns: ArrayLike
+    ) -> Uncertainty:
+        """Return how far they agree on many, see :meth:`evaluate_many`."""
+        return self._all_models().evaluate_many(structure, patterns)
+
+    def _all_models(self) -> Ensemble:
+        if self.ensemble is None:
+            raise ConfigError(
+                f"{self.info.path} is one model, and an uncertainty needs several "
+                "of other seeds (`spin-dp init --seed`); open them together, "
+                "SpinDP([first, second, ...])."
+            )
+        return self.ensemble
+
+    def complete(
+        self, atoms: Atoms, patterns: ArrayLike
+    ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return patterns with the moments that they leave to be predicted.
+
+        Parameters
+        ----------
+        atoms, patterns
+            As for :meth:`evaluate_many`.
+
+        Returns
+        -------
+        tuple
+            Moments, and the patterns as they were given, (k, n, 3), μB; which sites
+            were given, (k, n).
+        """
+        given = pattern_vectors(patterns, len(atoms))
         is_number = find_numbered(
-            moments, atoms, self.states, read_elements=self.spin_elements
+            given, atoms, self.states, read_elements=self.spin_elements
         )
-        if self.info.predicts_moments and not is_number.all():
-            predicted = self._predict(atoms, moments)
-            moments = np.where(is_number[..., None], moments, predicted)
-        return self._evaluate(atoms, moments, slice(None))
+        if not self.info.predicts_moments or is_number.all():
+            return given, given, is_number
+        predicted = self._predict(atoms, given)
+        return np.where(is_number[..., None], given, predicted), given, is_number
 
     def predict_moments(self, structure: Atoms | Structure, guess: ArrayLike) -> Floats:
         """Return converged moments from a guess of them.
@@ -290,16 +354,16 @@ class SpinDP:
         """
         atoms = as_atoms(structure)
         if np.ndim(guess) == 3:
-            return self._predict(atoms, _pattern_vectors(guess, len(atoms)))
+            return self._predict(atoms, pattern_vectors(guess, len(atoms)))
         moments: Floats = moment_vectors(guess, len(atoms))
         return self._predict(atoms, moments[None]).reshape(moments.shape)
 
     def _predict(self, atoms: Atoms, guesses: Floats) -> Floats:
         return self.potential.predict_moments(
-            atoms.get_chemical_symbols(), self._geometry(atoms), guesses
+            atoms.get_chemical_symbols(), self.geometry(atoms), guesses
         )
 
-    def _geometry(self, atoms: Atoms) -> Geometries:
+    def geometry(self, atoms: Atoms) -> Geometries:
         """Return the geometry; that of the last call, with its neighbours, if equal."""
         last = self._last
         if (
@@ -316,44 +380,22 @@ class SpinDP:
             self._last = last
         return last
 
-    def _evaluate(self, atoms: Atoms, moments: Floats, part: int | slice) -> Prediction:
+    def predict(
+        self, atoms: Atoms, moments: Floats, geometry: Geometries | None = None
+    ) -> Prediction:
+        """Return energies and derivatives for moments of all atoms, (k, n, 3), μB.
+
+        The geometry of another model saves the search for neighbours.
+        """
         result = self.potential.predict(
-            atoms.get_chemical_symbols(), self._geometry(atoms), moments
+            atoms.get_chemical_symbols(), geometry or self.geometry(atoms), moments
         )
-        atomic, magnetic = result.atomic_energies, result.magnetic_forces
-        assert magnetic is not None  # it is a spin model
+        assert result.magnetic_forces is not None  # it is a spin model
         return Prediction(
-            result.energies[part],
-            result.forces[part],
-            magnetic[part],
-            result.virials[part],
-            None if atomic is None else atomic[part],
-            moments[part],
+            result.energies,
+            result.forces,
+            result.magnetic_forces,
+            result.virials,
+            result.atomic_energies,
+            moments,
         )
-
-
-def _refuse_many(moments: Given | None, n: int) -> None:
-    """Refuse an array of more than one pattern."""
-    if moments is None or isinstance(moments, str | Mapping):
-        return
-    shape = np.shape(moments)
-    if len(shape) == 3 or (len(shape) == 2 and shape[1] == n != 3):
-        raise ShapeError(
-            f"moments: expected those of one spin state, ({n},) or ({n}, 3), got "
-            f"{shape}; evaluate_many takes many."
-        )
-
-
-def _pattern_vectors(patterns: ArrayLike, n: int) -> Floats:
-    """Return many patterns as (k, n, 3)."""
-    given = np.asarray(patterns, dtype=np.float64)
-    if given.ndim < 2 or not len(given) or given.shape[1:] not in ((n,), (n, 3)):
-        raise ShapeError(
-            f"patterns: expected (k, {n}) or (k, {n}, 3) for {n} atoms, got "
-            f"{given.shape}; evaluate takes one."
-        )
-    if given.ndim == 3:
-        return given
-    vectors = np.zeros((*given.shape, 3))
-    vectors[..., 2] = given
-    return vectors

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from spin_dp.errors import DataError, unknown
+from spin_dp.errors import ConfigError, DataError, unknown
 from spin_dp.spin_states.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -158,5 +158,10 @@ def resolve_all(models: Iterable[ModelName]) -> list[Path]:
     ------
     DataError
         As :func:`resolve`.
+    ConfigError
+        If there is none.
     """
-    return [file for model in models for file in resolve(model)]
+    files = [file for model in models for file in resolve(model)]
+    if not files:
+        raise ConfigError("models: expected a model file or several, got none.")
+    return files

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from spin_dp.inference.labelling import Given
-    from spin_dp.inference.predictor import Prediction, SpinDP
+    from spin_dp.inference.prediction import Prediction
+    from spin_dp.inference.predictor import SpinDP
+    from spin_dp.inference.uncertainty import Uncertainty
     from spin_dp.search.assignments import Assignment, Site
     from spin_dp.spin_states.catalogue import Catalogue
 
@@ -45,8 +47,8 @@ _SLACK_MUB = 0.1
 
 COLUMNS = (
     *("rank", "state", "order", "charge", "total_moment", "energy", "energy_per_fu"),
-    *("above_lowest", "degeneracy", "max_magnetic_force", "becomes", "labels"),
-    "moments",
+    *("above_lowest", "above_lowest_spread", "above_lowest_interval", "degeneracy"),
+    *("max_magnetic_force", "becomes", "labels", "moments"),
 )
 
 
@@ -77,7 +79,7 @@ def rank_states(
     structure
         ASE Atoms or pymatgen Structure.
     model
-        The model to ask.
+        The model to ask; of an ensemble the first model ranks.
     elements
         Elements whose states are varied; by default all with spin states that the
         structure has and the model reads.
@@ -158,13 +160,16 @@ def rank_states(
         if symbols[site] in options:
             chosen = [assignment[place] for assignment in assignments]
             patterns[:, site, 2] = [sign * state.moment for state, sign in chosen]
-    result = _evaluate(atoms, model, patterns, converge)
+    result, spreads = _evaluate(atoms, model, patterns, converge)
     namer = _Namer(choices, sites, catalogue)
     rows = [
         namer.row(assignment, result, k, others)
         for k, assignment in enumerate(assignments)
     ]
-    return _table(rows, formula_units(atoms), len(atoms))
+    table = _table(rows, formula_units(atoms), len(atoms), spreads)
+    if spreads is not None:
+        table.attrs["interval"] = spreads.describe("gap")
+    return table
 
 
 def formula_units(atoms: Atoms) -> int:
@@ -298,13 +303,16 @@ def _evaluate(
     model: SpinDP,
     patterns: Floats,
     converge: bool | None,
-) -> Prediction:
-    """Evaluate the patterns, or what they converge to."""
+) -> tuple[Prediction, Uncertainty | None]:
+    """Evaluate the patterns, or what they converge to; all models, if there are."""
     if converge is None:
         converge = model.info.predicts_moments
     if converge:
         patterns = model.predict_moments(atoms, patterns)
-    return model.evaluate_many(atoms, patterns)
+    if model.ensemble is None:
+        return model.evaluate_many(atoms, patterns), None
+    found = model.uncertainty_many(atoms, patterns)
+    return found.prediction, found
 
 
 class _Namer:
@@ -325,6 +333,7 @@ class _Namer:
         key = self._key(assignment)
         charge = total_charge([state for state, _ in assignment], others)
         return {
+            "number": k,
             "state": key,
             "order": order_name(
                 np.array([state.moment * sign for state, sign in assignment])
@@ -375,7 +384,12 @@ def _holds(state: SpinState, moment: float) -> bool:
     return state.lowest - slack <= abs(moment) <= state.highest + slack
 
 
-def _table(rows: list[dict[str, Any]], units: int, n_atoms: int) -> pd.DataFrame:
+def _table(
+    rows: list[dict[str, Any]],
+    units: int,
+    n_atoms: int,
+    spreads: Uncertainty | None,
+) -> pd.DataFrame:
     """Return the table; rows of one key and energy are one state."""
     merged: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: row["energy"]):
@@ -397,5 +411,14 @@ def _table(rows: list[dict[str, Any]], units: int, n_atoms: int) -> pd.DataFrame
     table["energy_per_fu"] = table["energy"] / units
     lowest = table["energy_per_fu"].min()
     table["above_lowest"] = 1000.0 * (table["energy_per_fu"] - lowest)
+    scale = 1000.0 / units
+    for name in ("above_lowest_spread", "above_lowest_interval"):
+        table[name] = float("nan")
+    if spreads is not None:
+        numbers = table["number"].to_numpy()
+        reference = int(numbers[0])
+        found = scale * spreads.gaps(reference)[1][numbers]
+        table["above_lowest_spread"] = found
+        table["above_lowest_interval"] = spreads.factor("gap") * found
     table["rank"] = np.arange(1, len(table) + 1)
     return table[list(COLUMNS)]

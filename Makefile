@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test lint bench accuracy clean
+.PHONY: demo test lint bench accuracy stability card frames clean
 
 demo: $(STAMP)
 	$(BIN)/spin-dp demo -o demo
@@ -28,8 +28,24 @@ bench: $(STAMP)
 accuracy: $(STAMP)
 	$(BIN)/python -m benchmarks.accuracy run -o accuracy
 
+# 5 ps a run, an hour or two; MODEL=path or paths, PS=100 for the real thing.
+stability: $(STAMP)
+	$(BIN)/python -m benchmarks.stability run $(or $(MODEL),demo/spin_aware.pth) -o stability --ps $(or $(PS),5)
+
+# Tables of examples/gpaw/README.md, after frames were added.
+card: $(STAMP)
+	$(BIN)/python examples/gpaw/card.py
+
+# Finished runs of the DFT workers, where there are any, into examples/gpaw.
+GATHER := ../shared/tools/dft/gather
+DFT_OUT ?= $(HOME)/.cache/spin-dp-dft/out
+frames: $(STAMP)
+	@if [ ! -x $(GATHER) ]; then echo "frames: no $(GATHER) here, nothing to gather"; \
+	elif [ ! -d "$(DFT_OUT)" ]; then echo "frames: no worker ran here ($(DFT_OUT)), nothing to gather"; \
+	else DFT_OUT="$(DFT_OUT)" $(GATHER) examples/gpaw && $(BIN)/python examples/gpaw/card.py; fi
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo accuracy bench
+	rm -rf $(VENV) build dist *.egg-info demo accuracy bench stability
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from benchmarks.accuracy.bars import named_bars
+from benchmarks.command_line import named_bars, run_app, split_names
 from benchmarks.stability.results import write_results
 from benchmarks.stability.runs import CONDITIONS, Run, run_all
 from benchmarks.stability.structures import STRUCTURES
 from spin_dp.demo.watched import fast_form
-from spin_dp.errors import ConfigError, SpinDPError, unknown
-from spin_dp.threads import default_to_one_thread
+from spin_dp.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 app = typer.Typer(
     add_completion=False,
@@ -49,9 +51,10 @@ def run(
     if len({path.stem for path in models}) < len(models):
         raise ConfigError("models: expected files of different names.")
     (out / "models").mkdir(parents=True, exist_ok=True)
+    files = [fast_form(path, out / "models") for path in models]
     runs = [
-        Run(fast_form(path, out / "models"), crystal, size, CONDITIONS[kind], ps, seed)
-        for path in models
+        Run(file, crystal, size, CONDITIONS[kind], ps, seed)
+        for file in files
         for kind in kinds
         for crystal in crystals
     ]
@@ -66,13 +69,11 @@ def run(
     console.print(f"wrote {write_results(runs, out)}", markup=False, highlight=False)
 
 
-def _known(text: str, known: object, kind: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+def _known(text: str, known: Iterable[str], kind: str) -> list[str]:
+    names = split_names(text)
     for name in names:
-        if name not in known:  # type: ignore[operator]
-            raise unknown(kind, name, known)  # type: ignore[arg-type]
-    if not names:
-        raise ConfigError(f"expected a {kind} or several, got none.")
+        if name not in known:
+            raise unknown(kind, name, known)
     return names
 
 
@@ -81,15 +82,5 @@ def _main() -> None:
     """Keep ``run`` a command of its own."""
 
 
-def main() -> None:
-    """Run the command line; errors on purpose are one line and status 1."""
-    default_to_one_thread()
-    try:
-        app()
-    except SpinDPError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise SystemExit(1) from None
-
-
 if __name__ == "__main__":
-    main()
+    run_app(app, console)

@@ -131,10 +131,8 @@ def draw(path: Path, table: pd.DataFrame) -> Path:
     names = list(table["structure"].unique())
     conditions = [name for name in CONDITIONS if name in set(table["condition"])]
     models = list(table["model"].unique())
-    figure = Figure(
-        figsize=(max(6.0, 2.2 * len(conditions)), 0.9 + 0.45 * len(names) * len(models)),
-        layout="constrained",
-    )
+    size = (max(6.0, 2.2 * len(conditions)), 0.9 + 0.45 * len(names) * len(models))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(
         len(models), len(conditions), sharex=True, sharey=True, squeeze=False
     )

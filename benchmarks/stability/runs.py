@@ -121,7 +121,7 @@ def run_all(
     *,
     jobs: int,
     progress: Callable[[str, int, int], None],
-    on_done: Callable[[], None],
+    on_done: Callable[[], object],
 ) -> None:
     """Run what is not finished, some at the same time.
 

@@ -63,7 +63,8 @@ class Contacts:
         self._elements = np.array(self.symbols)
         self._metals = np.array([carries_spin_state(s) for s in self.symbols])
         self._names = pair_names(self.symbols)
-        self._start_window()
+        self._frames, self._since = 0, 0.0  # of the window
+        self._sum: Floats = np.zeros((len(self.symbols), 3))
 
     @classmethod
     def from_notes(cls, symbols: Sequence[str], notes: Mapping[str, Any]) -> Self:
@@ -92,18 +93,14 @@ class Contacts:
             self.shortest[name] = min(distance, self.shortest.get(name, np.inf))
             if distance < BROKEN_ANGSTROM and self.broken_ps is None:
                 self.broken_ps, self.broken_by = time_ps, f"{name} {distance:.2f} Å"
-        if self._sum is None:
-            self._sum, self._since = np.zeros_like(positions), time_ps
+        if self._frames == 0:
+            self._since = time_ps
         self._sum += positions
         self._frames += 1
         if time_ps - self._since >= AVERAGED_PS * (1.0 - 1e-9):
             mean = self._sum / self._frames
             self.lost.append(lost_octahedra(cell, mean, self._metals, self._elements))
-            self._start_window()
-
-    def _start_window(self) -> None:
-        self._sum: Floats | None = None
-        self._frames, self._since = 0, 0.0
+            self._frames, self._sum = 0, np.zeros_like(self._sum)
 
 
 def pair_names(symbols: Sequence[str]) -> NDArray[np.str_]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
@@ -65,9 +64,10 @@ def origins_of(manifest: pd.DataFrame) -> pd.Series:
     """
     from ase.io import iread
 
-    found = pd.Series("other", index=manifest.index, dtype=object)
-    for source, rows in manifest.groupby("source"):
-        infos = [dict(atoms.info) for atoms in iread(Path(str(source)), ":")]
-        steps = rows["step"].to_numpy(dtype=np.int64)
-        found[rows.index] = [origin_of(infos[step - 1]) for step in steps]
-    return found
+    origins = {
+        str(source): [origin_of(atoms.info) for atoms in iread(Path(str(source)), ":")]
+        for source in manifest["source"].unique()
+    }
+    places = zip(manifest["source"], manifest["step"], strict=True)
+    found = [origins[str(source)][int(step) - 1] for source, step in places]
+    return pd.Series(found, index=manifest.index)

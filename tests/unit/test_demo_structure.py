@@ -97,5 +97,5 @@ def test_half_of_the_lithium_is_left_in_rows() -> None:
 
 
 def test_unknown_oxides_are_refused() -> None:
-    with pytest.raises(ConfigError, match="layered oxide.*LiNiO2"):
+    with pytest.raises(ConfigError, match=r"layered oxide.*LiNiO2"):
         layered_oxide("LiNiO", (1, 1, 1))

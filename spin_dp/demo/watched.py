@@ -115,29 +115,26 @@ def run_watched(
     session = LammpsSession(job, folder, ranks=ranks)
     contacts = Contacts.from_notes(job.symbols, session.notes.get("contacts", {}))
     segment = max(1, round(SAMPLED_FS / settings.timestep))
-    done_ps = settings.steps * settings.timestep * 1e-3
-    if not session.is_finished:
-        is_moving = False  # what fails before is no fault of the model
-        try:
-            with session:
+    is_moving = False  # what fails before is no fault of the model
+    try:
+        with session:  # a finished one as well: the last frame may not be noted yet
+            _look(contacts, session)
+            while session.remaining and contacts.broken_ps is None:
+                is_moving = True
+                session.run(segment)
                 _look(contacts, session)
-                while session.remaining and contacts.broken_ps is None:
-                    is_moving = True
-                    session.run(segment)
-                    _look(contacts, session)
-                    if progress is not None:
-                        state = session.state
-                        progress(state.step, settings.steps, state.temperature)
-        except BackendError as error:
-            if not is_moving:
-                raise
-            contacts.broken_ps = session.state.time_fs * 1e-3
-            contacts.broken_by = _in_short(error)
-        done_ps = session.state.time_fs * 1e-3
+                if progress is not None:
+                    state = session.state
+                    progress(state.step, settings.steps, state.temperature)
+    except BackendError as error:
+        if not is_moving:
+            raise
+        contacts.broken_ps = session.state.time_fs * 1e-3
+        contacts.broken_by = _in_short(error)
     result = session.result
     return Outcome(
         atoms=len(job.symbols),
-        ps=done_ps,
+        ps=session.state.time_fs * 1e-3,
         broken_ps=contacts.broken_ps,
         broken_by=contacts.broken_by,
         shortest=contacts.shortest,

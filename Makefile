@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test lint bench accuracy active-learning basemodel finetuning clean
+.PHONY: demo test lint bench accuracy active-learning basemodel finetuning stability card frames clean
 
 demo: $(STAMP)
 	$(BIN)/spin-dp demo -o demo
@@ -34,14 +34,30 @@ active-learning: $(STAMP)
 
 # The shipped model lixmo2 from the shipped frames; hours; goes on where it was stopped.
 basemodel: $(STAMP)
-	$(BIN)/python -m examples.base_model build examples/gpaw examples/gpaw_hot -o basemodel
+	$(BIN)/python -m examples.base_model build examples/gpaw -o basemodel
 
 # Frames that fine-tuning needs; an hour or two; goes on where it was stopped.
 finetuning: $(STAMP)
-	$(BIN)/python -m benchmarks.fine_tuning examples/gpaw examples/gpaw_hot -o finetuning
+	$(BIN)/python -m benchmarks.fine_tuning examples/gpaw -o finetuning
+
+# 5 ps a run, an hour or two; MODEL=path or paths, PS=100 for the real thing.
+stability: $(STAMP)
+	$(BIN)/python -m benchmarks.stability run $(or $(MODEL),demo/spin_aware.pth) -o stability --ps $(or $(PS),5)
+
+# Tables of examples/gpaw/README.md, after frames were added.
+card: $(STAMP)
+	$(BIN)/python examples/gpaw/card.py
+
+# Finished runs of the DFT workers, where there are any, into examples/gpaw.
+GATHER := ../shared/tools/dft/gather
+DFT_OUT ?= $(HOME)/.cache/spin-dp-dft/out
+frames: $(STAMP)
+	@if [ ! -x $(GATHER) ]; then echo "frames: no $(GATHER) here, nothing to gather"; \
+	elif [ ! -d "$(DFT_OUT)" ]; then echo "frames: no worker ran here ($(DFT_OUT)), nothing to gather"; \
+	else DFT_OUT="$(DFT_OUT)" $(GATHER) examples/gpaw && $(BIN)/python examples/gpaw/card.py; fi
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo accuracy active-learning bench basemodel finetuning
+	rm -rf $(VENV) build dist *.egg-info demo accuracy active-learning bench basemodel finetuning stability
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

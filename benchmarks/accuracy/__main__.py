@@ -3,32 +3,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import pandas as pd
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TimeElapsedColumn,
-)
 
 from benchmarks.accuracy import benchmark
 from benchmarks.accuracy.models import DEFAULT, find_models
 from benchmarks.accuracy.plot import plot_accuracy
 from benchmarks.accuracy.tune import CHOICES, tune
-from spin_dp.errors import ConfigError, DataError, SpinDPError
-from spin_dp.threads import default_to_one_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from benchmarks.accuracy.dp import Progress as Report
+from benchmarks.command_line import named_bars, run_app, split_names
+from spin_dp.errors import ConfigError, DataError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
 
@@ -57,12 +44,12 @@ def run(
     jobs: Jobs = 2,
 ) -> None:
     """Train and test all models; the same command goes on after an interruption."""
-    with _progress() as report:
+    with named_bars(console) as report:
         failed = benchmark.run_benchmark(
             source,
             out,
-            find_models(_names(models)),
-            seeds=[_whole(seed) for seed in _names(seeds)],
+            find_models(split_names(models)),
+            seeds=[_whole(seed) for seed in split_names(seeds)],
             steps=steps,
             jobs=jobs,
             progress=report,
@@ -79,8 +66,8 @@ def tune_models(
     jobs: Jobs = 2,
 ) -> None:
     """Try loss weights and learning rates inside the training part of split 0."""
-    with _progress() as report:
-        chosen = find_models(_names(models))
+    with named_bars(console) as report:
+        chosen = find_models(split_names(models))
         data = benchmark.inner_split(source, out)
         failed = tune(chosen, data, out, steps=steps, jobs=jobs, progress=report)
     _finish(failed, out / CHOICES)
@@ -103,37 +90,8 @@ def plot(out: Out) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors on purpose are one line and status 1."""
-    default_to_one_thread()
-    try:
-        app()
-    except SpinDPError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise SystemExit(1) from None
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Report]:
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
-            if done >= total:
-                bars.remove_task(tasks.pop(name))
-                bars.console.print(f"{name}: done", highlight=False)
-
-        yield report
-
-
-def _names(text: str) -> list[str]:
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
-        raise ConfigError("expected names or numbers separated by commas, got none.")
-    return found
+    """Run the command line."""
+    run_app(app, console)
 
 
 def _whole(text: str) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.species import write_states
 from spin_dp.data_tools import Rules, collect, merge_systems
+from spin_dp.demo.origins import RATTLED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,12 +52,21 @@ class Dataset:
         return self.merged / (f"{kind}-filled" if fill else kind)
 
 
+def compared_frames(source: Path) -> list[Path]:
+    """Return the files of the systems that all results stand on.
+
+    The folder of shipped frames grows; a folder without these systems is taken whole.
+    """
+    files = [source / f"{name}.extxyz" for name in RATTLED]
+    return [path for path in files if path.is_file()] or [source]
+
+
 def prepare(source: Path, out: Path, *, seed: int) -> Dataset:
     """Collect frames, whole geometries held out, and merge the training systems."""
     frames, apart = out / "frames", out / "apart"
     found = Dataset(frames, out / "merged")
     rules = Rules(validation=VALIDATION, seed=seed, stationary_moments=True)
-    collect([source], frames, rules=rules)
+    collect(compared_frames(source), frames, rules=rules)
     shutil.rmtree(apart, ignore_errors=True)
     write_states(frames, apart)
     found.merged.mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.forms import FROZEN, exported, fast_form
-from spin_dp.demo.structure import layered_linio2, striped_moments
+from spin_dp.demo.structure import by_rows, layered_oxide
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
 from spin_dp.lammps_interface import step_times
@@ -72,11 +72,11 @@ def _model_file(model: Model, training: Training, kind: str) -> Path:
 
 def time_step(model: Model, frozen: Path, folder: Path) -> tuple[int, float]:
     """Return the number of atoms and the mean time of 20 MD steps, s."""
-    atoms = layered_linio2(REPEATS)
+    atoms = layered_oxide("LiNiO2", REPEATS)
     moments = None
     if model.moments:
         moments = np.zeros((len(atoms), 3))
-        moments[:, 2] = striped_moments(atoms, "Ni", MOMENT)
+        moments[:, 2] = by_rows(atoms, "Ni", (MOMENT, -MOMENT), other=0.0)
     names = {"Ni": NICKEL_STATE} if model.states else None
     (seconds,) = step_times(atoms, moments, frozen, folder, names=names)
     return len(atoms), seconds

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ from spin_dp import evaluation
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
+from spin_dp.demo.origins import origins_of
 from spin_dp.demo.plots import MODEL_TITLES, plot_learning_curves, plot_md
 from spin_dp.demo.ranking import rank_held_out
-from spin_dp.demo.structure import label_of, layered_linio2, striped_moments
+from spin_dp.demo.structure import layered_oxide
+from spin_dp.demo.watched import Outcome, fast_form, run_watched
 from spin_dp.errors import DataError
 from spin_dp.evaluation.parity_plot import plot_parity
 from spin_dp.files import write_text
@@ -41,24 +44,26 @@ class DemoSettings:
     ----------
     validation, seed
         Share of the geometries held out, and the seed of the draw.
+    crystals
+        Layered oxides that the MD is run of, at the same time.
     md_steps, timestep, temperature
-        Length of the MD, fs, K.
+        Length of each run, fs, K.
     repeats
-        Copies of the 24-atom LiNiO2 cell.
-    ranks
-        MPI processes of LAMMPS.
+        Copies of the 24-atom layered cell.
     training
         Settings of both models.
     """
 
     validation: float = 0.2
     seed: int = 0
-    md_steps: int = 2000
+    crystals: tuple[str, ...] = ("LiNiO2", "Li0.5MnO2")
+    md_steps: int = 5000
     timestep: float = 1.0
-    temperature: float = 300.0
-    repeats: tuple[int, int, int] = (2, 2, 1)
-    ranks: int = 2
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    temperature: float = 600.0
+    repeats: tuple[int, int, int] = (4, 2, 1)
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(steps=5000)
+    )
 
 
 def run_demo(
@@ -112,6 +117,7 @@ class _Demo:
         self.data = out / "data"
         self.tables = out / "tables"
         self.md = out / "md"
+        self.outcomes = self.md / "outcomes.json"
         self.models = {name: out / f"{name}.pth" for name in MODELS}
 
     def prepare(self, *, fresh: bool) -> None:
@@ -160,12 +166,15 @@ class _Demo:
             ),
             Stage(
                 name="md",
-                title="Run labelled MD of LiNiO2 in LAMMPS",
+                title=f"Run labelled MD of {' and '.join(settings.crystals)} in LAMMPS",
                 settings={
                     name: getattr(settings, name)
-                    for name in ("md_steps", "timestep", "temperature", "repeats")
+                    for name in (
+                        *("crystals", "md_steps", "timestep", "temperature"),
+                        "repeats",
+                    )
                 },
-                products=[self.md / "trajectory.extxyz", self.out / "md.png"],
+                products=[self.outcomes, self.out / "md.png"],
                 clears=[self.md],
                 run=self.run_md,
             ),
@@ -234,9 +243,8 @@ class _Demo:
             def show(done: int, total: int, split: str = split) -> None:
                 reporter.update(f"{split} systems", done, total)
 
-            parts[split] = evaluation.evaluate(
-                self.models, systems, manifest, progress=show
-            )
+            frames = evaluation.evaluate(self.models, systems, manifest, progress=show)
+            parts[split] = _with_origins(frames, manifest)
         held_out = parts["validation"]
         scores = {name: evaluation.score(held_out, name) for name in MODELS[::-1]}
         plot_parity(
@@ -260,37 +268,43 @@ class _Demo:
         everything.to_csv(self.tables / "frames.csv", index=False)
 
     def run_md(self, reporter: Reporter) -> None:
-        """Run the labelled MD and draw it."""
-        from spin_dp.md import MDSettings, run_md
+        """Run the labelled MD of all crystals at the same time, and draw it."""
+        from spin_dp.lammps_interface import MDSettings
 
-        atoms = layered_linio2(self.settings.repeats)
-        moment = label_of(self.data / "training", "Ni", 1)
-
-        def show(step: int, total: int, thermo: Mapping[str, float]) -> None:
-            reporter.update("steps", step, total, f"{thermo['temperature_K']:.0f} K")
-
-        result = run_md(
-            atoms,
-            self.models["spin_aware"],
-            out=self.md,
-            moments=striped_moments(atoms, "Ni", moment),
-            settings=MDSettings(
-                ensemble="nvt",
-                temperature=self.settings.temperature,
-                steps=self.settings.md_steps,
-                timestep=self.settings.timestep,
-                dump_every=20,
-                restart_every=500,
-            ),
-            ranks=self.settings.ranks,
-            progress=show,
+        settings = self.settings
+        self.md.mkdir(exist_ok=True)
+        model = fast_form(self.models["spin_aware"], self.md)
+        run = MDSettings(
+            ensemble="nvt",
+            temperature=settings.temperature,
+            steps=settings.md_steps,
+            timestep=settings.timestep,
+            dump_every=50,
+            restart_every=1000,
         )
+
+        def move(crystal: str) -> Outcome:
+            def show(step: int, total: int, kelvin: float) -> None:
+                reporter.update(crystal, step, total, f"{kelvin:.0f} K")
+
+            atoms = layered_oxide(crystal, settings.repeats)
+            return run_watched(atoms, model, self.md / crystal, run, progress=show)
+
+        with ThreadPoolExecutor(len(settings.crystals)) as pool:
+            found = dict(
+                zip(settings.crystals, pool.map(move, settings.crystals), strict=True)
+            )
         plot_md(
             self.out / "md.png",
-            pd.read_csv(result.thermo),
-            temperature=self.settings.temperature,
-            atoms=len(atoms),
+            {
+                crystal: pd.read_csv(self.md / crystal / "thermo.csv")
+                for crystal in found
+            },
+            temperature=settings.temperature,
+            atoms={name: outcome.atoms for name, outcome in found.items()},
         )
+        records = {crystal: outcome.record() for crystal, outcome in found.items()}
+        write_text(self.outcomes, json.dumps(records, indent=2) + "\n")
 
     def rank(self, reporter: Reporter) -> None:
         """Rank the spin states of all held-out geometries."""
@@ -308,13 +322,19 @@ class _Demo:
         text = summary.render(
             settings=self.settings,
             scores={name: evaluation.score(held_out, name) for name in MODELS},
+            by_origin={
+                str(origin): {name: evaluation.score(rows, name) for name in MODELS}
+                for origin, rows in held_out.groupby("origin")
+            },
             manifest=open_collected(self.data).manifest,
             per_formula=pd.read_csv(self.tables / "per_formula.csv"),
             per_state=pd.read_csv(self.tables / "per_state.csv"),
             states=pd.read_csv(self.tables / "states.csv"),
-            thermo=pd.read_csv(self.md / "thermo.csv"),
+            outcomes={
+                crystal: Outcome(**record)
+                for crystal, record in json.loads(self.outcomes.read_text()).items()
+            },
             temperature=self.settings.temperature,
-            md_atoms=24 * math.prod(self.settings.repeats),
             seconds={stage.title: seconds[stage.name] for stage in self.stages()},
         )
         path = self.out / "summary.md"
@@ -323,6 +343,14 @@ class _Demo:
 
 
 _TEST_PICTURES = ("parity", "learning_curves", "spin_states")
+
+
+def _with_origins(frames: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of an evaluation with the origin of each frame."""
+    kept = manifest[manifest["status"] == "kept"]
+    places = kept[["system", "index"]].astype({"index": "int64"})
+    named = places.assign(origin=origins_of(kept))
+    return frames.merge(named, on=["system", "index"], how="left", validate="1:1")
 
 
 def _fingerprints(folder: Path) -> dict[str, str]:

@@ -69,32 +69,54 @@ def plot_learning_curves(path: Path, curves: Mapping[str, pd.DataFrame]) -> Path
 
 
 def plot_md(
-    path: Path, thermo: pd.DataFrame, *, temperature: float, atoms: int
+    path: Path,
+    thermos: Mapping[str, pd.DataFrame],
+    *,
+    temperature: float,
+    atoms: Mapping[str, int],
 ) -> Path:
-    """Draw temperature and energies of an MD run.
+    """Draw temperature and energies of MD runs side by side.
 
     Parameters
     ----------
     path
         The PNG to write.
-    thermo
-        The ``thermo.csv`` of :func:`spin_dp.md.run_md`.
+    thermos
+        The ``thermo.csv`` of each run by its name.
     temperature
-        What the thermostat was set to, K.
+        What the thermostats were set to, K.
     atoms
-        Number of atoms.
+        Number of atoms of each run.
 
     Returns
     -------
     Path
         The file written.
     """
-    figure = Figure(figsize=(9.0, 5.6), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    time = thermo["time_ps"]
-    upper.plot(time, thermo["temperature_K"], color=MOMENT_COLOURS[4], linewidth=1.2)
-    upper.axhline(temperature, color=GREY, linestyle="--", linewidth=1.0)
-    upper.annotate(
+    figure = Figure(figsize=(5.5 * len(thermos), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(thermos), sharex=True, sharey="row", squeeze=False)
+    for (upper, lower), (name, thermo) in zip(axes.T, thermos.items(), strict=True):
+        time = thermo["time_ps"]
+        upper.plot(
+            time, thermo["temperature_K"], color=MOMENT_COLOURS[4], linewidth=1.2
+        )
+        upper.axhline(temperature, color=GREY, linestyle="--", linewidth=1.0)
+        upper.set_title(f"{name}, {atoms[name]} atoms", fontsize=12, loc="left")
+        start = float(thermo["potential_energy_eV"].iloc[0])
+        for column, label, colour in (
+            ("potential_energy_eV", "potential", MOMENT_COLOURS[0]),
+            ("total_energy_eV", "potential + kinetic", MOMENT_COLOURS[2]),
+        ):
+            energy = (thermo[column] - start) * MEV_PER_EV / atoms[name]
+            lower.plot(time, energy, color=colour, linewidth=1.2, label=label)
+        lower.set_xlabel("time (ps)")
+        for axis in (upper, lower):
+            axis.margins(x=0.0)
+            plain(axis)
+    first_upper, first_lower = axes[:, 0]
+    first_upper.set_ylabel("temperature (K)")
+    first_upper.set_ylim(bottom=0.0)
+    first_upper.annotate(
         f"dashed: thermostat, {temperature:g} K",
         (1.0, 0.0),
         xycoords="axes fraction",
@@ -103,18 +125,8 @@ def plot_md(
         ha="right",
         color=GREY,
     )
-    upper.set_ylabel("temperature (K)")
-    upper.set_ylim(bottom=0.0)
-    start = float(thermo["potential_energy_eV"].iloc[0])
-    for column, label, colour in (
-        ("potential_energy_eV", "potential", MOMENT_COLOURS[0]),
-        ("total_energy_eV", "potential + kinetic", MOMENT_COLOURS[2]),
-    ):
-        energy = (thermo[column] - start) * MEV_PER_EV / atoms
-        lower.plot(time, energy, color=colour, linewidth=1.2, label=label)
-    lower.set_ylabel("energy above start (meV/atom)")
-    lower.set_xlabel("time (ps)")
-    lower.legend(
+    first_lower.set_ylabel("energy above start (meV/atom)")
+    first_lower.legend(
         frameon=False,
         fontsize=10,
         ncols=2,
@@ -122,7 +134,4 @@ def plot_md(
         bbox_to_anchor=(1.0, 1.0),
         borderpad=0.0,
     )
-    for axis in (upper, lower):
-        axis.margins(x=0.0)
-        plain(axis)
     return save_png(figure, path)

@@ -10,14 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spin_dp.demo.contacts import ANION
+from spin_dp.demo.origins import ORIGINS
 from spin_dp.demo.ranking import agreement, choose_shown
-from spin_dp.evaluation import MEV_PER_EV
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
+    from spin_dp.demo.watched import Outcome
     from spin_dp.evaluation import Scores
 
 _NOTES = """\
@@ -26,9 +28,6 @@ spin gap is the energy difference of two frames of one geometry in different sta
 a model that sees no moments predicts zero for it. Order counts pairs whose DFT
 energies differ by more than 20 meV per cell. Held out are random geometries of each
 composition with all their states, but never the one with the largest force."""
-
-_RUNAWAY = 2.0
-"""An MD run hotter than this multiple of its thermostat has run away."""
 
 _SCORES = (
     ("energy", "energy RMSE, meV/atom", "{:.1f}"),
@@ -41,13 +40,13 @@ def render(
     *,
     settings: object,
     scores: Mapping[str, Scores],
+    by_origin: Mapping[str, Mapping[str, Scores]],
     manifest: pd.DataFrame,
     per_formula: pd.DataFrame,
     per_state: pd.DataFrame,
     states: pd.DataFrame,
-    thermo: pd.DataFrame,
+    outcomes: Mapping[str, Outcome],
     temperature: float,
-    md_atoms: int,
     seconds: Mapping[str, float],
 ) -> str:
     """Return the text of ``summary.md``.
@@ -58,18 +57,19 @@ def render(
         Settings of the demonstration, a dataclass.
     scores
         On the held-out frames, by model name.
+    by_origin
+        The same by origin of the frames, a key of
+        :data:`spin_dp.demo.origins.ORIGINS`.
     manifest
         The table ``spin-dp collect`` wrote.
     per_formula, per_state
         Tables of :mod:`spin_dp.evaluation` on the held-out frames.
     states
         Table of :func:`spin_dp.demo.ranking.rank_held_out`.
-    thermo
-        Table of the MD run.
+    outcomes
+        What became of each MD run, by crystal.
     temperature
-        What its thermostat was set to, K.
-    md_atoms
-        Number of atoms in it.
+        What their thermostats were set to, K.
     seconds
         Time of each stage by its title.
 
@@ -85,6 +85,10 @@ def render(
         "## Energies, forces and spin states of held-out geometries",
         score_table(scores),
         _NOTES,
+        "By origin of the geometries: "
+        + "; ".join(f"{name}, {ORIGINS[name]}" for name in by_origin)
+        + ".",
+        origin_table(by_origin),
         "![parity](parity.png)\n![learning curves](learning_curves.png)",
         "## Data",
         f"{len(manifest)} frames read, {len(kept)} kept, "
@@ -101,7 +105,7 @@ def render(
         frame_table(_percent(per_state)),
         "![spin states](spin_states.png)",
         "## Labelled molecular dynamics",
-        _md_text(thermo, temperature, md_atoms),
+        _md_text(outcomes, temperature),
         "![molecular dynamics](md.png)",
         "## Spin states of held-out geometries, ranked by the model",
         _ranking_text(states),
@@ -164,6 +168,35 @@ def score_table(scores: Mapping[str, Scores]) -> str:
         ]
     )
     return markdown_table(["held out", "spin-aware", "spin-blind twin", "ratio"], rows)
+
+
+def origin_table(by_origin: Mapping[str, Mapping[str, Scores]]) -> str:
+    """Return the scores of both models for each origin of frames.
+
+    Parameters
+    ----------
+    by_origin
+        Of ``spin_aware`` and ``spin_blind``, by origin.
+
+    Returns
+    -------
+    str
+        A markdown table.
+    """
+    titles = [f"{title}, aware / blind" for _, title, _ in _SCORES]
+    rows = []
+    for origin, scores in by_origin.items():
+        aware, blind = scores["spin_aware"], scores["spin_blind"]
+        cells = [
+            " / ".join(_form(form, getattr(of, name)) for of in (aware, blind))
+            for name, _, form in _SCORES
+        ]
+        rows.append([origin, str(aware.frames), *cells])
+    return markdown_table(["held out", "frames", *titles], rows)
+
+
+def _form(form: str, value: float) -> str:
+    return "-" if value != value else form.format(value)
 
 
 def frame_table(table: pd.DataFrame, digits: int = 1) -> str:
@@ -242,24 +275,38 @@ def machine() -> str:
     )
 
 
-def _md_text(thermo: pd.DataFrame, temperature: float, atoms: int) -> str:
-    half = thermo.iloc[len(thermo) // 2 :]
-    potential = half["potential_energy_eV"] * MEV_PER_EV / atoms
-    text = (
-        f"LiNiO2, {atoms} atoms, low-spin Ni in rows up and down, NVT, "
-        f"{thermo['time_ps'].iloc[-1]:g} ps. Second half: temperature "
-        f"{half['temperature_K'].mean():.0f} ± {half['temperature_K'].std():.0f} K, "
-        f"potential energy fluctuates by {potential.std():.2f} meV/atom. "
+def _md_text(outcomes: Mapping[str, Outcome], temperature: float) -> str:
+    rows = [
+        [
+            crystal,
+            str(run.atoms),
+            f"{run.ps:g}",
+            "-" if run.temperature is None else f"{run.temperature:.0f}",
+            ", ".join(
+                f"{pair} {distance:.2f}"
+                for pair, distance in run.shortest.items()
+                if pair.endswith(f"-{ANION}")
+            ),
+            f"{run.lost_most}, {run.lost_end}",
+        ]
+        for crystal, run in outcomes.items()
+    ]
+    header = ["crystal", "atoms", "ps", "K", "shortest contacts, Å", "metals that left"]
+    text = [
+        f"NVT, {temperature:g} K, labels by name of the spin state, rows up and down; "
+        "temperature is that of the second half. Metals that left: not in an "
+        "octahedron of oxygen, positions averaged over 0.2 ps, at most and at the end. "
         "`md/` holds input deck, trajectory (`trajectory.extxyz`, with moments) and "
-        "energies (`thermo.csv`)."
-    )
-    hottest = float(thermo["temperature_K"].max())
-    if hottest > _RUNAWAY * temperature:
-        text += (
-            f" **The run is not usable: it reached {hottest:.0f} K, so the model was "
-            "outside what it was trained on.**"
-        )
-    return text
+        "energies (`thermo.csv`) of each.",
+        markdown_table(header, rows),
+    ]
+    text += [
+        f"**{crystal} fell apart after {run.broken_ps:.2f} ps ({run.broken_by}): the "
+        "model was outside what it was trained on.**"
+        for crystal, run in outcomes.items()
+        if run.broken_ps is not None
+    ]
+    return "\n\n".join(text)
 
 
 def _percent(scores: pd.DataFrame) -> pd.DataFrame:

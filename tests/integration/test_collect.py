@@ -21,6 +21,7 @@ import pytest
 
 from spin_dp.cli import main
 from spin_dp.data_tools import collect
+from spin_dp.demo.origins import RATTLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,13 +34,16 @@ ROOT = Path(__file__).resolve().parents[2]
 GPAW = ROOT / "examples" / "gpaw"
 VASP = ROOT.parent / "shared" / "data" / "vasp"
 NICKEL = GPAW / "NiO2_3.extxyz"
-N_KEPT, N_UNCONVERGED = 221, 16  # examples/gpaw/README.md and unconverged.extxyz
+UNCONVERGED = GPAW / "unconverged.extxyz"
+FILES = [*(GPAW / f"{name}.extxyz" for name in RATTLED), UNCONVERGED]
+N_KEPT = 221  # examples/gpaw/README.md
+N_UNCONVERGED = UNCONVERGED.read_text().count("converged=F")
 
 
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("collect") / "data"
-    arguments = ["collect", str(GPAW), "-o", str(out), "--validation", "0.1"]
+    arguments = ["collect", *map(str, FILES), "-o", str(out), "--validation", "0.1"]
     assert main([*arguments, "--stationary-moments"]) == 0
     return out
 
@@ -68,7 +72,7 @@ def test_every_frame_is_in_the_manifest(manifest: pd.DataFrame) -> None:
     assert counts.to_dict() == {"kept": N_KEPT, "quarantined": N_UNCONVERGED}
     quarantined = manifest[manifest["status"] == "quarantined"]
     assert set(quarantined["reason"]) == {"SCF not converged (converged=F)"}
-    assert set(quarantined["source"]) == {str(GPAW / "unconverged.extxyz")}
+    assert set(quarantined["source"]) == {str(UNCONVERGED)}
     assert manifest["level"].nunique() == 1  # one Hamiltonian, README.md
 
 
@@ -165,7 +169,8 @@ def test_tables_name_states_reasons_and_paths(
     printed, errors = capsys.readouterr()
     for text in ("Ni4+IS[1up]", "Ni4+LS[1]", "SCF not converged", "manifest.csv"):
         assert text in printed
-    assert "kept 17 of 33 frames from 2 sources (2 read now)" in printed
+    number = 17 + N_UNCONVERGED
+    assert f"kept 17 of {number} frames from 2 sources (2 read now)" in printed
     assert "6 frames have sites whose state is in doubt" in printed  # held at 1 μB
     assert errors == ""
     assert not (out / "validation").exists()
@@ -178,7 +183,7 @@ def test_tables_name_states_reasons_and_paths(
     ("arguments", "message"),
     [
         (["missing.extxyz"], "no such file or folder"),
-        ([str(GPAW / "unconverged.extxyz")], "converged=F.*16 of 16 frames"),
+        ([str(UNCONVERGED)], f"converged=F.*{N_UNCONVERGED} of {N_UNCONVERGED} frames"),
         ([str(NICKEL), "--type-map", "Ni,C"], "unknown element"),
         ([str(NICKEL), "--validation", "2"], "below 1"),
         ([str(NICKEL), "--max-force", "-1"], "must be positive"),
@@ -225,7 +230,7 @@ def result(folder: Path) -> dict[str, bytes]:
 def sources() -> list[Path]:
     """Return shipped frames, and real runs where there are some."""
     runs = [VASP / name for name in ("fe3pt-config1", "fese-config18")]
-    return [GPAW, *(path for path in runs if path.is_dir())]
+    return [*FILES, *(path for path in runs if path.is_dir())]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,22 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.model_file import read_model_info
+from tests.integration.scripts import load_script
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_every_example_has_a_page() -> None:
@@ -45,7 +34,7 @@ def test_from_a_vasp_folder_to_a_model(
         (tmp_path / "campaign" / name).mkdir(parents=True)
         for file in (vasp_data / name).iterdir():
             (tmp_path / "campaign" / name / file.name).symlink_to(file)
-    example = load(EXAMPLES / "vasp_to_model" / "run.py")
+    example = load_script(EXAMPLES / "vasp_to_model" / "run.py")
     out = tmp_path / "out"
     model = example.main(out, tmp_path / "campaign", n_steps=2)
     assert "29 of 29 frames kept" in capsys.readouterr().out

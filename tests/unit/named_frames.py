@@ -12,6 +12,7 @@ from spin_dp.data_tools.collection.decide import site_levels
 from spin_dp.data_tools.collection.summary import summarise
 from spin_dp.data_tools.naming.classify import FrameState, SpinStates
 from spin_dp.data_tools.naming.cluster_pattern import FrameMoments
+from spin_dp.demo.origins import RATTLED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +54,7 @@ def named(frames: Sequence[Frame]) -> list[Named]:
 
 @cache
 def gpaw_frames() -> list[Named]:
-    """Return the converged frames of examples/gpaw, named together."""
-    names = sorted(path.stem for path in GPAW.glob("*.extxyz"))
-    names.remove("unconverged")
-    found = named(frames_of(*names))
+    """Return the frames of rattled cells in examples/gpaw, named together."""
+    found = named(frames_of(*RATTLED))
     assert len(found) == 221  # examples/gpaw/README.md
     return found

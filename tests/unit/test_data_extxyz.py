@@ -215,11 +215,12 @@ def test_gpaw_frames_agree_with_ase() -> None:
             np.testing.assert_array_equal(
                 frame.moments[:, 2], atoms.calc.results["magmoms"]
             )
-            stress = atoms.get_stress(voigt=False)
-            assert frame.virial is not None
-            np.testing.assert_allclose(
-                frame.virial, -atoms.get_volume() * stress, atol=1e-12
-            )
+            if "stress" in atoms.calc.results:
+                virial = -atoms.get_volume() * atoms.get_stress(voigt=False)
+                assert frame.virial is not None
+                np.testing.assert_allclose(frame.virial, virial, atol=1e-12)
+            else:  # rocksalts, README.md
+                assert frame.virial is None
             assert frame.geometry_id == atoms.info["geometry_id"]
             held = atoms.info["spin_constraint"] == "fixed_total_moment"
             assert frame.constrained is held

@@ -30,6 +30,7 @@ from spin_dp.data_tools.selection.choice import (
 )
 from spin_dp.data_tools.selection.features import frame_fingerprint
 from spin_dp.data_tools.selection.select import select_frames
+from spin_dp.demo.origins import RATTLED
 from spin_dp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ C = math.pi / 6.0
 
 
 def read_images() -> Iterator[tuple[str, int, Atoms]]:
-    for file in sorted(GPAW.glob("[!u]*.extxyz")):
+    for file in (GPAW / f"{name}.extxyz" for name in RATTLED):
         for step, atoms in enumerate(ase.io.read(file, index=":"), start=1):
             yield str(file), step, atoms
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from spin_dp import evaluation
 from spin_dp.cli.app import main
 from spin_dp.demo import ladder, plots, ranking, summary
 from spin_dp.demo.pipeline import DemoSettings, run_demo
+from spin_dp.demo.watched import Outcome
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.evaluation.parity_plot import plot_parity
 
@@ -118,8 +119,11 @@ def test_pictures_are_drawn(frames: pd.DataFrame, tmp_path: Path) -> None:
             "total_energy_eV": -596.0 + 0.01 * np.sin(steps),
         }
     )
-    drawn = plots.plot_md(tmp_path / "d.png", thermo, temperature=300.0, atoms=96)
-    assert is_png(drawn)
+    for runs in ({"a": thermo}, {"a": thermo, "b": thermo}):
+        drawn = plots.plot_md(
+            tmp_path / "d.png", runs, temperature=300.0, atoms=dict.fromkeys(runs, 96)
+        )
+        assert is_png(drawn)
 
 
 def test_drawing_leaves_matplotlib_as_it_was(
@@ -149,7 +153,7 @@ def test_numbers_that_are_missing_are_dashes() -> None:
 
 def test_settings_of_the_training_are_unfolded() -> None:
     table = summary.settings_table(DemoSettings())
-    assert "| md_steps | 2000 |" in table
+    assert "| md_steps | 5000 |" in table
     assert "| training.cutoff | 5.0 |" in table
 
 
@@ -179,18 +183,40 @@ def test_command_says_what_is_wrong_in_one_line(
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(("hottest", "usable"), [(420.0, True), (900.0, False)])
-def test_summary_admits_a_runaway(hottest: float, usable: bool) -> None:
-    thermo = pd.DataFrame(
-        {
-            "time_ps": [0.0, 0.5, 1.0, 1.5],
-            "temperature_K": [300.0, hottest, 310.0, 290.0],
-            "potential_energy_eV": [-600.0, -599.0, -599.5, -599.4],
-        }
-    )
-    text = summary._md_text(thermo, 300.0, 96)
-    assert "temperature 300 ± 14 K" in text
-    assert ("not usable" not in text) is usable
+def outcome(**changes: object) -> Outcome:
+    contacts = {"Li-O": 1.81, "Ni-O": 1.624, "Ni-Ni": 2.5}
+    values: dict[str, Any] = {
+        "atoms": 192,
+        "ps": 5.0,
+        "broken_ps": None,
+        "broken_by": "",
+        "shortest": contacts,
+        "lost_most": 2,
+        "lost_end": 0,
+        "temperature": 601.2,
+        "drift": None,
+    }
+    return Outcome(**(values | changes))
+
+
+def test_summary_admits_that_a_crystal_fell_apart() -> None:
+    holds = summary._md_text({"LiNiO2": outcome()}, 600.0)
+    assert "| LiNiO2 | 192 | 5 | 601 | Li-O 1.81, Ni-O 1.62 | 2, 0 |" in holds
+    assert "fell apart" not in holds
+    broken = outcome(ps=0.71, broken_ps=0.71, broken_by="O-O 0.74 Å")
+    text = summary._md_text({"LiNiO2": outcome(), "Li0.5MnO2": broken}, 600.0)
+    assert "**Li0.5MnO2 fell apart after 0.71 ps (O-O 0.74 Å)" in text
+
+
+def test_scores_of_origins_stand_apart(frames: pd.DataFrame) -> None:
+    parts = {"hot": frames[:3], "rattled": frames[3:]}
+    scores = {
+        origin: {name: evaluation.score(rows, name) for name in MODELS}
+        for origin, rows in parts.items()
+    }
+    lines = summary.origin_table(scores).splitlines()
+    assert lines[2].startswith("| hot | 3 | 10.0 / ")
+    assert lines[3].endswith("| 40 / 2000 |")
 
 
 def test_agreement_of_rankings_with_dft() -> None:

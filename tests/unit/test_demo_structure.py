@@ -1,73 +1,101 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The MD cell is layered LiNiO2, and its labels are rows up and down."""
+"""The MD cells are layered oxides, and their labels go from row to row."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
+import spglib
 
-from spin_dp.demo.structure import (
-    LATTICE_A,
-    label_of,
-    layered_linio2,
-    striped_moments,
-)
-from spin_dp.errors import DataError
+from spin_dp.demo.structure import LAYERED, by_rows, layered_oxide
+from spin_dp.errors import ConfigError
+from spin_dp.spin_states.nominal import find_nominal_state
 
-if TYPE_CHECKING:
-    from pathlib import Path
+# spglib 2.8 announces another way to tell errors with every call.
+pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING")
+
+ALL = sorted(LAYERED)
+FULL = [name for name in ALL if LAYERED[name].lithium == 1.0]
 
 
-def distances(a: str, b: str) -> np.ndarray:
-    atoms = layered_linio2((2, 2, 1))
+def distances(formula: str, a: str, b: str) -> np.ndarray:
+    atoms = layered_oxide(formula, (2, 2, 1))
     symbols = np.array(atoms.get_chemical_symbols())
     table = atoms.get_all_distances(mic=True) + 99.0 * np.eye(len(atoms))
     return np.asarray(np.sort(table[np.ix_(symbols == a, symbols == b)], axis=1))
 
 
-def test_cell_has_96_atoms() -> None:
-    atoms = layered_linio2((2, 2, 1))
+def test_cells() -> None:
+    atoms = layered_oxide("LiNiO2", (2, 2, 1))
     assert atoms.get_chemical_formula(mode="hill") == "Li24Ni24O48"
     assert atoms.pbc.all()
+    half = layered_oxide("Li0.5MnO2", (4, 2, 1))
+    assert half.get_chemical_formula(mode="hill") == "Li24Mn48O96"
 
 
-def test_metals_sit_in_octahedra() -> None:
-    # R-3m LiNiO2: six Ni-O bonds of 1.98 Å, six Li-O bonds of 2.11 Å.
-    nickel, lithium = distances("Ni", "O"), distances("Li", "O")
-    assert nickel[:, :6] == pytest.approx(1.98, abs=0.01)
-    assert nickel[:, 6].min() > 3.0
-    assert lithium[:, :6] == pytest.approx(2.11, abs=0.01)
+@pytest.mark.parametrize("formula", FULL)
+def test_space_group(formula: str) -> None:
+    atoms = layered_oxide(formula, (1, 1, 1))
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    assert spglib.get_spacegroup(cell, symprec=1e-3) == "R-3m (166)"
+
+
+@pytest.mark.parametrize("formula", ALL)
+def test_metals_and_lithium_sit_in_octahedra(formula: str) -> None:
+    metal = LAYERED[formula].metal
+    bonds = {"Co": (1.87, 1.95), "Ni": (1.90, 2.0), "Mn": (1.92, 2.0)}[metal]
+    nearest = distances(formula, metal, "O")
+    assert bonds[0] < nearest[:, :6].min() <= nearest[:, :6].max() < bonds[1]
+    assert nearest[:, 6].min() > 3.0
+    lithium = distances(formula, "Li", "O")
+    assert ((lithium[:, :6] > 2.0) & (lithium[:, :6] < 2.2)).all()
     assert lithium[:, 6].min() > 3.0
 
 
+def test_bonds_of_the_nickel_oxide() -> None:
+    # A. Hirano et al.: six Ni-O bonds of 1.98 Å, six Li-O bonds of 2.11 Å.
+    assert distances("LiNiO2", "Ni", "O")[:, :6] == pytest.approx(1.98, abs=0.01)
+    assert distances("LiNiO2", "Li", "O")[:, :6] == pytest.approx(2.11, abs=0.01)
+
+
+@pytest.mark.parametrize("formula", ALL)
+def test_labelled_cells_are_neutral(formula: str) -> None:
+    atoms = layered_oxide(formula, (4, 2, 1))
+    charge = 0
+    for symbol, name in zip(
+        atoms.get_chemical_symbols(), atoms.arrays["spin_states"], strict=True
+    ):
+        assert (name == "") == (symbol in ("Li", "O"))
+        state = find_nominal_state(str(name).removeprefix("-")) if name else None
+        assert state is not None or not name
+        charge += {"Li": 1, "O": -2}.get(symbol, 0) + (state.oxidation if state else 0)
+    assert charge == 0
+
+
 def test_rows_alternate_within_layers() -> None:
-    atoms = layered_linio2((3, 2, 1))
-    moments = striped_moments(atoms, "Ni", 1.2)
+    atoms = layered_oxide("LiNiO2", (3, 2, 1))
+    moments = np.array(by_rows(atoms, "Ni", (1.2, -1.2), other=0.0))
     symbols = np.array(atoms.get_chemical_symbols())
     assert not moments[symbols != "Ni"].any()
     nickel = moments[symbols == "Ni"]
     assert np.abs(nickel) == pytest.approx(1.2)
     assert nickel.sum() == pytest.approx(0.0)
     table = atoms.get_all_distances(mic=True)[np.ix_(symbols == "Ni", symbols == "Ni")]
-    neighbours = np.isclose(table, LATTICE_A, atol=1e-3)
+    neighbours = np.isclose(table, LAYERED["LiNiO2"].a, atol=1e-3)
     same = np.sign(nickel)[:, None] == np.sign(nickel)[None, :]
     # Of six neighbours in the layer two are in the own row.
     assert (neighbours.sum(axis=1) == 6).all()
     assert ((neighbours & same).sum(axis=1) == 2).all()
 
 
-def test_label_is_the_mean_of_the_state(tmp_path: Path) -> None:
-    system = tmp_path / "LiMnO2" / "level" / "key"
-    (system / "set.000").mkdir(parents=True)
-    (system / "type.raw").write_text("0\n1\n1\n")
-    (system / "type_map.raw").write_text("O\nMn\n")
-    # Frames x 3 atoms along z: the oxygen and the low-spin Mn are no high-spin Mn.
-    moments = np.zeros((2, 3, 3))
-    moments[:, :, 2] = [[4.0, 3.6, -3.8], [0.1, 1.9, 3.7]]
-    for name in ("coord", "box", "spin"):
-        np.save(system / "set.000" / f"{name}.npy", moments.reshape(2, 9))
-    assert label_of(tmp_path, "Mn", 4) == pytest.approx((3.6 + 3.8 + 3.7) / 3)
-    with pytest.raises(DataError, match="Mn atoms with moments near 3 μB, found none"):
-        label_of(tmp_path, "Mn", 3)
+def test_half_of_the_lithium_is_left_in_rows() -> None:
+    atoms = layered_oxide("Li0.5CoO2", (4, 2, 1))
+    symbols = np.array(atoms.get_chemical_symbols())
+    table = atoms.get_all_distances(mic=True)[np.ix_(symbols == "Li", symbols == "Li")]
+    neighbours = np.isclose(table, LAYERED["Li0.5CoO2"].a, atol=1e-3)
+    assert (neighbours.sum(axis=1) == 2).all()
+
+
+def test_unknown_oxides_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"layered oxide.*LiNiO2"):
+        layered_oxide("LiNiO", (1, 1, 1))

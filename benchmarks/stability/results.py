@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Outcomes as a table, as markdown and as a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmarks.stability.runs import CONDITIONS, read_outcome
+from spin_dp.demo.summary import frame_table, machine
+from spin_dp.drawing import plain, save_png
+from spin_dp.files import replacing, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from benchmarks.stability.runs import Run
+
+RESULTS, TABLE, PICTURE = "results.csv", "table.md", "stability.png"
+_CONTACT = "shortest "
+_FAMILIES = {
+    "M-O": ("Mn-O", "Co-O", "Ni-O"),
+    "Li-O": ("Li-O",),
+    "O-O": ("O-O",),
+}
+_COLOURS = {"M-O": "#0072B2", "Li-O": "#009E73", "O-O": "#D55E00"}
+_TITLES = {"nvt": "NVT", "nve": "NVE"}
+
+
+def tabulate(runs: Sequence[Run], out: Path) -> pd.DataFrame:
+    """Return one row for each finished run.
+
+    Parameters
+    ----------
+    runs
+        In the order of the table.
+    out
+        Output folder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model``, ``structure``, ``condition``, ``wanted_ps``, the fields of
+        :class:`spin_dp.demo.watched.Outcome`, and ``shortest A-B`` (Å) for each pair
+        of elements.
+    """
+    rows: list[dict[str, object]] = []
+    for run in runs:
+        outcome = read_outcome(run, out)
+        if outcome is None:
+            continue
+        record = outcome.record()
+        contacts = record.pop("shortest")
+        rows.append(
+            {
+                "model": run.model.stem,
+                "structure": run.structure,
+                "condition": run.condition.name,
+                "wanted_ps": run.ps,
+                **record,
+                **{f"{_CONTACT}{name}": contacts[name] for name in sorted(contacts)},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_results(runs: Sequence[Run], out: Path) -> Path:
+    """Write ``results.csv``, ``table.md`` and ``stability.png`` of what is finished."""
+    table = tabulate(runs, out)
+    if table.empty:
+        return out / TABLE
+    with replacing(out / RESULTS) as part:
+        table.round(4).to_csv(part, index=False)
+    write_text(out / TABLE, render(table))
+    draw(out / PICTURE, table)
+    return out / TABLE
+
+
+def render(table: pd.DataFrame) -> str:
+    """Return the markdown: for each model a table of crystals and conditions."""
+    parts = []
+    for model, rows in table.groupby("model", sort=False):
+        cells = rows.assign(cell=[_cell(row) for _, row in rows.iterrows()])
+        wide = cells.pivot_table(
+            index="structure", columns="condition", values="cell", aggfunc="first"
+        )
+        wide = wide.reindex(
+            index=rows["structure"].unique(),
+            columns=[name for name in CONDITIONS if name in wide.columns],
+        )
+        wide = wide.fillna("-").rename(columns=_title).reset_index()
+        held = int(rows["broken_ps"].isna().sum())
+        parts.append(
+            f"`{model}`: {held} of {len(rows)} runs hold. Shortest M-O / Li-O / O-O "
+            "contact, Å; metals that were out of their octahedron at most and at the "
+            "end, if any; NVE: drift of the total energy, meV/atom/ps.\n\n"
+            + frame_table(wide)
+        )
+    return "\n\n".join([*parts, machine()]) + "\n"
+
+
+def _cell(row: pd.Series) -> str:
+    if pd.notna(row["broken_ps"]):
+        return f"**{row['broken_ps']:.2f} ps: {row['broken_by']}**"
+    contacts = (_shortest(row, family) for family in _FAMILIES)
+    text = " / ".join("-" if d is None else f"{d:.2f}" for d in contacts)
+    if row["lost_most"]:
+        text += f", lost {row['lost_most']}, {row['lost_end']}"
+    if pd.notna(row["drift"]):
+        text += f", {row['drift']:+.3f}"
+    return text
+
+
+def _shortest(row: pd.Series, family: str) -> float | None:
+    names = [f"{_CONTACT}{pair}" for pair in _FAMILIES[family]]
+    found = [row[n] for n in names if n in row.index and pd.notna(row[n])]
+    return float(min(found)) if found else None
+
+
+def _title(condition: str) -> str:
+    found = CONDITIONS[condition]
+    title = f"{_TITLES[found.ensemble]} {found.temperature:g} K"
+    return title + f", volume -{100 * found.squeezed:g} %" * bool(found.squeezed)
+
+
+def draw(path: Path, table: pd.DataFrame) -> Path:
+    """Draw the shortest contacts of each crystal and condition; crosses: fell apart."""
+    names = list(table["structure"].unique())
+    conditions = [name for name in CONDITIONS if name in set(table["condition"])]
+    models = list(table["model"].unique())
+    size = (max(6.0, 2.2 * len(conditions)), 0.9 + 0.45 * len(names) * len(models))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(
+        len(models), len(conditions), sharex=True, sharey=True, squeeze=False
+    )
+    for line, model in zip(axes, models, strict=True):
+        for axis, condition in zip(line, conditions, strict=True):
+            is_here = (table["model"] == model) & (table["condition"] == condition)
+            for _, row in table[is_here].iterrows():
+                height = names.index(row["structure"])
+                for family, colour in _COLOURS.items():
+                    shortest = _shortest(row, family)
+                    if shortest is not None:
+                        mark = "o" if pd.isna(row["broken_ps"]) else "x"
+                        axis.plot(shortest, height, mark, color=colour, markersize=5)
+            axis.axvline(1.3, color="#999999", linewidth=0.8, linestyle=":")
+            axis.set_title(_title(condition), fontsize=9, loc="left")
+            plain(axis)
+        line[0].set_yticks(range(len(names)), names)
+        line[0].set_ylabel(model)
+        line[0].set_ylim(len(names) - 0.5, -0.5)
+    for axis in axes[-1]:
+        axis.set_xlabel("shortest contact (Å)")
+    for family, colour in _COLOURS.items():
+        axes[0, -1].plot([], [], "o", color=colour, label=family)
+    axes[0, -1].legend(fontsize=8, frameon=False, loc="lower right")
+    return save_png(figure, path)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The shipped frames fit together, and their card says what they are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+import numpy as np
+import pandas as pd
+import pytest
+
+from spin_dp.data_tools import collect
+from spin_dp.demo.origins import RATTLED, origin_of, origins_of
+from spin_dp.errors import DataError
+from tests.integration.scripts import load_script
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
+FRAMES_OF_RATTLED = 221  # what published comparisons stand on
+PULAY = {"Li": 0.060, "Co": 4.773, "Ni": 4.279, "Mn": 4.286}  # eV, the card
+
+card = load_script(FOLDER / "card.py")
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, list[Atoms]]:
+    return {path.stem: ase.io.read(path, ":") for path in FOLDER.glob("*.extxyz")}
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("shipped") / "data"
+    collect([FOLDER], out, rules=card.RULES)
+    return out
+
+
+@pytest.fixture(scope="module")
+def manifest(collected: Path) -> pd.DataFrame:
+    return pd.read_csv(collected / "manifest.csv", keep_default_na=False)
+
+
+def converged(files: dict[str, list[Atoms]]) -> list[Atoms]:
+    systems = (frames for name, frames in files.items() if name != "unconverged")
+    return [atoms for frames in systems for atoms in frames]
+
+
+def test_each_run_is_there_once(files: dict[str, list[Atoms]]) -> None:
+    names = ("geometry_id", "initial_M", "spin_constraint")
+    runs = Counter(
+        tuple(str(atoms.info[name]) for name in names)
+        for frames in files.values()
+        for atoms in frames
+    )
+    assert not [run for run, number in runs.items() if number > 1]
+
+
+def test_a_name_stands_for_one_geometry(files: dict[str, list[Atoms]]) -> None:
+    members: dict[str, list[Atoms]] = defaultdict(list)
+    for frames in files.values():
+        for atoms in frames:
+            members[atoms.info["geometry_id"]].append(atoms)
+    for name, (first, *others) in members.items():
+        for atoms in others:
+            assert str(atoms.symbols) == str(first.symbols), name
+            np.testing.assert_allclose(atoms.positions, first.positions, atol=1e-7)
+            np.testing.assert_allclose(atoms.cell, first.cell, atol=1e-7)
+
+
+def test_files_are_named_after_their_system(files: dict[str, list[Atoms]]) -> None:
+    for name, frames in files.items():
+        if name != "unconverged":
+            assert {atoms.info["system"] for atoms in frames} == {name}
+        is_converged = {bool(atoms.info["converged"]) for atoms in frames}
+        assert is_converged == {name != "unconverged"}
+
+
+def test_all_frames_are_kept_at_one_level(
+    files: dict[str, list[Atoms]], manifest: pd.DataFrame
+) -> None:
+    counts = manifest["status"].value_counts().to_dict()
+    bad = len(files["unconverged"])
+    assert counts == {"kept": len(converged(files)), "quarantined": bad}
+    assert manifest["level"].nunique() == 1
+    sides = manifest[manifest["status"] == "kept"].groupby("geometry")["split"]
+    assert sides.nunique().max() == 1
+
+
+def test_stress_is_that_of_the_energies_or_not_there(
+    files: dict[str, list[Atoms]], manifest: pd.DataFrame
+) -> None:
+    """Pulay correction per Li and MO2; rocksalts have no virial, and all others do."""
+    without = 0
+    for atoms in converged(files):
+        counts = Counter(atoms.get_chemical_symbols())
+        metals = sum(counts[metal] for metal in ("Mn", "Co", "Ni"))
+        if counts["O"] != 2 * metals:
+            assert "stress" not in atoms.calc.results
+            without += 1
+            continue
+        pulay = sum(PULAY.get(element, 0.0) * n for element, n in counts.items())
+        expected = np.array(atoms.info["stress_fixed_basis"])
+        expected[:3] -= pulay / atoms.get_volume()
+        # The first 221 were corrected with more digits than the card gives.
+        assert atoms.get_stress() == pytest.approx(expected, abs=2e-4)
+    kept = manifest[manifest["status"] == "kept"]
+    has_none = kept["system"].str.endswith("-novirial")
+    assert has_none.sum() == without > 0
+    assert set(kept.loc[has_none, "formula"]) <= {"Ni2O2", "Co2O2", "Mn2O2"}
+
+
+def test_origins(files: dict[str, list[Atoms]], manifest: pd.DataFrame) -> None:
+    rattled = {
+        name
+        for name, frames in files.items()
+        if name != "unconverged"
+        and {origin_of(atoms.info) for atoms in frames} == {"rattled"}
+    }
+    assert rattled == set(RATTLED)
+    assert sum(len(files[name]) for name in RATTLED) == FRAMES_OF_RATTLED
+    kept = manifest[manifest["status"] == "kept"]
+    origins = origins_of(kept)
+    of_file = kept["source"].map(lambda source: Path(source).stem)
+    assert set(of_file[origins == "rattled"]) == set(RATTLED)
+    assert (origins[of_file.str.startswith("hot")] == "hot").all()
+    assert (origins[of_file.str.startswith("rocksalt")] == "displaced").all()
+    assert origin_of({}) == "other"
+
+
+def test_the_card_is_up_to_date(collected: Path) -> None:
+    """After new frames: make card."""
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert card.new_page(FOLDER, collected) == page
+
+
+def test_the_card_counts_the_files(files: dict[str, list[Atoms]]) -> None:
+    """Counted here without the script: frames and geometries of each system."""
+    text = (FOLDER / "README.md").read_text()
+    table = text.partition("<!-- systems: generated -->")[2].partition("<!-- end")[0]
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", table, re.MULTILINE)
+    expected = {
+        name: (len(frames), len({atoms.info["geometry_id"] for atoms in frames}))
+        for name, frames in files.items()
+        if name != "unconverged"
+    }
+    stated = {name: (int(frames), int(geo)) for name, frames, geo in rows}
+    total = stated.pop("total")
+    empty = {name: pair for name, pair in stated.items() if pair == (0, 0)}
+    assert stated == expected | empty
+    assert total == tuple(map(sum, zip(*expected.values(), strict=True)))
+    assert f"**{total[0]} converged frames at {total[1]} geometries" in text
+    assert f"{len(files['unconverged'])} further runs did not converge" in text
+
+
+def test_a_page_without_its_places_is_refused() -> None:
+    page = "<!-- a: generated -->\nold\n<!-- end -->\nkept\n"
+    filled = card.fill_in(page, {"a": "new"})
+    assert filled == "<!-- a: generated -->\n\nnew\n\n<!-- end -->\nkept\n"
+    assert card.fill_in(filled, {"a": "new"}) == filled
+    with pytest.raises(DataError, match=r"one place for each of a, b, found"):
+        card.fill_in(page, {"a": "new", "b": "new"})

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -121,8 +120,7 @@ def run_md(
         )
     from spin_dp.deployment.cache import fast_models  # heavy
 
-    several = not isinstance(models, str | os.PathLike)
-    paths = fast_models(models if several else [models])
+    paths = fast_models(models)
     model, others = _open_models(paths)
     if model.info.slow:
         log.info("%s: `spin-dp deploy` makes it some twenty times as fast", paths[0])

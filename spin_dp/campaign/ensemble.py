@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from spin_dp.campaign.file import Training
+    from spin_dp.campaign.settings import Training
     from spin_dp.training import Progress
 
 _LATER = 1 / 3  # of the steps that a training from nothing takes

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spin_dp.campaign.candidate import Candidate
-    from spin_dp.campaign.file import CampaignSettings, Work
+    from spin_dp.campaign.settings import CampaignSettings, Work
 
 RUN_COLUMNS = (
     *("run", "temperature", "pressure", "ps", "ps_planned", "looks", "doubtful"),

@@ -67,7 +67,9 @@ def draw_runs(place: GenerationFolder) -> Picture:
         for name, colour in zip(names, COLOURS, strict=False):
             rows = deviations[deviations["run"] == name]
             label = shortened(str(name), 40)
-            axis.plot(rows["time_ps"], rows["force_deviation"], color=colour, label=label)
+            axis.plot(
+                rows["time_ps"], rows["force_deviation"], color=colour, label=label
+            )
         _draw_band(axis, place.read("band"))
         axis.set_yscale("log")
         axis.set_xlabel("time, ps")
@@ -120,7 +122,9 @@ def draw_generations(
             axis.set_ylabel(f"{name}, {unit}")
             axis.set_ylim(bottom=0.0)
         last = axes[-1]
-        last.plot(table["generation"], 100.0 * table["doubtful"], "o-", color=COLOURS[1])
+        last.plot(
+            table["generation"], 100.0 * table["doubtful"], "o-", color=COLOURS[1]
+        )
         last.set_ylabel("doubtful frames, %")
         last.set_ylim(bottom=0.0)
         for axis in axes:

@@ -40,7 +40,7 @@ from spin_dp.errors import ConfigError
 from spin_dp.evaluation import MEV_PER_EV, read_system
 from spin_dp.files import replacing
 from spin_dp.inference.predictor import SpinDP
-from spin_dp.pretrained import resolve
+from spin_dp.pretrained import resolve_all
 from spin_dp.stages import Stage
 from spin_dp.training.data import look_through
 from spin_dp.training.output import error_note
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spin_dp.campaign.exploring import Explored
-    from spin_dp.campaign.file import CampaignSettings
     from spin_dp.campaign.record import CampaignFolder, GenerationFolder
+    from spin_dp.campaign.settings import CampaignSettings
     from spin_dp.dft import Engine, Progress
     from spin_dp.stages import Reporter
 
@@ -60,7 +60,7 @@ LEARNT_COLUMNS = (
 )
 
 
-class Waiting(Exception):  # noqa: N818 - no error
+class Waiting(Exception):
     """DFT runs wait for results that somebody else makes."""
 
 
@@ -358,10 +358,7 @@ def request_of(source: str, dft: Path) -> str:
 
 def parent_models(models: str | Sequence[str] | None) -> list[Path]:
     """Return the files of the models that a campaign begins with."""
-    if models is None:
-        return []
-    names = [models] if isinstance(models, str) else models
-    return [path for name in names for path in resolve(name)]
+    return [] if models is None else resolve_all(models)
 
 
 def publish(models: Sequence[Path], folder: Path) -> None:

@@ -8,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spin_dp.campaign.file import read_campaign
 from spin_dp.campaign.generation import Generation, Waiting, publish, take_in
 from spin_dp.campaign.pages import write_overview, write_page
 from spin_dp.campaign.record import CampaignFolder
+from spin_dp.campaign.settings import read_campaign
 from spin_dp.data_tools.collection.output_folder import MANIFEST
 from spin_dp.dft import open_engine
 from spin_dp.stages import Reporter, Stage, run_stages
@@ -20,7 +20,7 @@ from spin_dp.training.data import look_through
 if TYPE_CHECKING:
     import os
 
-    from spin_dp.campaign.file import CampaignSettings
+    from spin_dp.campaign.settings import CampaignSettings
     from spin_dp.dft import Engine
 
 

@@ -13,6 +13,7 @@ from spin_dp.evaluation.tables import ALL
 from spin_dp.files import write_text
 from spin_dp.report import html
 from spin_dp.report.html import COUNT, PERCENT, Columns, digits
+from spin_dp.report.verdicts import NOTHING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,7 +159,11 @@ def _generation_row(
     place: GenerationFolder, campaign: CampaignFolder
 ) -> dict[str, float | str]:
     """Return what a generation comes to, nan where it is not known."""
-    errors, runs, learnt = place.read("errors"), place.read("runs"), place.read("learnt")
+    errors, runs, learnt = (
+        place.read("errors"),
+        place.read("runs"),
+        place.read("learnt"),
+    )
     total = errors[errors["formula"] == ALL] if len(errors) else errors
     n_left = int(runs["departed"].sum()) if len(runs) else 0
     earlier = [campaign.generation(k).outcomes() for k in range(place.number)]
@@ -193,9 +198,11 @@ def _summary(
     known = [
         (name, text)
         for name, text in zip(cells.header, cells.rows[0], strict=True)
-        if text not in ("", html.NOTHING) and name != "generation"
+        if text not in ("", NOTHING) and name != "generation"
     ]
-    counts = outcomes["status"].value_counts() if len(outcomes) else {}
+    if not len(outcomes):
+        return known
+    counts = outcomes["status"].value_counts()
     return known + [(f"DFT {name}", str(count)) for name, count in counts.items()]
 
 

@@ -20,7 +20,7 @@ from spin_dp.units import BAR_PER_GPA, PS_PER_FS
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from spin_dp.campaign.file import CampaignSettings, Exploration, Structure
+    from spin_dp.campaign.settings import CampaignSettings, Exploration, Structure
 
 _LEAST_ATOMS = 8  # a smaller cell has hardly a motion of its own
 
@@ -176,9 +176,7 @@ def _check(starts: list[StartingPoint], most_atoms: int) -> None:
         names.add(start.name)
 
 
-def _run_name(
-    start: StartingPoint, temperature: float, pressure: float | None
-) -> str:
+def _run_name(start: StartingPoint, temperature: float, pressure: float | None) -> str:
     at_pressure = "" if pressure is None else f"_{pressure:g}GPa"
     return _safe(f"{start.name}_{temperature:g}K{at_pressure}")
 

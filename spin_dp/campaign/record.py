@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import pandas as pd
 
-from spin_dp.campaign.file import CampaignSettings
+from spin_dp.campaign.settings import CampaignSettings
 from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
 from spin_dp.stages import seconds_spent

@@ -13,6 +13,7 @@ from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
 from spin_dp.cli.deployment import compile_for_here, compress, deploy
 from spin_dp.cli.init import init
+from spin_dp.cli.learn import learn
 from spin_dp.cli.md import md
 from spin_dp.cli.merge import merge
 from spin_dp.cli.models import models
@@ -64,6 +65,7 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Data": {"collect": collect, "report": report, "select": select, "merge": merge},
     "Model": {
         "models": models,
+        "learn": learn,
         "init": init,
         "train": train,
         "test": measure,

@@ -59,9 +59,9 @@ def learn(
 
     from rich.console import Console
 
-    from spin_dp.campaign.file import write_template
     from spin_dp.campaign.loop import End
     from spin_dp.campaign.loop import learn as run
+    from spin_dp.campaign.settings import write_template
 
     if new:
         write_template(campaign)

@@ -21,7 +21,7 @@ from spin_dp.deployment.compile import compile_model
 from spin_dp.deployment.compress import compress
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import write_text
-from spin_dp.pretrained import is_shipped, resolve
+from spin_dp.pretrained import as_list, is_shipped, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ def cache_folder() -> Path | None:
     return Path(base).expanduser() / "spin-dp"
 
 
-def fast_models(models: Iterable[ModelName]) -> list[Path]:
+def fast_models(models: ModelName | Iterable[ModelName]) -> list[Path]:
     """Return the files of models for MD: of shipped ones those that are fast here.
 
     A shipped model is compiled when it is first asked for, half a minute each, or
@@ -56,7 +56,8 @@ def fast_models(models: Iterable[ModelName]) -> list[Path]:
     Parameters
     ----------
     models
-        Files, which are returned as they are, and names of shipped models.
+        Files, which are returned as they are, or names of shipped models; one or
+        several.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def fast_models(models: Iterable[ModelName]) -> list[Path]:
         If a word is neither a file nor a name.
     """
     files: list[Path] = []
-    for model in models:
+    for model in as_list(models):
         members = resolve(model)
         files += _fast_forms(members) if is_shipped(model) else members
     return files

@@ -72,14 +72,15 @@ class SpinDP:
         *,
         calibration: str | os.PathLike[str] | None = None,
     ) -> None:
-        is_one = isinstance(path, str | os.PathLike)
-        first, *self._others = resolve_all([path] if is_one else path)
+        first, *self._others = resolve_all(path)
         self._device, self._calibration = device, calibration
         self.potential = Potential(first, device)
         self.info = self.potential.info
         require_spin(self.info)
         self._last: Geometries | None = None
-        if not is_one:  # those that ship go together, and are opened when asked
+        if not isinstance(
+            path, str | os.PathLike
+        ):  # those that ship go together, and are opened when asked
             _ = self.ensemble
 
     @cached_property

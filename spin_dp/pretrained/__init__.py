@@ -27,6 +27,7 @@ __all__ = [
     "RECORD",
     "ModelName",
     "ShippedModel",
+    "as_list",
     "card",
     "find_model",
     "is_shipped",
@@ -151,8 +152,13 @@ def resolve(model: ModelName) -> tuple[Path, ...]:
     )
 
 
-def resolve_all(models: Iterable[ModelName]) -> list[Path]:
-    """Return the files of several paths or names, in order.
+def as_list(models: ModelName | Iterable[ModelName]) -> list[ModelName]:
+    """Return one path or name, or several, as a list."""
+    return [models] if isinstance(models, str | os.PathLike) else list(models)
+
+
+def resolve_all(models: ModelName | Iterable[ModelName]) -> list[Path]:
+    """Return the files of a path or name, or of several, in order.
 
     Raises
     ------
@@ -161,7 +167,7 @@ def resolve_all(models: Iterable[ModelName]) -> list[Path]:
     ConfigError
         If there is none.
     """
-    files = [file for model in models for file in resolve(model)]
+    files = [file for model in as_list(models) for file in resolve(model)]
     if not files:
         raise ConfigError("models: expected a model file or several, got none.")
     return files

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Builds and installs as pip does, but with the setuptools at hand, offline.
 DATA_FILES = {
     "spin_dp/py.typed",
+    "spin_dp/campaign/generation.html.j2",
+    "spin_dp/campaign/overview.html.j2",
+    "spin_dp/campaign/template.toml",
     "spin_dp/deployment/kernel/descriptor.h",
     "spin_dp/report/base.html.j2",
     "spin_dp/report/page.html.j2",

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
-from spin_dp.campaign.file import CampaignSettings
 from spin_dp.campaign.known import known_frames
 from spin_dp.campaign.plan import plan_runs
+from spin_dp.campaign.settings import CampaignSettings
 from spin_dp.errors import ConfigError, DataError
 
 
@@ -55,6 +56,7 @@ def test_known_frames_start_in_their_lowest_states(collected: Path) -> None:
     (run,) = plan_runs(plan, collected, 0)
     frames = known_frames(collected)
     lowest = min(frames, key=lambda atoms: float(atoms.info["energy_per_atom"]))
+    assert isinstance(run.structure, Atoms)
     assert run.structure.info["key"] == lowest.info["key"] == "Mn3+HS[1up]"
     assert len(run.structure) == 2 * len(lowest) == 8
     moments = run.structure.get_initial_magnetic_moments()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from spin_dp.campaign.file import CampaignSettings
 from spin_dp.campaign.record import OUTCOMES, CampaignFolder, write_table
+from spin_dp.campaign.settings import CampaignSettings
 from spin_dp.errors import ConfigError
 from spin_dp.stages import Reporter, Stage, run_stages
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from spin_dp.campaign.settings import ChoiceSettings
+from spin_dp.campaign.choice_settings import ChoiceSettings
 from spin_dp.errors import ConfigError, DataError, unknown
 from spin_dp.files import write_text
 
@@ -259,7 +259,6 @@ class CampaignSettings(_Section):
             )
         return self
 
-
     def choice_rules(self) -> ChoiceSettings:
         """Return the limits of the choice in its own terms."""
         return ChoiceSettings(
@@ -332,7 +331,7 @@ def _explained(path: Path, error: pydantic.ValidationError) -> ConfigError:
     if first["type"] == "missing":
         return ConfigError(f"{path}: {where} needs {key!r}; see docs/learning.md.")
     if first["type"] == "value_error":
-        return ConfigError(f"{path}: {str(first['ctx']['error'])}.")
+        return ConfigError(f"{path}: {first['ctx']['error']!s}.")
     given = first.get("input")
     return ConfigError(
         f"{path}: {'.'.join(place)}: {first['msg'].lower()}; got {given!r}."
@@ -373,5 +372,3 @@ def _seen_from(folder: Path, settings: CampaignSettings) -> CampaignSettings:
             ],
         }
     )
-
-

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spin_dp.campaign.file import CampaignSettings, read_campaign, write_template
+from spin_dp.campaign.settings import CampaignSettings, read_campaign, write_template
 from spin_dp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def test_the_template_is_a_campaign_file(tmp_path: Path) -> None:
         ("[dft]", "[dft", "expected a TOML file"),
     ],
 )
-def test_a_wrong_file_is_refused(
-    tmp_path: Path, old: str, new: str, said: str
-) -> None:
+def test_a_wrong_file_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in LEAST
     with pytest.raises((ConfigError, DataError)) as caught:
         read(tmp_path, LEAST.replace(old, new, 1))

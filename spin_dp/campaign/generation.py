@@ -204,6 +204,9 @@ class Generation:
         """Run MD with all models and note where they differ."""
         explored = self._explored(reporter)
         write_table(self.place.table("runs"), run_table(explored))
+        low, high = self.settings.choice.force
+        band = pd.DataFrame([{"low": low, "high": high}])
+        write_table(self.place.table("band"), band)
         write_table(self.place.table("deviations"), deviation_table(explored))
 
     def _explored(self, reporter: Reporter) -> list[Explored]:

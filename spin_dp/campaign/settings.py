@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -14,6 +13,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from spin_dp.campaign.choice_settings import ChoiceSettings
 from spin_dp.errors import ConfigError, DataError, unknown
 from spin_dp.files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -320,7 +322,10 @@ def write_template(path: Path) -> None:
 
 def _explained(path: Path, error: pydantic.ValidationError) -> ConfigError:
     """Return the first complaint in one sentence."""
-    first = error.errors()[0]
+    told = error.errors()
+    # A key that is misspelt is unknown and missing: the former says more.
+    unknown_keys = [one for one in told if one["type"] == "extra_forbidden"]
+    first = (unknown_keys or told)[0]
     place = [part for part in first["loc"] if isinstance(part, str)]
     table, key = ".".join(place[:-1]), place[-1] if place else ""
     where = f"[{table}]" if table else "the file"

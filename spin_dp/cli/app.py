@@ -65,10 +65,10 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Data": {"collect": collect, "report": report, "select": select, "merge": merge},
     "Model": {
         "models": models,
-        "learn": learn,
         "init": init,
         "train": train,
         "test": measure,
+        "learn": learn,
         "deploy": deploy,
         "compress": compress,
         "compile": compile_for_here,

@@ -111,8 +111,8 @@ def init(
         typer.Option(
             metavar="MODEL",
             help="Fine-tune this model: a checkpoint, a frozen model, or a shipped one "
-            "(lixmo2). Nets as wide, its repulsion, a low learning rate, and its weights to start "
-            "from.",
+            "(lixmo2). Nets as wide, its repulsion, a low learning rate, and its "
+            "weights to start from.",
             rich_help_panel=_MODEL,
             show_default=False,
         ),

@@ -24,8 +24,8 @@ def states(
         typer.Option(
             "-m",
             "--model",
-            help="Model file, .pth or .pt2, or a shipped model, lixmo2; repeat it for ± "
-            "of ΔE by an ensemble. The first one ranks.",
+            help="Model file, .pth or .pt2, or a shipped model, lixmo2; repeat it for "
+            "± of ΔE by an ensemble. The first one ranks.",
             show_default=False,
         ),
     ],

@@ -78,10 +78,8 @@ class SpinDP:
         self.info = self.potential.info
         require_spin(self.info)
         self._last: Geometries | None = None
-        if not isinstance(
-            path, str | os.PathLike
-        ):  # those that ship go together, and are opened when asked
-            _ = self.ensemble
+        if not isinstance(path, str | os.PathLike):
+            _ = self.ensemble  # those of a name go together, and wait until asked
 
     @cached_property
     def ensemble(self) -> Ensemble | None:

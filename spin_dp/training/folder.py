@@ -127,7 +127,7 @@ def make_training_folder(
     like
         Model to fine-tune: a checkpoint, a frozen model or the name of a shipped one.
         The new model has its nets and repulsion, the learning rate starts lower, and
-        the folder keeps its weights as ``parent.pt``, from which the training then starts.
+        the folder keeps its weights as ``parent.pt``, from which training then starts.
     merge
         Merge the systems into ``folder/systems`` so that a batch mixes spin states;
         merged ones are taken as they are.

@@ -70,7 +70,7 @@ def test_what_cannot_be_explored_is_refused(crystal: str, collected: Path) -> No
         plan_runs(settings({"most_atoms": 4}, one), Path(), 0)
     with pytest.raises(ConfigError, match="another name"):
         plan_runs(settings({}, one, one), Path(), 0)
-    with pytest.raises(ConfigError, match="LiMnO3.*LiMnO2"):
+    with pytest.raises(ConfigError, match=r"LiMnO3.*LiMnO2"):
         plan_runs(settings({"from_data": ["LiMnO3"]}), collected, 0)
     with pytest.raises(DataError, match="absent"):
         plan_runs(settings({}, {**one, "file": "absent.cif"}), Path(), 0)

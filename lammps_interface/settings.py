@@ -18,7 +18,8 @@ _COUNTS = (
     *("steps", "thermo_every", "dump_every", "restart_every", "watch_every"),
     "seed",
 )
-_MAX_SEED = 900_000_000  # limit of the LAMMPS random number generators
+MAX_SEED = 900_000_000
+"""Limit of the LAMMPS random number generators."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +72,8 @@ class MDSettings:
         for name in _COUNTS:
             # As built-in numbers: the settings go into a JSON file.
             self._set(name, positive_integer(name, getattr(self, name)))
-        if self.seed > _MAX_SEED:
-            raise ConfigError(f"seed: expected at most {_MAX_SEED}, got {self.seed}")
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"seed: expected at most {MAX_SEED}, got {self.seed}")
         self._set("timestep", positive("timestep", self.timestep, "fs"))
         at_rest = self.ensemble == "nve" and _number(self.temperature) == 0.0
         kelvin = 0.0 if at_rest else positive("temperature", self.temperature, "K")

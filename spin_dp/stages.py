@@ -112,7 +112,7 @@ def seconds_spent(folder: Path) -> dict[str, float]:
 
 
 def run_stages(
-    folder: Path, stages: Sequence[Stage], reporter: Reporter
+    folder: Path, stages: Sequence[Stage], reporter: Reporter, *, told: int = 0
 ) -> dict[str, float]:
     """Run the stages that are not done yet.
 
@@ -124,6 +124,8 @@ def run_stages(
         In order; each may use the products of those before it.
     reporter
         Told how it goes on.
+    told
+        Stages at the beginning that it has been told of already.
 
     Returns
     -------
@@ -151,13 +153,15 @@ def run_stages(
             and record.done
             and all(product.exists() for product in stage.products)
         )
-        reporter.begin(stage.title, number, len(stages))
+        if not (resumed and number <= told):
+            reporter.begin(stage.title, number, len(stages))
         if not resumed:
             if record is None:
                 _clear(stage.clears)
             before = 0.0 if record is None or record.done else record.seconds
             _run_one(folder, stage, _Record(digest, False, before), records, reporter)
-        reporter.end(resumed=resumed, seconds=records[stage.name].seconds)
+        if not (resumed and number <= told):
+            reporter.end(resumed=resumed, seconds=records[stage.name].seconds)
     return {stage.name: records[stage.name].seconds for stage in stages}
 
 

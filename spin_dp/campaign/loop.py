@@ -162,19 +162,20 @@ class _Campaign:
         end = self._spent(number)
         if end is not None:
             return end
-        self._do(one, one.exploring())
+        self._do(one, one.exploring(), told=len(one.learning()))
         if one.doubtful_share() <= self.settings.budget.doubtful:
             return End.KNOWN
         try:
-            self._do(one, one.labelling(self._runs_left()))
+            stages = one.labelling(self._runs_left())
+            self._do(one, stages, told=len(one.exploring()))
         except Waiting:
             return End.WAITING
         return End.NOTHING if one.place.outcomes().empty else None
 
-    def _do(self, one: Generation, stages: list[Stage]) -> None:
+    def _do(self, one: Generation, stages: list[Stage], told: int = 0) -> None:
         """Run stages, and write the pages whatever comes of it."""
         try:
-            run_stages(one.place.folder, stages, self.reporter)
+            run_stages(one.place.folder, stages, self.reporter, told=told)
         finally:
             write_page(one.place, self.folder)
             write_overview(self.folder)

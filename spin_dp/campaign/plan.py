@@ -14,6 +14,7 @@ import numpy as np
 from spin_dp.campaign.exploration import ExplorationRun
 from spin_dp.campaign.known import known_frames
 from spin_dp.errors import ConfigError, unknown
+from spin_dp.lammps_interface.settings import MAX_SEED
 from spin_dp.structures import read_structure, repeated
 from spin_dp.units import BAR_PER_GPA, PS_PER_FS
 
@@ -100,7 +101,7 @@ def plan_runs(
             steps=_steps(exploration.picoseconds / PS_PER_FS, exploration.timestep),
             timestep=exploration.timestep,
             interval=_steps(exploration.every, exploration.timestep),
-            seed=int(draw.integers(1, 2**31)),
+            seed=int(draw.integers(1, MAX_SEED)),
         )
         for start, temperature, pressure in chosen
     ]

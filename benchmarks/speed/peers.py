@@ -2,7 +2,8 @@
 """The models whose MD steps are timed: NiO, moments of nickel.
 
 The stock sizes are those of deepmd-kit's examples, and ``spin_dp`` has the same ones;
-``spin_dp_default`` has the sizes that it trains with unless told otherwise.
+``spin_dp_default`` has the sizes that it trains with unless told otherwise, and
+``spin_dp_repulsion`` the short-range repulsion besides.
 """
 
 from __future__ import annotations
@@ -120,6 +121,14 @@ PEERS = (
         largest=20_000,
     ),
     _OURS,
+    replace(
+        _OURS,
+        name="spin_dp_repulsion",
+        title="spin-dp, default sizes, with repulsion",
+        section={**_OURS.section, "repulsion": {}},
+        kinds=("compiled",),
+        largest=300,
+    ),
 )
 
 BASELINE = ("spin_dp_default", "compiled")

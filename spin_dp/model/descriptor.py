@@ -33,6 +33,8 @@ _CONFIG_NAMES = frozenset(f.name for f in fields(SpinDescriptorConfig))
 _HOST_NAMES = frozenset({"type", "ntypes", "type_map", "use_spin"})
 # Å; what is lost between the knots is less than what rounding loses.
 _TABLE_STRIDE = {torch.float64: 0.02, torch.float32: 0.05}
+_TABLE_START = 0.3
+"""Å; atoms that come closer are beyond what any net says of them."""
 _PER_TYPE = ("tebd", "on_site", "moment_gain")  # first axis: types
 
 
@@ -283,7 +285,7 @@ class DescrptSpinSeA(HostedDescriptor):
         min_nbor_dist
             Shortest distance in the training data, Å.
         table_extrapolate
-            The tables begin at so small a share of it.
+            The tables begin at so small a share of it, or at 0.3 Å if that is less.
         table_stride_1, table_stride_2, check_frequency
             Not used: those of deepmd-kit are strides of the radial weight.
 
@@ -298,7 +300,7 @@ class DescrptSpinSeA(HostedDescriptor):
             )
         self.core = CompressedSpinDescriptor(
             self.core,
-            inner=min_nbor_dist / table_extrapolate,
+            inner=min(min_nbor_dist / table_extrapolate, _TABLE_START),
             stride=_TABLE_STRIDE[self.core.dtype],
         ).to(env.DEVICE)
         self.compressed = True

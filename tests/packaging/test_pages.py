@@ -294,6 +294,26 @@ def test_table_of_descriptor_settings(input_json: str, normalize: Any) -> None:
     }
 
 
+def test_table_of_repulsion(input_json: str, normalize: Any) -> None:
+    """Names and defaults as dp fills them in, help as dp shows it."""
+    from spin_dp.plugin import model_args_plugin
+
+    (section,) = (
+        found
+        for found in model_args_plugin.get_all_argument()
+        if found.name == "spin_dp"
+    )
+    arguments = section.sub_fields["repulsion"].sub_fields
+    defaults = normalize(json.loads(input_json))["model"]["repulsion"]
+    stated = {
+        row[0].strip("`"): (json.loads(row[1].strip("`")), row[2])
+        for row in table("repulsion")
+    }
+    assert stated == {
+        name: (defaults[name], argument.doc) for name, argument in arguments.items()
+    }
+
+
 def named(path: str) -> Any:
     """Return what a dotted path names: a module, or something in one."""
     module, _, name = path.rpartition(".")

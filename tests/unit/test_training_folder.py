@@ -141,6 +141,33 @@ def test_the_twin_has_no_moments(data: Path, tmp_path: Path) -> None:
     assert content["loss"]["type"] == "ener"
 
 
+def test_the_repulsion_is_there_unless_left_out(data: Path, tmp_path: Path) -> None:
+    sections = []
+    for name, on, blind in (("a", True, False), ("b", False, False), ("c", True, True)):
+        settings = replace(LITTLE, repulsion=on)
+        made = make_training_folder(
+            data, tmp_path / name, settings=settings, blind=blind
+        )
+        sections.append(read(made.input_json)["model"].get("repulsion"))
+    assert sections == [{}, None, None]
+
+
+@pytest.mark.parametrize("section", [None, {"inner": 0.4, "outer": 0.8, "radii": {}}])
+def test_like_keeps_the_repulsion_of_the_parent(
+    data: Path, tmp_path: Path, section: dict[str, Any] | None
+) -> None:
+    import torch
+
+    params = {"type": "spin_dp", "descriptor": {}, "fitting_net": {}}
+    if section is not None:
+        params["repulsion"] = section
+    torch.save({"_extra_state": {"model_params": params}}, tmp_path / "parent.pt")
+    made = make_training_folder(
+        data, tmp_path / "run", settings=LITTLE, like=tmp_path / "parent.pt"
+    )
+    assert read(made.input_json)["model"].get("repulsion") == section
+
+
 def test_given_elements_are_taken(data: Path, tmp_path: Path) -> None:
     made = make_training_folder(
         data, tmp_path / "run", settings=LITTLE, magnetic=["Fe", "Mn"]

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spin_dp.data_tools.collection.frame_store import FrameStore
 from spin_dp.data_tools.readers.registry import read_source
 from spin_dp.errors import BackendError, ConfigError
+from spin_dp.executors import dask_client, process_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,8 +90,7 @@ def read_one(folder: Path, source: Source, options: ReadOptions) -> Path:
 def _in_processes(
     folder: Path, sources: Sequence[Source], options: ReadOptions, workers: int
 ) -> Iterator[Path]:
-    context = get_context("spawn")  # forks of a process with threads may hang
-    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
+    with process_pool(workers) as pool:
         futures = [pool.submit(read_one, folder, s, options) for s in sources]
         try:
             for future in as_completed(futures):
@@ -107,35 +104,12 @@ def _in_processes(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent is killed; it would wait for work for ever."""
-    parent = parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
-
-
 def _on_cluster(
     folder: Path, sources: Sequence[Source], options: ReadOptions, address: str
 ) -> Iterator[Path]:
-    try:
-        import distributed
-    except ImportError as error:
-        raise ConfigError(
-            "reading on a Dask cluster needs the package distributed: "
-            "pip install 'spin-dp[cluster]'"
-        ) from error
-    try:
-        client: Any = distributed.Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{address}: no Dask scheduler answers there; expected an address such as "
-            "tcp://host:8786"
-        ) from error
+    client = dask_client(address)
+    import distributed
+
     with client:
         futures = [
             client.submit(read_one, folder.resolve(), source, options, pure=False)

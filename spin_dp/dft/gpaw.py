@@ -205,7 +205,7 @@ class Gpaw(Engine):
 
     def run(
         self,
-        request: Request,
+        request: Request,  # noqa: ARG002
         folder: Path,
         *,
         threads: int,

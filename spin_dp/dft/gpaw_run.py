@@ -144,8 +144,8 @@ def calculate(job: dict[str, Any], text: str) -> Atoms:
             results["magmoms"] = np.array(calc.dft.magmoms()[1])[:, 2]
         except Exception:  # moments of a broken-off cycle are extra
             results.pop("magmoms", None)
+    atoms.info.update(job["info"])
     atoms.info.update(
-        **job["info"],
         converged=not error,
         scf_iterations=iterations,
         spin_constraint="none",

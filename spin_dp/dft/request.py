@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from spin_dp.errors import ConfigError, DataError
@@ -19,12 +20,24 @@ from spin_dp.structures import moment_vectors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ase import Atoms
     from numpy.typing import ArrayLike
 
 Floats: TypeAlias = NDArray[np.float64]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
+_OF_RESULTS = {
+    "converged",
+    "error",
+    "fermi_split",
+    "final_state",
+    "initial_M",
+    "scf_iterations",
+    "scf_seconds",
+    "settings",
+    "spin_constraint",
+    "total_magmom",
+}
+"""What a frame says of an earlier calculation, which does not hold for the next."""
 _DIGITS = 6  # of what makes two requests the same, Å and μB
 
 
@@ -61,7 +74,14 @@ class Request:
                 f"name of a DFT run: expected up to 200 letters, digits and . _ + = - "
                 f"that begin with a letter or digit, got {self.name!r}"
             )
-        atoms = self.atoms.copy()
+        given = self.atoms
+        atoms = Atoms(
+            given.symbols,
+            positions=given.positions,
+            cell=given.cell,
+            pbc=given.pbc,
+            info=dict(given.info),
+        )
         if len(atoms) == 0 or not atoms.pbc.all() or abs(atoms.cell.volume) < 1.0e-6:
             raise DataError(f"{self.name}: expected atoms in a cell, periodic in three")
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
@@ -127,6 +147,7 @@ class Request:
             str(key): value.item() if isinstance(value, np.generic) else value
             for key, value in info.items()
             if isinstance(value, (str, int, float, np.generic))
+            and key not in _OF_RESULTS
         }
         return {
             "system": plain.pop("system", formula(self.symbols)),

@@ -70,7 +70,7 @@ class Teacher(Engine):
         return level_of_settings(self.settings)
 
     def check(self) -> None:
-        """Make sure that there is such a model; DataError and ConfigError say why not."""
+        """Make sure that there is such a model; the error says why not."""
         _open(self.model)
 
     def prepare(self, request: Request, folder: Path) -> None:

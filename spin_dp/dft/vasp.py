@@ -117,7 +117,7 @@ class Vasp(Engine):
                 )
             if self.hubbard_ev is not None and tag.upper() in _HUBBARD:
                 raise ConfigError(
-                    f"vasp: incar: {tag} contradicts hubbard_ev; give one"
+                    f"vasp: incar: {tag} and hubbard_ev say the same; give one"
                 )
         _check_tags(self.incar)
 
@@ -143,8 +143,8 @@ class Vasp(Engine):
             )
         if not _potcar_folder():
             raise BackendError(
-                "vasp: pymatgen knows no POTCARs; set PMG_VASP_PSP_DIR (pmg config -p), "
-                "or leave command out and put them into the folders yourself"
+                "vasp: pymatgen knows no POTCARs; set PMG_VASP_PSP_DIR (pmg config "
+                "-p), or leave command out and put them into the folders yourself"
             )
 
     def level(self, elements: Iterable[str]) -> Level | None:
@@ -203,8 +203,8 @@ class Vasp(Engine):
             )
         if self.frame(request, folder) is None:
             raise BackendError(
-                f"{self.command!r} ended with exit status {done.returncode} and left no "
-                f"finished OUTCAR; see {folder / STDOUT}"
+                f"{self.command!r} ended with exit status {done.returncode} and left "
+                f"no finished OUTCAR; see {folder / STDOUT}"
             )
 
     def read(self, request: Request, folder: Path) -> Outcome:

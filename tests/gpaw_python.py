@@ -18,7 +18,7 @@ _PLACES = (
 
 @cache
 def gpaw_python() -> str | None:
-    """Return a Python that has GPAW: ``GPAW_PYTHON``, that of the cache, or this one."""
+    """Return a Python that has GPAW, the one that ``GPAW_PYTHON`` names first."""
     for place in filter(None, _PLACES):
         command = [place, "-c", "import gpaw"]
         try:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spin_dp.dft.engine import Engine
     from spin_dp.dft.request import Request
 
 STATE, LOCK = "state.json", ".lock"
@@ -36,7 +35,8 @@ class Record:
     Attributes
     ----------
     request, level
-        Digest of the request; the engine and the level of theory it was run at.
+        Digest of the request; level of theory (or the engine, where its level is not
+        known beforehand).
     running
         Where it runs, ``host, process 123``; empty when it has ended.
     status, reason, energy, moments, total_moment, seconds, failures
@@ -67,12 +67,6 @@ class Record:
             seconds=self.seconds,
             failures=self.failures,
         )
-
-
-def level_name(engine: Engine, request: Request) -> str:
-    """Return engine and level of theory of a run, as records compare them."""
-    level = engine.level(tuple(sorted(set(request.symbols))))
-    return engine.name if level is None else f"{engine.name}: {level.id}"
 
 
 def record_of(outcome: Outcome, request: Request, level: str) -> Record:

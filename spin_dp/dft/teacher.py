@@ -10,8 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from spin_dp.data_tools.level import level_of_settings
 from spin_dp.data_tools.readers.ase_files import read_extxyz
 from spin_dp.dft.engine import FRAME, Engine
@@ -22,6 +20,8 @@ from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import numpy as np
 
     from spin_dp.data_tools.frame import Frame, Rejected
     from spin_dp.data_tools.level import Level
@@ -142,8 +142,7 @@ class Teacher(Engine):
             guess[metals[self._draws(request)[2] % len(metals)]] *= -1.0
         if not model.info.predicts_moments:
             return guess
-        predicted = np.asarray(model.predict_moments(request.atoms, guess))
-        return predicted[:, 2] if predicted.ndim == 2 else predicted
+        return model.predict_moments(request.atoms, guess)[:, 2]
 
 
 @lru_cache(maxsize=4)

@@ -10,9 +10,7 @@ request by place, in whatever order VASP has had them.
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +23,17 @@ from spin_dp.data_tools.readers.source import ReadOptions
 from spin_dp.data_tools.readers.vasp.level import Species, run_header
 from spin_dp.data_tools.readers.vasp.run import find_runs, read_run
 from spin_dp.dft.engine import Engine
+from spin_dp.dft.vasp_input import (
+    HUBBARD,
+    OURS,
+    STATIC,
+    check_tags,
+    hubbard_tags,
+    one_of_each,
+    potcar_folder,
+    quiet,
+    sorted_structure,
+)
 from spin_dp.errors import BackendError, ConfigError, DataError
 from spin_dp.files import write_text
 from spin_dp.spin_states.elements import is_element
@@ -42,28 +51,8 @@ if TYPE_CHECKING:
 OTHER_STRUCTURE = "the results are of another structure than the one asked for"
 STDOUT = "vasp.stdout"
 
-_STATIC = {
-    "ALGO": "Normal",
-    "EDIFF": 1.0e-5,
-    "ISMEAR": 0,  # the tetrahedron method has no forces for metals
-    "SIGMA": 0.05,
-    "NELM": 200,
-    "LCHARG": False,
-    "LWAVE": False,
-    "LREAL": False,
-}
-_OURS = {
-    "ISPIN": "every run is spin-polarised",
-    "MAGMOM": "the moments of the run are given",
-    "LORBIT": "moments must be printed",
-    "NSW": "geometries are calculated as they are",
-    "LNONCOLLINEAR": "runs are collinear",
-    "LSORBIT": "runs are collinear",
-}
-_HUBBARD = ("LDAU", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ", "LDAUPRINT")
 _DEFAULTS = {"LASPH": False, "LHFCALC": False, "GGA": "PE", "NUPDOWN": -1}
 _FOOTER = "General timing and accounting"
-_D_SHELL, _F_SHELL = 2, 3
 _PLACE_ANGSTROM, _CELL_ANGSTROM = 0.01, 1.0e-3  # VASP may symmetrise, and rounds
 _FROM_POTCAR = ("potcar", "net_charge")
 
@@ -111,15 +100,15 @@ class Vasp(Engine):
             if not is_element(element):
                 raise ConfigError(f"vasp: {element!r} is not an element")
         for tag in self.incar:
-            if tag.upper() in _OURS:
+            if tag.upper() in OURS:
                 raise ConfigError(
-                    f"vasp: incar: {tag} is set here: {_OURS[tag.upper()]}"
+                    f"vasp: incar: {tag} is set here: {OURS[tag.upper()]}"
                 )
-            if self.hubbard_ev is not None and tag.upper() in _HUBBARD:
+            if self.hubbard_ev is not None and tag.upper() in HUBBARD:
                 raise ConfigError(
                     f"vasp: incar: {tag} and hubbard_ev say the same; give one"
                 )
-        _check_tags(self.incar)
+        check_tags(self.incar)
 
     @property
     def runs(self) -> bool:
@@ -130,18 +119,14 @@ class Vasp(Engine):
         """Make sure that there is such a command, and POTCARs where it needs them."""
         if not self.command:
             return
-        try:
-            program = shlex.split(self.command)[0]
-        except (ValueError, IndexError) as error:
-            raise ConfigError(
-                f"vasp: command: not a command: {self.command!r}"
-            ) from error
-        if shutil.which(program) is None:
+        program = _program(self.command)
+        known = ["sh", "-c", 'command -v "$1"', "sh", program]
+        if subprocess.run(known, capture_output=True, check=False).returncode != 0:
             raise BackendError(
                 f"vasp: there is no program {program!r} here; give its full path in "
                 "command, or leave command out and run the folders yourself"
             )
-        if not _potcar_folder():
+        if not potcar_folder():
             raise BackendError(
                 "vasp: pymatgen knows no POTCARs; set PMG_VASP_PSP_DIR (pmg config "
                 "-p), or leave command out and put them into the folders yourself"
@@ -168,15 +153,18 @@ class Vasp(Engine):
 
     def prepare(self, request: Request, folder: Path) -> None:
         """Write POSCAR, INCAR, KPOINTS, and POTCAR or POTCAR.spec."""
-        structure = _structure(request)
+        structure = sorted_structure(request)
         inputs = self._input_set(structure)
-        write_text(folder / "POSCAR", inputs.poscar.get_str(significant_figures=10))
+        with quiet():
+            poscar = inputs.poscar.get_str(significant_figures=10)
+            kpoints, names = str(inputs.kpoints), list(inputs.potcar_symbols)
+        write_text(folder / "POSCAR", poscar)
         write_text(folder / "INCAR", str(self._incar(structure)))
-        write_text(folder / "KPOINTS", str(inputs.kpoints) + "\n")
-        if _potcar_folder():
+        write_text(folder / "KPOINTS", kpoints + "\n")
+        if potcar_folder():
             write_text(folder / "POTCAR", str(self._potcar(inputs)))
         else:
-            write_text(folder / "POTCAR.spec", "\n".join(inputs.potcar_symbols) + "\n")
+            write_text(folder / "POTCAR.spec", "\n".join(names) + "\n")
 
     def run(
         self,
@@ -239,11 +227,10 @@ class Vasp(Engine):
     def _input_set(self, structure: Structure) -> Any:  # noqa: ANN401
         from pymatgen.io.vasp.sets import MPStaticSet
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on POTCARs, which are checked apart
+        with quiet():
             return MPStaticSet(
                 structure,
-                user_incar_settings=dict(_STATIC),
+                user_incar_settings=dict(STATIC),
                 user_potcar_settings=dict(self.potcar) or None,
                 user_potcar_functional=self.potcar_functional,
                 reciprocal_density=self.reciprocal_density,
@@ -252,11 +239,12 @@ class Vasp(Engine):
 
     def _incar(self, structure: Structure) -> Any:  # noqa: ANN401
         """Return the INCAR of a structure whose equal elements stand together."""
-        incar = self._input_set(structure).incar
+        with quiet():
+            incar = self._input_set(structure).incar
         if self.hubbard_ev is not None:
-            for tag in _HUBBARD:
+            for tag in HUBBARD:
                 incar.pop(tag, None)
-            incar.update(_hubbard_tags(self.hubbard_ev, structure))
+            incar.update(hubbard_tags(self.hubbard_ev, structure))
         incar.update({tag.upper(): value for tag, value in self.incar.items()})
         moments = [float(moment) for moment in structure.site_properties["magmom"]]
         incar.update({"ISPIN": 2, "LORBIT": 11, "NSW": 0, "MAGMOM": moments})
@@ -264,8 +252,7 @@ class Vasp(Engine):
 
     def _potcar(self, inputs: Any) -> Any:  # noqa: ANN401
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # unknown hashes of modern POTCARs
+            with quiet():
                 return inputs.potcar
         except (OSError, ValueError) as error:
             raise BackendError(
@@ -274,13 +261,13 @@ class Vasp(Engine):
 
     def _titles(self, elements: Sequence[str]) -> list[tuple[str, float]] | None:
         """Return title and valence electrons of each element's POTCAR."""
-        if not _potcar_folder():
+        if not potcar_folder():
             return None
-        potcar = self._potcar(self._input_set(_one_of_each(elements)))
+        potcar = self._potcar(self._input_set(one_of_each(elements)))
         return [(single.TITEL.strip(), float(single.ZVAL)) for single in potcar]
 
     def _level(self, titles: Sequence[tuple[str, float]]) -> Level:
-        structure = _one_of_each(
+        structure = one_of_each(
             [Species(1, title, valence).element for title, valence in titles]
         )
         tags = {
@@ -295,79 +282,18 @@ class Vasp(Engine):
         return run_header(tags, species, is_corrected=False).level
 
 
+def _program(command: str) -> str:
+    """Return the first word of a command that is not the setting of a variable."""
+    try:
+        words = shlex.split(command)
+        return next(word for word in words if "=" not in word)
+    except (ValueError, StopIteration) as error:
+        raise ConfigError(f"vasp: command: expected one, got {command!r}") from error
+
+
 def _without_potcars(level: Level) -> Level:
     kept = {k: v for k, v in level.description.items() if k not in _FROM_POTCAR}
     return Level(level.label, kept)
-
-
-def _potcar_folder() -> str | None:
-    from pymatgen.core import SETTINGS
-
-    folder = SETTINGS.get("PMG_VASP_PSP_DIR")
-    return str(folder) if folder else None
-
-
-def _check_tags(incar: Mapping[str, Any]) -> None:
-    """Refuse tags that VASP does not know, as pymatgen has them."""
-    from pymatgen.io.vasp.inputs import BadIncarWarning, Incar
-
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", BadIncarWarning)
-        Incar({tag.upper(): value for tag, value in incar.items()}).check_params()
-    for warning in said:
-        if issubclass(warning.category, BadIncarWarning):
-            raise ConfigError(f"vasp: incar: {warning.message}")
-
-
-def _structure(request: Request) -> Structure:
-    """Return the cell with equal elements together, as POSCAR and MAGMOM need it."""
-    from pymatgen.core import Element, Lattice, Structure
-
-    symbols = request.symbols
-    order = sorted(
-        range(len(symbols)), key=lambda i: (Element(symbols[i]).X, symbols[i])
-    )
-    return Structure(
-        Lattice(request.atoms.cell.array),
-        [symbols[i] for i in order],
-        request.atoms.positions[order],
-        coords_are_cartesian=True,
-        site_properties={"magmom": request.moments[order].tolist()},
-    )
-
-
-def _one_of_each(elements: Sequence[str]) -> Structure:
-    """Return a cell of elements for which only the input is looked at."""
-    from pymatgen.core import Lattice, Structure
-
-    places = [[(i + 0.5) / len(elements), 0.0, 0.0] for i in range(len(elements))]
-    return Structure(
-        Lattice.orthorhombic(3.0 * len(elements), 3.0, 3.0),
-        list(elements),
-        places,
-        site_properties={"magmom": [1.0] * len(elements)},
-    )
-
-
-def _hubbard_tags(table: Mapping[str, float], structure: Structure) -> dict[str, Any]:
-    from pymatgen.core import Element
-
-    kinds = list(dict.fromkeys(site.specie.symbol for site in structure))
-    if not set(kinds) & set(table):
-        return {}
-    is_f = [Element(kind).is_lanthanoid or Element(kind).is_actinoid for kind in kinds]
-    shells = [_F_SHELL if f else _D_SHELL for f in is_f]
-    return {
-        "LDAU": True,
-        "LDAUTYPE": 2,
-        "LDAUL": [
-            shell if kind in table else -1
-            for kind, shell in zip(kinds, shells, strict=True)
-        ],
-        "LDAUU": [float(table.get(kind, 0.0)) for kind in kinds],
-        "LDAUJ": [0.0] * len(kinds),
-        "LMAXMIX": 6 if any(is_f) else 4,
-    }
 
 
 def _in_order(frame: Frame, request: Request) -> Frame | Rejected:

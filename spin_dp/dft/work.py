@@ -14,20 +14,20 @@ import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spin_dp.dft.outcome import Outcome, Status
-from spin_dp.dft.run_folder import (
-    claimed,
-    level_name,
-    read_record,
-    record_of,
-    running_record,
-    write_record,
+from spin_dp.dft.worker import (
+    NOT_BEGUN,
+    Job,
+    hand_over,
+    known_outcome,
+    not_yet,
+    run_one,
 )
-from spin_dp.errors import BackendError, ConfigError, SpinDPError
+from spin_dp.errors import BackendError, ConfigError
 from spin_dp.executors import dask_client, process_pool
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from spin_dp.dft.engine import Engine
     from spin_dp.dft.request import Request
 
-NOT_BEGUN = "not begun: the budget of runs or hours is spent"
 _REPORT_S = 5.0
 _GOES_ON = "what is finished is kept, and the same call goes on"
 
@@ -121,12 +120,12 @@ def run_requests(
     _check(requests, workers, threads, retries)
     root = Path(folder).resolve()
     deadline = math.inf if max_hours is None else time.time() + 3600.0 * max_hours
-    shared = _Job(engine, root, threads, deadline)
+    shared = Job.of(requests, engine, root, threads, deadline)
     try:
-        known = {r.name: _known(shared, r, retries) for r in requests}
+        known = {r.name: known_outcome(shared, r, retries) for r in requests}
         waiting = [r for r in requests if known[r.name] is None]
         if not engine.runs:
-            found = {r.name: _hand_over(shared, r) for r in waiting}
+            found = {r.name: hand_over(shared, r) for r in waiting}
         elif waiting:
             opened = _executor(executor, scheduler, min(workers, len(waiting)), threads)
             with opened as (pool, slots):
@@ -144,16 +143,6 @@ def run_requests(
     return [known[r.name] or found[r.name] for r in requests]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is equal for all runs of a call; travels to the workers."""
-
-    engine: Engine
-    root: Path
-    threads: int
-    deadline: float
-
-
 def _check(
     requests: Sequence[Request], workers: int, threads: int, retries: int
 ) -> None:
@@ -169,17 +158,6 @@ def _check(
         seen.add(request.name)
 
 
-def _known(job: _Job, request: Request, retries: int) -> Outcome | None:
-    """Return the outcome of a request that need not be looked at any more."""
-    folder = job.root / request.name
-    record = read_record(folder, request, level_name(job.engine, request))
-    if record is None or record.running:
-        return None
-    outcome = record.outcome(request.name, folder)
-    spent = outcome.status is Status.FAILED and outcome.failures > retries
-    return outcome if outcome.is_final or (spent and job.engine.runs) else None
-
-
 def _check_engine(engine: Engine, cluster: Executor | None) -> None:
     """Ask whether the engine is installed, there where it will run."""
     if cluster is None:
@@ -187,78 +165,6 @@ def _check_engine(engine: Engine, cluster: Executor | None) -> None:
     else:
         with _lost_workers("looked for the engine"):
             cluster.submit(engine.check).result()
-
-
-def run_one(job: _Job, request: Request) -> Outcome:
-    """Run one request in this process, unless it is finished or run elsewhere.
-
-    Raises
-    ------
-    OSError
-        If nothing can be written.
-    """
-    engine, folder = job.engine, job.root / request.name
-    if time.time() > job.deadline:
-        return _waiting(request, folder, NOT_BEGUN)
-    folder.mkdir(parents=True, exist_ok=True)
-    level = level_name(engine, request)
-    with claimed(folder) as claim:
-        record = read_record(folder, request, level)
-        if claim is None:
-            place = record.running if record else "a moment ago"
-            return _waiting(request, folder, f"is run by another session ({place})")
-        failures = 0 if record is None else record.failures
-        if record is not None:
-            earlier = record.outcome(request.name, folder)
-            # Finished by another session, or by a program whose session was killed.
-            outcome = earlier if earlier.is_final else engine.read(request, folder)
-            if outcome.is_final:
-                outcome = replace(outcome, failures=failures)
-                write_record(folder, record_of(outcome, request, level))
-                return outcome
-        write_record(folder, running_record(request, level, failures))
-        outcome = _run(job, request, folder, claim)
-        failed = outcome.status is Status.FAILED
-        outcome = replace(outcome, failures=failures + failed)
-        write_record(folder, record_of(outcome, request, level))
-        return outcome
-
-
-def _run(job: _Job, request: Request, folder: Path, claim: tuple[int, ...]) -> Outcome:
-    started = time.monotonic()
-    try:
-        job.engine.prepare(request, folder)
-        job.engine.run(request, folder, threads=job.threads, keep=claim)
-        outcome = job.engine.read(request, folder)
-    except SpinDPError as error:
-        outcome = _waiting(request, folder, str(error))
-    if outcome.status is Status.WAITING:
-        reason = outcome.reason or "the program ended without a result"
-        outcome = replace(outcome, status=Status.FAILED, reason=reason)
-    return replace(outcome, seconds=round(time.monotonic() - started, 2))
-
-
-def _hand_over(job: _Job, request: Request) -> Outcome:
-    """Write the input of a run that the user runs; read what has appeared."""
-    folder = job.root / request.name
-    folder.mkdir(parents=True, exist_ok=True)
-    level = level_name(job.engine, request)
-    with claimed(folder) as claim:
-        if claim is None:
-            return _waiting(request, folder, "is looked at by another session")
-        record = read_record(folder, request, level)
-        if record is None:  # once: the user may have changed it since
-            job.engine.prepare(request, folder)
-        outcome = job.engine.read(request, folder)
-        if record is None or record.outcome(request.name, folder) != outcome:
-            write_record(folder, record_of(outcome, request, level))
-        return outcome
-
-
-def _waiting(request: Request, folder: Path, reason: str) -> Outcome:
-    return Outcome(
-        name=request.name, status=Status.WAITING, folder=folder, reason=reason
-    )
 
 
 @contextlib.contextmanager
@@ -305,7 +211,7 @@ def _lost(doing: str) -> BackendError:
 class _Round:
     """One call's work on requests that are not finished."""
 
-    job: _Job
+    job: Job
     pool: Executor
     slots: Callable[[], int]
     retries: int
@@ -346,7 +252,7 @@ class _Round:
                 future.cancel()
         for request in queue:
             folder = self.job.root / request.name
-            found[request.name] = _waiting(request, folder, NOT_BEGUN)
+            found[request.name] = not_yet(request, folder, NOT_BEGUN)
         return found
 
     def _submit(self, request: Request) -> Future[Outcome]:

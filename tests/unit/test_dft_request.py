@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Requests: safe names, the same digest for the same run, nothing of earlier results."""
+"""Requests: safe names, equal digests of equal runs, nothing of earlier results."""
 
 from __future__ import annotations
 
@@ -50,11 +50,12 @@ def test_later_changes_of_the_atoms_do_not_count(atoms: Atoms) -> None:
 
 
 def test_digest_is_of_what_is_calculated(atoms: Atoms) -> None:
-    one = Request("one", atoms, [2, 3, 0, 0])
-    assert Request("two", atoms, [2, 3, -0.0, 0]).digest == one.digest
-    assert Request("one", atoms, [2, -3, 0, 0]).digest != one.digest
+    up = np.array([2.0, 3.0, 0.0, 0.0])
+    one = Request("one", atoms, up)
+    assert Request("two", atoms, np.array([2, 3, -0.0, 0])).digest == one.digest
+    assert Request("one", atoms, -up).digest != one.digest
     atoms.positions[0, 0] += 1e-4
-    assert Request("one", atoms, [2, 3, 0, 0]).digest != one.digest
+    assert Request("one", atoms, up).digest != one.digest
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 201, "é"])

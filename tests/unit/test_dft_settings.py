@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,8 @@ from spin_dp.dft.vasp import Vasp
 from spin_dp.errors import BackendError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spin_dp.dft import Engine
 
 

@@ -15,7 +15,6 @@ from spin_dp.data_tools.readers.ase_files import read_extxyz
 from spin_dp.dft.engine import FRAME, Engine
 from spin_dp.errors import ConfigError, OutsideTrainingData
 from spin_dp.files import replacing
-from spin_dp.inference.predictor import SpinDP
 from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from spin_dp.data_tools.frame import Frame, Rejected
     from spin_dp.data_tools.level import Level
     from spin_dp.dft.request import Request
+    from spin_dp.inference.predictor import SpinDP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +147,8 @@ class Teacher(Engine):
 
 @lru_cache(maxsize=4)
 def _open(path: str) -> SpinDP:
+    from spin_dp.inference.predictor import SpinDP  # torch: only where it is needed
+
     return SpinDP(path)
 
 

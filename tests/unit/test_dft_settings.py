@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,12 @@ def test_paths_start_from_the_folder_of_the_settings(tmp_path: Path) -> None:
     assert open_engine({"engine": "gpaw", "python": "python3"}, tmp_path) == Gpaw(
         python="python3"
     )
+
+
+def test_engines_need_no_torch() -> None:
+    """Workers that wait for GPAW would each load it."""
+    code = "import sys, spin_dp.dft; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,11 @@ def finished(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_killed_session_goes_on_where_it_was(
     predicting_model: Path, tmp_path: Path
 ) -> None:
-    count = 40
+    count = 24
     arguments = ("teacher", str(predicting_model), str(count))
     with session(tmp_path, *arguments) as first:
         wait_until(lambda: len(finished(tmp_path)) >= 3)

@@ -98,20 +98,22 @@ def finished(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_killed_session_goes_on_where_it_was(
     predicting_model: Path, tmp_path: Path
 ) -> None:
-    arguments = ("teacher", str(predicting_model), "120")
-    first = session(tmp_path, *arguments)
-    wait_until(lambda: len(finished(tmp_path)) >= 5)
-    first.kill()
-    assert first.wait() == -signal.SIGKILL
+    count = 24
+    arguments = ("teacher", str(predicting_model), str(count))
+    with session(tmp_path, *arguments) as first:
+        wait_until(lambda: len(finished(tmp_path)) >= 3)
+        first.kill()
+    assert first.returncode == -signal.SIGKILL
     before = finished(tmp_path)
-    assert len(before) < 120
-    second = session(tmp_path, *arguments)
-    said, errors = second.communicate(timeout=200)
+    assert len(before) < count
+    with session(tmp_path, *arguments) as second:
+        said, errors = second.communicate(timeout=200)
     assert second.returncode == 0, errors
-    assert said.split() == ["converged"] * 120
+    assert said.split() == ["converged"] * count
     after = finished(tmp_path)
     assert {name: after[name] for name in before} == before
 
@@ -145,10 +147,9 @@ def test_program_that_outlives_its_session_keeps_its_claim(
         f"echo started >> '{log}'; while ! [ -e '{go}' ]; do sleep 0.1; done; "
         f"gunzip -c '{outcar}' > part; mv part OUTCAR"
     )
-    first = session(runs, "vasp", f"{outcar}|{command}", "1")
-    wait_until(log.exists)
-    first.kill()
-    first.wait()
+    with session(runs, "vasp", f"{outcar}|{command}", "1") as first:
+        wait_until(log.exists)
+        first.kill()
     request, engine = _answered(outcar), Vasp(command=command)
     (found,) = run_requests([request], engine, runs)
     assert found.status is Status.WAITING

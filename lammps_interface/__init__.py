@@ -8,9 +8,12 @@ the caller may change moments.
 from spin_dp.lammps_interface.cell import LammpsFrame, lammps_frame
 from spin_dp.lammps_interface.data_file import render_data
 from spin_dp.lammps_interface.deck import Deck, render_deck
+from spin_dp.lammps_interface.deviation import Deviation
+from spin_dp.lammps_interface.frames import Frame, read_frames
 from spin_dp.lammps_interface.job import MDJob, MDResult
 from spin_dp.lammps_interface.program import find_program, lammps_command
-from spin_dp.lammps_interface.session import LammpsSession, Progress, run_job
+from spin_dp.lammps_interface.run import run_job
+from spin_dp.lammps_interface.session import LammpsSession, Progress
 from spin_dp.lammps_interface.settings import MDSettings
 from spin_dp.lammps_interface.timing import step_times
 from spin_dp.lammps_interface.trajectory import (
@@ -18,9 +21,13 @@ from spin_dp.lammps_interface.trajectory import (
     read_dump,
     write_trajectory,
 )
+from spin_dp.lammps_interface.watch import Departure, Watch
 
 __all__ = [
     "Deck",
+    "Departure",
+    "Deviation",
+    "Frame",
     "LammpsFrame",
     "LammpsSession",
     "MDJob",
@@ -28,10 +35,12 @@ __all__ = [
     "MDSettings",
     "Progress",
     "Snapshot",
+    "Watch",
     "find_program",
     "lammps_command",
     "lammps_frame",
     "read_dump",
+    "read_frames",
     "render_data",
     "render_deck",
     "run_job",

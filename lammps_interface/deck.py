@@ -137,11 +137,11 @@ def _potential(deck: Deck) -> list[str]:
     style = "deepspin" if deck.moments else "deepmd"
     lines = [f"# ---- Potential: reads positions{' and moments' * deck.moments}"]
     if len(deck.models) > 1:
-        every = deck.settings.thermo_every
+        every = deck.settings.watch_every
         lines += [
             "# The first model moves the atoms; the spread of all goes to out_file.",
             f"pair_style      {style} {models} &",
-            f"                out_file {deck.deviation} out_freq {every}",
+            f"                out_file {deck.deviation} out_freq {every} atomic",
         ]
     else:
         lines += [f"pair_style      {style} {models}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from spin_dp.files import write_text
 from spin_dp.lammps_interface.cell import Array, lammps_frame
 from spin_dp.lammps_interface.data_file import element_types, render_data
 from spin_dp.lammps_interface.deck import DATA_FILE, Deck, render_deck
+from spin_dp.lammps_interface.deviation import TABLE_COLUMNS, write_deviation_table
+from spin_dp.lammps_interface.frames import Frame, read_frames
 from spin_dp.lammps_interface.settings import MDSettings
 from spin_dp.lammps_interface.thermo import (
     energy_drift,
@@ -26,14 +28,19 @@ from spin_dp.lammps_interface.trajectory import write_trajectory
 from spin_dp.lammps_interface.workspace import Status, Workspace, file_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import ArrayLike
+
+    from spin_dp.lammps_interface.watch import Departure
 
 DECK_FILE = "in.lammps"
 THERMO_FILE = "thermo.csv"
 TRAJECTORY_FILE = "trajectory.extxyz"
+DEVIATION_FILE = "deviation.csv"
+DEPARTURE_FILE = "departure.extxyz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +100,8 @@ class MDResult:
     Attributes
     ----------
     state
-        ``prepared`` (input written, nothing run), ``started`` (and to be gone on with)
-        or ``finished``.
+        ``prepared`` (input written, nothing run), ``started`` (and to be gone on with),
+        ``stopped`` (where it left the known region) or ``finished``.
     folder
         The output folder; holds the deck, ``thermo.csv`` and ``trajectory.extxyz``.
     n_atoms, n_frames
@@ -105,15 +112,18 @@ class MDResult:
         Slope of the total energy, meV/atom/ps (nve only).
     ns_per_day
         Speed, as LAMMPS measured it.
+    departure
+        Where the run left the known region; None if it did not, or was not watched.
     """
 
-    state: Status
+    state: Status | Literal["stopped"]
     folder: Path
     n_atoms: int
     n_frames: int = 0
     temperature: float | None = None
     energy_drift: float | None = None
     ns_per_day: float | None = None
+    departure: Departure | None = None
 
     @property
     def deck(self) -> Path:
@@ -129,6 +139,44 @@ class MDResult:
     def trajectory(self) -> Path:
         """Frames with moments, energy, forces and velocities, extended XYZ."""
         return self.folder / TRAJECTORY_FILE
+
+    @property
+    def deviation_file(self) -> Path:
+        """Table of model deviations, comma-separated; absent with a single model."""
+        return self.folder / DEVIATION_FILE
+
+    @property
+    def departure_file(self) -> Path:
+        """Last trusted frame and that of the departure; absent without one."""
+        return self.folder / DEPARTURE_FILE
+
+    @property
+    def deviation(self) -> pd.DataFrame:
+        """Model deviations by step, the columns of :data:`TABLE_COLUMNS`.
+
+        No rows with a single model.
+        """
+        import pandas as pd
+
+        if not self.deviation_file.exists():
+            return pd.DataFrame(columns=list(TABLE_COLUMNS))
+        return pd.read_csv(self.deviation_file)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames of the trajectory, one at a time."""
+        return read_frames(self.trajectory, self.deviation_file)
+
+    def frames_between(self, low: float, high: float) -> Iterator[Frame]:
+        """Yield frames whose largest force deviation is in a band, one at a time.
+
+        Parameters
+        ----------
+        low, high
+            eV/Å; the lower limit is inside, the upper one is not.
+        """
+        for frame in self.frames():
+            if frame.deviation is not None and low <= frame.deviation.force < high:
+                yield frame
 
 
 def vectors(name: str, values: ArrayLike, n_atoms: int) -> Array:
@@ -193,7 +241,7 @@ def write_input(job: MDJob, folder: Path) -> None:
 
 
 def collect_output(job: MDJob, workspace: Workspace, state: Status) -> MDResult:
-    """Write the thermo table and the trajectory from the parts of a run.
+    """Write tables and trajectory from the parts of a run.
 
     Parameters
     ----------
@@ -214,6 +262,13 @@ def collect_output(job: MDJob, workspace: Workspace, state: Status) -> MDResult:
         thermo={int(row["step"]): row for row in rows},
         timestep_fs=run.timestep,
     )
+    if len(job.models) > 1:
+        write_deviation_table(
+            workspace.folder / DEVIATION_FILE,
+            workspace.parts("model_devi"),
+            timestep_fs=run.timestep,
+            until=int(rows[-1]["step"]) if rows else -1,
+        )
     drift = None
     if run.ensemble == "nve":
         drift = energy_drift(rows, n_atoms=len(job.symbols), timestep_fs=run.timestep)

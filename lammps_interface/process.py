@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
 SCREEN_FILE = "screen.txt"
 
+# What LAMMPS says where forces have torn a system apart.
+_UNSTABLE = (
+    *("Lost atoms", "Non-numeric", "simulation unstable", "Out of range atoms"),
+    *("Too many neighbor bins", "Simulation box"),
+)
 _GRACE_S = 10.0  # time for MPI to stop its processes before they are killed
+
+
+class UnstableRunError(BackendError):
+    """LAMMPS has stopped because the atoms fly apart."""
 
 
 class LammpsProcess:
@@ -173,6 +182,8 @@ class LammpsProcess:
             )
         first = self._errors[0]
         message = f"LAMMPS failed: {first}. Full output: {self._screen_path}"
+        if any(words in first for words in _UNSTABLE):
+            return UnstableRunError(message)
         if "deepspin" in first and "nrecognized" in first:
             message = (
                 f"this LAMMPS has no pair style deepspin ({first}). Install the one "

@@ -13,6 +13,7 @@ import numpy as np
 from spin_dp.errors import ConfigError
 from spin_dp.lammps_interface.cell import lammps_frame
 from spin_dp.lammps_interface.deck import RESTART_FILES, render_setup
+from spin_dp.lammps_interface.deviation import DeviationFile
 from spin_dp.lammps_interface.job import (
     MDJob,
     MDResult,
@@ -38,13 +39,15 @@ if TYPE_CHECKING:
 
     from spin_dp.lammps_interface.cell import Array
     from spin_dp.lammps_interface.deck import Deck
+    from spin_dp.lammps_interface.deviation import Deviation
     from spin_dp.lammps_interface.thermo import ThermoRow
     from spin_dp.lammps_interface.workspace import Status
 
 log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[int, int, "ThermoRow"], None]
-"""Called as ``progress(step, steps, thermo)`` while a run goes on."""
+"""Called as ``progress(step, steps, thermo)`` while a run goes on; with several models
+``thermo`` has the last known ``force_deviation_eV_per_A``, too."""
 
 _STATE_FILE = "state.bin"
 _STATE_COLUMNS = "id xu yu zu vx vy vz fx fy fz c_moment[*]"
@@ -67,7 +70,8 @@ class LammpsSession:
         What is run; ``settings.steps`` is the length of all segments together.
     folder
         New or empty folder, or that of the same job. It gets the files of
-        :func:`run_job`, with the trajectory at the end of the ``with`` block.
+        :func:`spin_dp.lammps_interface.run_job`, with the trajectory at the end of the
+        ``with`` block.
     ranks
         Number of MPI processes.
     progress
@@ -143,8 +147,8 @@ class LammpsSession:
             self._write(replace(self._record, status="started"))
         self._result = None
         self._last_row: ThermoRow = {"step": -1.0}
-        self._deviations_read = 0
-        self._deviation_file = self._workspace.folder / deck.deviation
+        self._deviation: Deviation | None = None
+        self._deviation_file = DeviationFile(self._workspace.folder / deck.deviation)
         self._process = LammpsProcess(self._workspace.folder, ranks=self._ranks)
         try:
             self._execute(render_setup(deck))
@@ -277,6 +281,24 @@ set group all spin/atom v_m v_mx v_my v_mu"""
             self._read_state()
         return self.state
 
+    def save(self) -> None:
+        """Make a restart point here, with the notes as they are.
+
+        Raises
+        ------
+        ConfigError
+            If the session is closed.
+        BackendError
+            If LAMMPS fails; with its own error line.
+        """
+        self._require_open()
+        self._save()
+
+    def keep_notes(self) -> None:
+        """Write the notes as they are; the last restart point stays the last one."""
+        self._write(replace(self._record, notes=self.notes))
+        self._is_unsaved = False
+
     def _next_deck(self) -> Deck:
         deck = self.job.deck()
         folder, restart = self._workspace.folder, self._record.restart
@@ -305,7 +327,10 @@ set group all spin/atom v_m v_mx v_my v_mu"""
         is_new = row["step"] > self._last_row["step"]
         self._last_row = row
         if is_new and self._progress is not None:
-            self._progress(int(row["step"]), self.job.settings.steps, row)
+            shown = row
+            if self._deviation is not None:
+                shown = row | {"force_deviation_eV_per_A": self._deviation.force}
+            self._progress(int(row["step"]), self.job.settings.steps, shown)
 
     def _read_state(self) -> None:
         self._execute(
@@ -325,15 +350,13 @@ set group all spin/atom v_m v_mx v_my v_mu"""
         self._moments = self.state.moments
         self._has_forces = True
 
-    def _new_deviations(self) -> list[dict[str, float]]:
+    def _new_deviations(self) -> list[Deviation]:
         if len(self.job.models) == 1:
             return []
-        with self._deviation_file.open(encoding="utf-8") as file:
-            names = file.readline().lstrip("#").split()
-            file.seek(max(file.tell(), self._deviations_read))
-            rows = [[float(word) for word in line.split()] for line in file]
-            self._deviations_read = file.tell()
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        rows = self._deviation_file.new_rows()
+        if rows:
+            self._deviation = rows[-1]
+        return rows
 
     def _save(self) -> None:
         """Make a restart point; the one before counts until this one is complete."""
@@ -365,50 +388,3 @@ set group all spin/atom v_m v_mx v_my v_mu"""
                 raise
             # The first error is the one to report.
             log.warning("%s: output not collected: %s", self._workspace.folder, error)
-
-
-def run_job(
-    job: MDJob,
-    folder: Path,
-    *,
-    ranks: int = 1,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-) -> MDResult:
-    """Run a job in a folder; go on with an interrupted run, leave a finished one.
-
-    Parameters
-    ----------
-    job
-        What is run.
-    folder
-        New or empty folder, or the folder of the same job.
-    ranks
-        Number of MPI processes.
-    dry_run
-        Write the input and stop.
-    progress
-        Called with step, number of steps and thermo values.
-
-    Returns
-    -------
-    MDResult
-        Averages and where the files are.
-
-    Raises
-    ------
-    ConfigError
-        If the folder holds something else.
-    BackendError
-        If LAMMPS is not found or fails.
-    """
-    session = LammpsSession(job, folder, ranks=ranks, progress=progress)
-    if session.is_finished:
-        log.info("%s: already finished", folder)
-    elif dry_run:
-        return MDResult(state="prepared", folder=folder, n_atoms=len(job.symbols))
-    else:
-        with session:
-            if session.remaining:
-                session.run(session.remaining)
-    return session.result

@@ -14,6 +14,10 @@ from spin_dp.errors import ConfigError, unknown
 Ensemble: TypeAlias = Literal["nve", "nvt", "npt"]
 CellChange: TypeAlias = Literal["iso", "aniso", "tri"]
 
+_COUNTS = (
+    *("steps", "thermo_every", "dump_every", "restart_every", "watch_every"),
+    "seed",
+)
 _MAX_SEED = 900_000_000  # limit of the LAMMPS random number generators
 
 
@@ -42,6 +46,9 @@ class MDSettings:
         Steps between frames of the trajectory, a multiple of ``thermo_every``.
     restart_every
         Steps between restart files, from which an interrupted run goes on.
+    watch_every
+        Steps between checks of the limits of the known region, and of model
+        deviations.
     seed
         Seed of the initial velocities.
     """
@@ -55,19 +62,20 @@ class MDSettings:
     thermo_every: int = 10
     dump_every: int = 100
     restart_every: int = 1000
+    watch_every: int = 10
     seed: int = 1
 
     def __post_init__(self) -> None:
         _check_choice("ensemble", self.ensemble, get_args(Ensemble))
         _check_choice("cell change", self.cell_change, get_args(CellChange))
-        for name in ("steps", "thermo_every", "dump_every", "restart_every", "seed"):
+        for name in _COUNTS:
             # As built-in numbers: the settings go into a JSON file.
             self._set(name, positive_integer(name, getattr(self, name)))
         if self.seed > _MAX_SEED:
             raise ConfigError(f"seed: expected at most {_MAX_SEED}, got {self.seed}")
-        self._set("timestep", _positive("timestep", self.timestep, "fs"))
+        self._set("timestep", positive("timestep", self.timestep, "fs"))
         at_rest = self.ensemble == "nve" and _number(self.temperature) == 0.0
-        kelvin = 0.0 if at_rest else _positive("temperature", self.temperature, "K")
+        kelvin = 0.0 if at_rest else positive("temperature", self.temperature, "K")
         self._set("temperature", kelvin)
         self._check_pressure()
         if self.dump_every % self.thermo_every:
@@ -120,7 +128,8 @@ def _number(value: object) -> float:
     return float(value) if is_number else math.nan  # type: ignore[arg-type]
 
 
-def _positive(name: str, value: object, unit: str) -> float:
+def positive(name: str, value: object, unit: str) -> float:
+    """Return a positive finite number as float; ConfigError if it is none."""
     number = _number(value)
     if not (math.isfinite(number) and number > 0.0):
         raise ConfigError(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from spin_dp.lammps_interface.cell import Array, LammpsFrame
+    from spin_dp.lammps_interface.deviation import Deviation
     from spin_dp.lammps_interface.thermo import ThermoRow
 
 _HEADER_LINES = 9
@@ -98,8 +99,8 @@ class Snapshot:
     temperature
         Of the velocities, K.
     deviations
-        Rows of model deviation since the snapshot before, by LAMMPS's column names
-        (``step``, ``max_devi_f``, ``max_devi_fm``, ...); empty with a single model.
+        Of the models since the snapshot before, every ``watch_every`` steps; empty with
+        a single model.
     """
 
     step: int
@@ -113,7 +114,13 @@ class Snapshot:
     magnetic_forces: Array
     potential_energy: float
     temperature: float
-    deviations: Sequence[Mapping[str, float]] = ()
+    deviations: Sequence[Deviation] = ()
+
+    @property
+    def deviation(self) -> Deviation | None:
+        """Deviation of the models at this step; None if it was not computed."""
+        rows = [row for row in self.deviations if row.step == self.step]
+        return rows[-1] if rows else None
 
     def atoms(self) -> Atoms:
         """Return it as ASE atoms, as in a trajectory.
@@ -149,7 +156,7 @@ def snapshot(
     thermo: ThermoRow,
     *,
     timestep_fs: float,
-    deviations: Sequence[Mapping[str, float]] = (),
+    deviations: Sequence[Deviation] = (),
 ) -> Snapshot:
     """Return a dump frame turned back into the structure's frame.
 

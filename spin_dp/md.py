@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.errors import ConfigError, DataError
-from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, run_job
+from spin_dp.errors import ConfigError, DataError, OutsideTrainingData, SpinDPError
+from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, Watch, run_job
+from spin_dp.lammps_interface.watch import SHARE_OF_SHORTEST, SHORTEST
 from spin_dp.spin_states.catalogue import total_charge
 from spin_dp.spin_states.ions import charge_of_known_ions
 from spin_dp.spin_states.labels import Labels, Sites, ordered
@@ -25,10 +29,11 @@ if TYPE_CHECKING:
 
     from spin_dp.inference.labelling import Given
     from spin_dp.inference.predictor import SpinDP
-    from spin_dp.lammps_interface import Progress
+    from spin_dp.lammps_interface import Progress, Snapshot
+    from spin_dp.model_file import ModelInfo
     from spin_dp.structures import Array
 
-__all__ = ["MDResult", "MDSettings", "run_md"]
+__all__ = ["MDResult", "MDSettings", "Watch", "run_md"]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,7 @@ def run_md(
     settings: MDSettings | None = None,
     supercell: tuple[int, int, int] = (1, 1, 1),
     predict: bool = True,
+    watch: Watch | None = None,
     ranks: int = 1,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -73,6 +79,10 @@ def run_md(
         Whether sites that are labelled by name, or not at all (oxygen), get the moments
         that the model predicts in the structure to start from, if it can; else the mean
         ones of the states, and none.
+    watch
+        Limits of the known region, where the run stops; None: those of
+        :class:`Watch`. A shortest distance that it does not give is 0.8 of the
+        shortest one in the models' training data, at least 1 Å.
     ranks
         Number of MPI processes.
     dry_run
@@ -83,7 +93,8 @@ def run_md(
     Returns
     -------
     MDResult
-        Averages and the paths of deck, thermo table and trajectory.
+        Averages, the paths of deck, tables and trajectory, and where the run left the
+        known region (``departure``).
 
     Raises
     ------
@@ -106,7 +117,7 @@ def run_md(
             "molecule and set pbc."
         )
     paths = [models] if isinstance(models, str | Path) else list(models)
-    model = _open_models([Path(path) for path in paths])
+    model, others = _open_models([Path(path) for path in paths])
     if model.info.slow:
         log.info("%s: `spin-dp deploy` makes it some twenty times as fast", paths[0])
     large = repeated(atoms, supercell)
@@ -120,17 +131,26 @@ def run_md(
         models=[Path(path) for path in paths],
         settings=settings or MDSettings(),
     )
-    return run_job(job, Path(out), ranks=ranks, dry_run=dry_run, progress=progress)
+    return run_job(
+        job,
+        Path(out),
+        ranks=ranks,
+        dry_run=dry_run,
+        progress=progress,
+        watch=_with_shortest(watch or Watch(), [model.info, *others]),
+        locate=partial(_most_magnetic_deviation, job.models),
+    )
 
 
-def _open_models(paths: Sequence[Path]) -> SpinDP:
-    """Return the first model; of the others only their elements are looked at."""
+def _open_models(paths: Sequence[Path]) -> tuple[SpinDP, list[ModelInfo]]:
+    """Return the first model, and what the others say of themselves."""
     from spin_dp.inference.predictor import SpinDP
     from spin_dp.model_file import read_model_info, require_spin
 
     if not paths:
         raise ConfigError("models: expected at least one model file, got none")
     first = SpinDP(paths[0])
+    others = []
     for path in paths[1:]:
         info = read_model_info(path)
         require_spin(info)
@@ -139,7 +159,37 @@ def _open_models(paths: Sequence[Path]) -> SpinDP:
                 f"{path}: expected the elements {first.type_map} of {paths[0]}, got "
                 f"{info.type_map}. Model deviation needs models with one type map."
             )
-    return first
+        others.append(info)
+    return first, others
+
+
+def _with_shortest(watch: Watch, models: Sequence[ModelInfo]) -> Watch:
+    """Return a watch with a shortest distance: that of the models if it has none."""
+    known = [one.min_distance for one in models if np.isfinite(one.min_distance)]
+    if watch.shortest is not None or not known:
+        return watch
+    return replace(watch, shortest=max(SHORTEST, SHARE_OF_SHORTEST * min(known)))
+
+
+def _most_magnetic_deviation(paths: Sequence[Path], state: Snapshot) -> int | None:
+    """Return the atom whose magnetic forces differ most; None if a model refuses."""
+    from spin_dp.inference.predictor import SpinDP
+
+    atoms = state.atoms()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OutsideTrainingData)  # that is known
+            forces = np.array(
+                [
+                    SpinDP(path).evaluate(atoms, state.moments).magnetic_forces
+                    for path in paths
+                ]
+            )
+    except SpinDPError as error:
+        log.info("the atom of the magnetic deviation is not known: %s", error)
+        return None
+    spread = np.square(forces - forces.mean(axis=0)).sum(axis=-1).mean(axis=0)
+    return int(spread.argmax())
 
 
 def _moments(

@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 a :class:`spin_dp.errors.SpinDPError`, 2 wrong usage.
+        0 done, 1 a :class:`spin_dp.errors.SpinDPError`, 2 wrong usage, 3 a run that
+        was stopped where it left what the model knows.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     default_to_one_thread()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from spin_dp.lammps_interface.settings import CellChange, Ensemble
 
 _LABELS, _ENSEMBLE, _OUTPUT, _RUN = "Labels", "Ensemble", "Output", "Run"
+_WATCH = "Watch: where the model no longer knows"
+
+LEFT = 3
+"""Exit status of a run that was stopped where it left the known region."""
 
 
 def md(
@@ -25,7 +30,8 @@ def md(
         typer.Option(
             "-m",
             "--model",
-            help="Model file, .pth or .pt2; repeat it for model deviation.",
+            help="Model file, .pth or .pt2; more of them, each with -m, watch how far "
+            "they differ, and the first one moves the atoms.",
             show_default=False,
         ),
     ],
@@ -122,6 +128,58 @@ def md(
             rich_help_panel=_LABELS,
         ),
     ] = True,
+    watch_every: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Steps between looks at the limits below; with several models each "
+            "costs an evaluation of all.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = 10,
+    force_limits: Annotated[
+        tuple[float, float],
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Of the largest deviation of a force between models, eV/Å: worth a "
+            "calculation by DFT above LOW, stop above HIGH.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = (0.5, 1.5),
+    magnetic_limits: Annotated[
+        tuple[float, float],
+        typer.Option(
+            metavar="LOW HIGH",
+            help="The same of magnetic forces, eV/μB.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = (0.3, 1.0),
+    shortest: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Å",
+            help="Shortest distance of two atoms; 0.8 of that in the model's training "
+            "data, at least 1 Å, if left out.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
+    max_temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="K",
+            help="Highest temperature; twice the wanted one, its fluctuations and 300 "
+            "K if left out.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
+    no_stop: Annotated[
+        bool,
+        typer.Option(
+            "--no-stop",
+            help="Go on where a limit is exceeded, and only say so.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -129,7 +187,15 @@ def md(
         ),
     ] = False,
 ) -> None:
-    """Run molecular dynamics with every atom's moment held as a label."""
+    """Run molecular dynamics with every atom's moment held as a label.
+
+    A run that leaves what the model knows is stopped there, with exit status 3; what
+    was computed is kept. Examples:
+
+    spin-dp md LiNiO2.cif -m model.pt2 --moments Ni=3+LS -o md --supercell 4 4 2
+
+    spin-dp md cell.extxyz -m a.pth -m b.pth -m c.pth -o md --temperature 600
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -140,7 +206,7 @@ def md(
     )
 
     from spin_dp.cli.display import notes
-    from spin_dp.md import MDSettings, run_md
+    from spin_dp.md import MDSettings, Watch, run_md
 
     settings = MDSettings(
         ensemble=cast("Ensemble", ensemble),
@@ -152,7 +218,15 @@ def md(
         thermo_every=thermo_every,
         dump_every=dump_every,
         restart_every=restart_every,
+        watch_every=watch_every,
         seed=seed,
+    )
+    watch = Watch(
+        force_limits=force_limits,
+        magnetic_limits=magnetic_limits,
+        shortest=shortest,
+        max_temperature=max_temperature,
+        stop=not no_stop,
     )
     columns = (
         TextColumn("{task.description}"),
@@ -168,8 +242,10 @@ def md(
         task = bar.add_task("starting LAMMPS", total=steps)
 
         def show(step: int, total: int, thermo: dict[str, float]) -> None:
-            kelvin = f"{thermo['temperature_K']:.0f} K"
-            bar.update(task, completed=step, total=total, description=kelvin)
+            shown = f"{thermo['temperature_K']:.0f} K"
+            if (deviation := thermo.get("force_deviation_eV_per_A")) is not None:
+                shown += f", models differ by {deviation:.2f} eV/Å"
+            bar.update(task, completed=step, total=total, description=shown)
 
         result = run_md(
             structure,
@@ -180,11 +256,19 @@ def md(
             settings=settings,
             supercell=supercell,
             predict=predict,
+            watch=watch,
             ranks=ranks,
             dry_run=dry_run,
             progress=show,
         )
     _print_result(result)
+    if result.state == "stopped" and result.departure is not None:
+        print(
+            f"spin-dp: stopped at step {result.departure.step} of {steps}, where the "
+            "run left what the model knows; what was computed is kept",
+            file=sys.stderr,
+        )
+        raise typer.Exit(LEFT)
 
 
 def _print_result(result: MDResult) -> None:
@@ -208,3 +292,7 @@ def _print_result(result: MDResult) -> None:
     print(f"trajectory: {result.trajectory}")
     print(f"energies:   {result.thermo}")
     print(f"input deck: {result.deck}")
+    if result.deviation_file.exists():
+        print(f"deviations: {result.deviation_file}")
+    if result.departure is not None:
+        print(f"departure:  {result.departure_file}")

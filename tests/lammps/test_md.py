@@ -19,6 +19,7 @@ from tests.lammps.heisenberg import K, analytic, crystal, tilted_moments
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ase import Atoms
     from numpy.typing import NDArray
 
 pytestmark = pytest.mark.lammps
@@ -42,7 +43,9 @@ def test_first_frame_is_the_structure_and_numbers_are_those_of_the_model(
         heisenberg,
         out=tmp_path / "md",
         moments=moments,
-        settings=MDSettings(ensemble="nve", steps=2, thermo_every=1, dump_every=1),
+        settings=MDSettings(
+            ensemble="nve", steps=2, thermo_every=1, dump_every=1, watch_every=1
+        ),
         ranks=ranks,
     )
     assert result.n_frames == 3
@@ -62,16 +65,46 @@ def test_first_frame_is_the_structure_and_numbers_are_those_of_the_model(
     # exact in velocity Verlet: x(2) - x(0) = 2 dt v(1)
     moved = last.positions - first.positions
     np.testing.assert_allclose(moved, 2.0 * fs * middle.get_velocities(), atol=1e-7)
-    _check_deviation(tmp_path / "md" / "run.0.model_devi", moments)
+    _check_deviation(result, first, moments)
 
 
-def _check_deviation(file: Path, moments: NDArray[np.float64]) -> None:
-    """The standard deviation of (x, 3x) is |x|: x is the exchange part of -dE/dm."""
-    names = file.read_text().splitlines()[0].lstrip("#").split()
-    first = dict(zip(names, np.loadtxt(file)[0], strict=True))
-    exchange = analytic(crystal(), moments)[2] + 2.0 * K * moments
-    largest = np.linalg.norm(exchange, axis=1).max()
-    assert first["max_devi_fm"] == pytest.approx(largest, rel=1e-5)
+def _check_deviation(
+    result: MDResult, atoms: Atoms, moments: NDArray[np.float64]
+) -> None:
+    """The standard deviation of (x, 3x) is |x|: x is the part of the exchange."""
+
+    def exchange_energy(frame: Atoms) -> float:
+        onsite = K * float((moments**2).sum())
+        return analytic(frame, moments)[0] - analytic(frame, 0.0 * moments)[0] - onsite
+
+    table = result.deviation
+    assert table["step"].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(table["time_ps"], [0.0, 0.001, 0.002])
+    first = table.iloc[0]
+    forces = analytic(atoms, moments)[1] - analytic(atoms, 0.0 * moments)[1]
+    sizes = np.linalg.norm(forces, axis=1)
+    assert sizes[int(first["force_atom"])] == pytest.approx(sizes.max(), rel=1e-5)
+    assert first["force_eV_per_A"] == pytest.approx(sizes.max(), rel=1e-5)
+    assert first["mean_force_eV_per_A"] == pytest.approx(sizes.mean(), rel=1e-5)
+    magnetic = analytic(atoms, moments)[2] + 2.0 * K * moments
+    sizes = np.linalg.norm(magnetic, axis=1)
+    assert first["magnetic_force_eV_per_muB"] == pytest.approx(sizes.max(), rel=1e-5)
+    assert first["mean_magnetic_force_eV_per_muB"] == pytest.approx(
+        sizes.mean(), rel=1e-5
+    )
+    virial = np.zeros((3, 3))
+    for row, column in np.ndindex(3, 3):
+        energies = []
+        for size in (1e-4, -1e-4):
+            strain = np.eye(3)
+            strain[row, column] += size
+            strained = atoms.copy()
+            strained.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+            energies.append(exchange_energy(strained))
+        virial[row, column] = (energies[1] - energies[0]) / 2e-4
+    expected = np.abs(virial).max() / len(atoms)
+    # LAMMPS turns the frame of a skewed cell, and with it single components.
+    assert first["virial_eV_per_atom"] == pytest.approx(expected, rel=0.5)
 
 
 LONG = MDSettings(

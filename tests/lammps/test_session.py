@@ -240,16 +240,17 @@ def test_model_deviation_of_each_segment(
     heisenberg: list[Path], tmp_path: Path
 ) -> None:
     """Of two models with exchange J and 3 J: the exchange part of each force."""
-    with LammpsSession(make_job(heisenberg), tmp_path / "md") as session:
+    job = make_job(heisenberg, replace(SETTINGS, watch_every=5))
+    with LammpsSession(job, tmp_path / "md") as session:
         for count, expected in ((5, [5]), (12, [10, 15])):
             state = session.run(count)
-            assert [row["step"] for row in state.deviations] == expected
+            assert [row.step for row in state.deviations] == expected
         session.set_moments(2.0 * state.moments)
         state = session.run(3)
-        assert [row["step"] for row in state.deviations] == [20]
+        assert [row.step for row in state.deviations] == [20]
     magnetic = analytic(state.atoms(), state.moments)[2] + 2.0 * K * state.moments
     largest = np.linalg.norm(magnetic, axis=1).max()
-    assert state.deviations[0]["max_devi_fm"] == pytest.approx(largest, rel=1e-5)
+    assert state.deviations[0].magnetic_force == pytest.approx(largest, rel=1e-5)
 
 
 # Monte Carlo of a kind: every 5 steps other moments, drawn by random numbers of which

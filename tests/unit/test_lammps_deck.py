@@ -87,9 +87,9 @@ def test_integrators(settings: dict[str, Any], fix: str) -> None:
 
 
 def test_more_models_give_model_deviation() -> None:
-    text = deck(models=2, thermo_every=5, dump_every=5)
+    text = deck(models=2, watch_every=5)
     expected = "deepspin /models/0.pth /models/1.pth"
-    expected += " out_file run.0.model_devi out_freq 5"
+    expected += " out_file run.0.model_devi out_freq 5 atomic"
     assert commands(text)["pair_style"] == expected
 
 

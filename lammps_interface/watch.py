@@ -50,6 +50,7 @@ _UNITS = {
     "magnetic force deviation": "eV/μB",
     "temperature": "K",
 }
+_STYLES = {"distance": ".2f", "temperature": ".0f"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +93,10 @@ class Departure:
         amounts = ""
         if self.value is not None and self.limit is not None:
             unit = _UNITS[self.quantity]
-            digits = 0 if self.quantity == "temperature" else 2
+            style = _STYLES.get(self.quantity, ".3g")
             less = "less" if self.quantity == "distance" else "more"
             amounts = (
-                f"{self.value:.{digits}f} {unit}, {less} than "
-                f"{self.limit:.{digits}f} {unit}"
+                f"{self.value:{style}} {unit}, {less} than {self.limit:{style}} {unit}"
             )
         match self.quantity:
             case "numbers":
@@ -146,7 +146,7 @@ class Watch:
         Shortest distance of single pairs of elements, ``{"O-O": 1.9}``, Å.
     max_temperature
         K; None: twice that of the thermostat, five standard deviations of what it is
-        to fluctuate, and 300 K.
+        to fluctuate, and 300 K; without a thermostat (nve) none.
     stop
         Whether a run that leaves the region is stopped; if not, it is said once.
 
@@ -202,9 +202,11 @@ class Watch:
         return "trusted"
 
     def highest_temperature(self, settings: MDSettings, n_atoms: int) -> float:
-        """Return the limit of the temperature of a run, K."""
+        """Return the limit of the temperature of a run, K; infinite for none."""
         if self.max_temperature is not None:
             return self.max_temperature
+        if settings.ensemble == "nve":  # a start away from equilibrium stays warm
+            return math.inf
         spread = _HOT_DEVIATIONS * math.sqrt(2.0 / (3.0 * n_atoms))
         return (_HOT + spread) * settings.temperature + _HOT_KELVIN
 

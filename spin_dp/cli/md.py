@@ -167,8 +167,8 @@ def md(
         float | None,
         typer.Option(
             metavar="K",
-            help="Highest temperature; twice the wanted one, its fluctuations and 300 "
-            "K if left out.",
+            help="Highest temperature; if left out, twice that of the thermostat, its "
+            "fluctuations and 300 K, and none in nve.",
             rich_help_panel=_WATCH,
         ),
     ] = None,

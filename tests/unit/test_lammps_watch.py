@@ -112,13 +112,14 @@ def test_magnetic_forces_count_only_with_limits() -> None:
 
 def test_zones() -> None:
     watch = Watch(force_limits=(0.5, 1.5), magnetic_limits=(0.3, 1.0))
-    for change, zone in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({}, "trusted"),
         ({"force": 0.5}, "doubtful"),
         ({"magnetic_force": 0.3}, "doubtful"),
         ({"force": 1.5}, "untrusted"),
         ({"magnetic_force": math.nan}, "untrusted"),
-    ):
+    ]
+    for change, zone in cases:
         assert watch.zone(replace(QUIET, **change)) == zone, change
 
 

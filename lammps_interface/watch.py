@@ -138,7 +138,9 @@ class Watch:
     force_limits
         Lower and upper limit of the largest deviation of a force, eV/Å.
     magnetic_limits
-        The same of magnetic forces, eV/μB.
+        The same of magnetic forces, eV/μB; None: they do not count. Models that were
+        never saw a magnetic force (``collect --stationary-moments`` makes some) differ in
+        them by electronvolts where their forces agree.
     shortest
         Shortest distance of two atoms, Å; None: :data:`SHORTEST`, and in ``run_md`` at
         least 0.8 of the shortest one in the model's training data.
@@ -158,15 +160,17 @@ class Watch:
     """
 
     force_limits: tuple[float, float] = (0.5, 1.5)
-    magnetic_limits: tuple[float, float] = (0.3, 1.0)
+    magnetic_limits: tuple[float, float] | None = None
     shortest: float | None = None
     distances: Mapping[str, float] = field(default_factory=dict)
     max_temperature: float | None = None
     stop: bool = True
 
     def __post_init__(self) -> None:
-        for name, unit in (("force_limits", "eV/Å"), ("magnetic_limits", "eV/μB")):
-            self._set(name, _band(name, getattr(self, name), unit))
+        self._set("force_limits", _band("force_limits", self.force_limits, "eV/Å"))
+        if self.magnetic_limits is not None:
+            band = _band("magnetic_limits", self.magnetic_limits, "eV/μB")
+            self._set("magnetic_limits", band)
         for name, unit in (("shortest", "Å"), ("max_temperature", "K")):
             if getattr(self, name) is not None:
                 self._set(name, positive(name, getattr(self, name), unit))
@@ -182,19 +186,18 @@ class Watch:
     @property
     def limits(self) -> dict[str, Any]:
         """What counts as leaving the region, in JSON types."""
-        limits = asdict(self) | {
-            "force_limits": list(self.force_limits),
-            "magnetic_limits": list(self.magnetic_limits),
-        }
+        limits = asdict(self)
         del limits["stop"]
+        for name in ("force_limits", "magnetic_limits"):
+            if limits[name] is not None:
+                limits[name] = list(limits[name])
         return limits
 
     def zone(self, deviation: Deviation) -> Zone:
         """Return how far a frame with these deviations can be trusted."""
-        pairs = (
-            (deviation.force, self.force_limits),
-            (deviation.magnetic_force, self.magnetic_limits),
-        )
+        pairs = [(deviation.force, self.force_limits)]
+        if self.magnetic_limits is not None:
+            pairs.append((deviation.magnetic_force, self.magnetic_limits))
         if any(not value < high for value, (_, high) in pairs):
             return "untrusted"
         if any(value >= low for value, (low, _) in pairs):
@@ -278,6 +281,8 @@ class Watch:
                 "limit": limit,
                 "atom": deviation.force_atom,
             }
+        if self.magnetic_limits is None:
+            return None
         limit = self.magnetic_limits[1]
         if not deviation.magnetic_force < limit:
             return {

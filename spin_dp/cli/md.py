@@ -149,13 +149,14 @@ def md(
         ),
     ] = (0.5, 1.5),
     magnetic_limits: Annotated[
-        tuple[float, float],
+        tuple[float, float] | None,
         typer.Option(
             metavar="LOW HIGH",
-            help="The same of magnetic forces, eV/μB.",
+            help="The same of magnetic forces, eV/μB, for models that were trained on "
+            "them; they do not count if left out.",
             rich_help_panel=_WATCH,
         ),
-    ] = (0.3, 1.0),
+    ] = None,
     shortest: Annotated[
         float | None,
         typer.Option(

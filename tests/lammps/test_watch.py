@@ -197,19 +197,32 @@ def test_start_is_looked_at_and_the_atom_of_magnetic_forces_found(
         assert found.atom == int(magnetic.argmax())
 
 
-def test_compressed_start_ends_at_a_short_contact(
+def test_compressed_and_hot_run_stops_at_the_first_short_contact(
     heisenberg: list[Path], tmp_path: Path
 ) -> None:
-    """One model only: distances, temperature and lost atoms are left to look at."""
+    """One model only; where it comes too near is known from a run that may."""
     atoms = crystal()
     atoms.set_cell(0.85 * atoms.cell.array, scale_atoms=True)
-    settings = replace(SETTINGS, steps=2000, ensemble="nvt", temperature=1500.0)
-    watch = Watch(shortest=1.5)
-    result = run(heisenberg[:1], tmp_path / "md", watch, atoms=atoms, settings=settings)
-    assert result.state == "stopped"
-    assert result.departure is not None
-    assert result.departure.quantity in {"distance", "temperature"}
-    assert result.departure.step < 2000
+    settings = replace(SETTINGS, steps=200, ensemble="nvt", temperature=1500.0)
+    hot = Watch(shortest=0.1, max_temperature=1e6)
+    options: dict[str, Any] = {"atoms": atoms, "settings": settings}
+    free = run(heisenberg[:1], tmp_path / "free", hot, **options)
+    assert free.state == "finished"
+    assert free.deviation.empty
+    nearest = np.array(
+        [
+            (frame.atoms.get_all_distances(mic=True) + 9.0 * np.eye(8)).min()
+            for frame in free.frames()
+        ]
+    )
+    lowest = np.minimum.accumulate(nearest)
+    place = int(np.flatnonzero(np.diff(lowest))[-1]) + 1
+    limit = float(lowest[place - 1] + lowest[place]) / 2.0
+    watch = replace(hot, shortest=limit)
+    found = run(heisenberg[:1], tmp_path / "md", watch, **options).departure
+    assert found is not None
+    assert (found.quantity, found.step) == ("distance", 2 * place)
+    assert found.value == pytest.approx(nearest[place], abs=1e-6)
 
 
 def test_short_contact_names_both_atoms(heisenberg: list[Path], tmp_path: Path) -> None:

@@ -98,20 +98,28 @@ def test_worst_pair_is_that_farthest_below_its_limit() -> None:
     ],
 )
 def test_deviations(change: dict[str, Any], quantity: str, text: str) -> None:
-    found = left(Watch(), replace(QUIET, **change))
+    watch = Watch(magnetic_limits=(0.3, 1.0))
+    found = left(watch, replace(QUIET, **change))
     assert found.quantity == quantity
     assert text in found.sentence
 
 
+def test_magnetic_forces_count_only_with_limits() -> None:
+    large = replace(QUIET, magnetic_force=99.0)
+    assert left(Watch(), large) is None
+    assert Watch().zone(large) == "trusted"
+
+
 def test_zones() -> None:
     watch = Watch(force_limits=(0.5, 1.5), magnetic_limits=(0.3, 1.0))
-    for change, zone in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({}, "trusted"),
         ({"force": 0.5}, "doubtful"),
         ({"magnetic_force": 0.3}, "doubtful"),
         ({"force": 1.5}, "untrusted"),
         ({"magnetic_force": math.nan}, "untrusted"),
-    ):
+    ]
+    for change, zone in cases:
         assert watch.zone(replace(QUIET, **change)) == zone, change
 
 

@@ -68,6 +68,7 @@ def train_forked(inputs: Sequence[Path], *, jobs: int) -> list[Path]:
 def _train(folder: Path) -> None:
     from deepmd.main import main
 
+    multiprocessing.set_start_method("fork", force=True)  # as in a process of its own
     os.chdir(folder)
     with open(_LOG, "w", encoding="utf-8") as log:  # noqa: PTH123
         os.dup2(log.fileno(), 1)

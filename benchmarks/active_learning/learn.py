@@ -102,7 +102,7 @@ class Benchmark:
     def _make_pool(self) -> None:
         run_all_md(self.fast, self.out, self.plan, jobs=self.jobs)
         rows, frames = read_runs(self.out, self.plan)
-        answers = label(self.model, frames)
+        answers = label(self.fast, frames)
         for row, answer in zip(rows.to_dict(orient="records"), answers, strict=True):
             answer.info |= {**row, "geometry_id": f"{row['run']}-{row['step']}"}
         is_test = rows["run"].str.startswith(_TEST)

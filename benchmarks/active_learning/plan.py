@@ -49,15 +49,15 @@ class Plan:
     rattled: int = 10
     amplitude: float = 0.05
     begin: int = 40
-    add: int = 20
-    rounds: int = 5
+    add: int = 25
+    rounds: int = 4
     models: int = 2
     teacher: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(steps=1500)
     )
     student: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            steps=400,
+            steps=800,
             batch_size="auto:32",
             neuron=(6, 12, 24),
             axis_neuron=6,
@@ -68,6 +68,6 @@ class Plan:
     )
     choice: ChoiceSettings = field(
         default_factory=lambda: ChoiceSettings(
-            force_band=(0.1, 3.0), magnetic_band=(0.1, 3.0), steps_apart=20
+            force_band=(0.05, 3.0), magnetic_band=(0.05, 1.0), steps_apart=20
         )
     )

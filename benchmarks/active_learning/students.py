@@ -11,6 +11,7 @@ import ase.io
 import numpy as np
 
 from benchmarks.active_learning.forked import train_forked
+from benchmarks.active_learning.teacher import MAGNETIC
 from spin_dp.data_tools import Rules, collect
 from spin_dp.files import replacing
 from spin_dp.inference.engines import Geometries
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_MAGNETIC = ("Mn", "Co", "Ni", "O")
+METALS = ("Mn", "Co", "Ni")
 
 
 def train_ensemble(
@@ -53,7 +54,7 @@ def train_ensemble(
             folder / f"student{k}",
             settings=replace(settings, seed=100 * seed + k + 1),
             steps=settings.steps,
-            magnetic=_MAGNETIC,
+            magnetic=MAGNETIC,
             force=True,
         ).input_json
         for k in range(models)
@@ -96,7 +97,7 @@ def errors(models: Sequence[Path], frames: Sequence[Atoms]) -> list[dict[str, fl
             force = found.forces - np.stack([a.get_forces() for a in here])
             squares["force"].append((force**2).mean(axis=(1, 2)))
             wanted = np.stack([a.arrays["magnetic_forces"] for a in here])
-            metals = [symbol in _MAGNETIC[:3] for symbol in symbols]
+            metals = [symbol in METALS for symbol in symbols]
             apart = (_magnetic(found) - wanted)[:, metals]
             squares["magnetic"].append((apart**2).sum(axis=-1).mean(axis=-1))
         rows.append(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.active_learning.plan import Plan
 
 LEVEL = "teacher"
+MAGNETIC = ("Mn", "Co", "Ni", "O")
 _SHORTEST = 0.6  # of the covalent distance; a run ends there
 _HOT_SEED = 1000
 
@@ -62,7 +63,8 @@ def starts(out: Path, plan: Plan) -> dict[str, Atoms]:
 
 
 def labelled(atoms: Atoms, moments: np.ndarray) -> Atoms:
-    """Return bare atoms with labels."""
+    """Return bare atoms with labels, of elements whose moments the teacher reads."""
+    moments = np.where(np.isin(atoms.get_chemical_symbols(), MAGNETIC), moments, 0.0)
     bare = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
     bare.set_initial_magnetic_moments(moments)
     return bare

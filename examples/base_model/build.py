@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from examples.base_model.card import render
 from examples.base_model.frames import HELD_OUT, collect_frames
-from examples.base_model.record import make_record
+from examples.base_model.record import make_record, spread_rows
+from spin_dp.data_tools.systems.system import VALIDATION
+from spin_dp.evaluation.ensemble_test import run_ensemble_test, write_calibration
 from spin_dp.files import replaced_folder, write_text
+from spin_dp.inference.calibration import CALIBRATION_FILE
 from spin_dp.pretrained import CARD, RECORD
 from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 from spin_dp.training import MODEL, TrainingSettings, train_together
@@ -116,7 +120,9 @@ class Build:
                 name="ship",
                 title="Test the models and write record and card",
                 settings={"target": str(self.target)},
-                products=[self.target / RECORD, self.target / CARD],
+                products=[
+                    self.target / name for name in (RECORD, CARD, CALIBRATION_FILE)
+                ],
                 run=self.ship,
             ),
         ]
@@ -164,6 +170,11 @@ class Build:
                 file_hashes(self.sources),
                 {**asdict(self.settings), "command": COMMAND},
             )
+            reporter.update("calibrate", 0, 1)
+            tested = run_ensemble_test(models, self.data, split=VALIDATION)
+            write_calibration(tested, self.folder / "calibration", self.data)
+            shutil.copy(self.folder / "calibration" / CALIBRATION_FILE, folder)
+            record["calibration"] = spread_rows(tested.table)
             write_record(folder, record)
 
 

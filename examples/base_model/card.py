@@ -20,7 +20,7 @@ def render(record: Mapping[str, Any]) -> str:
     record
         What :func:`examples.base_model.record.make_record` gives.
     """
-    parts = (_head, _use, _data, _level, _states, _errors, _stability, _made)
+    parts = (_head, _use, _data, _level, _states, _errors, _spread, _stability, _made)
     return "\n\n".join(part(record).strip() for part in parts) + "\n"
 
 
@@ -158,6 +158,34 @@ def _share(scores: Mapping[str, Any]) -> str:
         f"{100 * scores['order']:.0f} % of {scores['ordered_pairs']} pairs more than "
         "20 meV apart are in the right order"
     )
+
+
+def _spread(record: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            f"{row['quantity'].replace('_', ' ')}, {row['unit']}",
+            _number(row["deviation"], 2 if row["unit"].startswith("eV") else 1),
+            _number(row["error"], 2 if row["unit"].startswith("eV") else 1),
+            _number(row["spearman"], 2),
+            _percent(row["coverage_68"]),
+            _percent(row["coverage_95"]),
+        ]
+        for row in record["calibration"]
+    ]
+    heads = ["quantity", "spread", "error", "rank correlation"]
+    return f"""
+## What the spread of the models tells
+
+Root mean squares on the held-out frames, the rank correlation of spread and error, and \
+the share of errors in the calibrated intervals of 68 and 95 %, each with factors found \
+on the other geometries. `calibration.json` has the factors; Python uses them by itself.
+
+{_table([*heads, "in 68 %", "in 95 %"], rows)}
+"""
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
 
 
 def _stability(record: Mapping[str, Any]) -> str:

@@ -91,6 +91,27 @@ def make_record(
     }
 
 
+def spread_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how well the spread of the ensemble tells its error, for the record.
+
+    Parameters
+    ----------
+    table
+        Of :func:`spin_dp.evaluation.calibration.calibration_table`.
+    """
+    return [
+        {
+            str(key): _rounded(value) if isinstance(value, float) else value
+            for key, value in row.items()
+        }
+        for row in table.to_dict(orient="records")
+    ]
+
+
+def _rounded(value: float) -> float | None:
+    return None if isnan(value) else round(value, 4)
+
+
 def _digest(files: Mapping[str, str]) -> str:
     text = "\n".join(f"{digest}  {name}" for name, digest in sorted(files.items()))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -134,7 +155,7 @@ def _scores(frames: pd.DataFrame, model: str) -> dict[str, Any]:
         "frames": scores.frames,
         "pairs": scores.pairs,
         "ordered_pairs": scores.ordered_pairs,
-        **{k: None if isnan(x) else round(x, 4) for k, x in numbers.items()},
+        **{key: _rounded(value) for key, value in numbers.items()},
     }
 
 
@@ -153,10 +174,7 @@ def _states(frames: pd.DataFrame, model: str) -> list[dict[str, Any]]:
             "state": str(row["key"]).partition("#")[0],
             "frames": int(row["frames"]),
             "pairs": int(row["pairs"]),
-            **{
-                name: None if isnan(x := float(row[f"{name}_{model}"])) else round(x, 4)
-                for name in QUANTITIES
-            },
+            **{name: _rounded(float(row[f"{name}_{model}"])) for name in QUANTITIES},
         }
         for row in evaluation.per_state(frames, [model]).to_dict(orient="records")
     ]

@@ -83,7 +83,8 @@ class ShippedModel:
 
 def names() -> list[str]:
     """Return the names of the shipped models."""
-    return sorted(record.parent.name for record in _FOLDER.glob(f"*/{RECORD}"))
+    # A hidden folder is one that is being written.
+    return sorted(record.parent.name for record in _FOLDER.glob(f"[!.]*/{RECORD}"))
 
 
 def find_model(name: str) -> ShippedModel:

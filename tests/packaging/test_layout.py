@@ -32,7 +32,7 @@ DATA_FILES = {
     *(
         f"spin_dp/pretrained/lixmo2/{name}"
         for name in (
-            *("README.md", "record.json"),
+            *("README.md", "calibration.json", "record.json"),
             *(f"lixmo2-{number}.pth" for number in (1, 2, 3, 4)),
         )
     ),

@@ -153,8 +153,7 @@ def test_the_first_model_answers(record: dict[str, Any]) -> None:
     assert model.info.path == pretrained.resolve(NAME)[0]
     assert model.states.records() == record["states"]
     assert model.spin_elements == record["spin_elements"]
-    frames = ase.io.read(ROOT / "examples" / "gpaw" / "LiMnO2_8.extxyz", ":")
-    frame = frames[0]
+    frame = ase.io.read(ROOT / "examples" / "gpaw" / "LiMnO2_8.extxyz", 0)
     high, low = (
         model.evaluate(frame, f"Mn=3+{spin}", order="FM").energy
         for spin in ("HS", "LS")
@@ -165,6 +164,14 @@ def test_the_first_model_answers(record: dict[str, Any]) -> None:
     atoms = frame.copy()
     atoms.calc = SpinDPCalculator(NAME, moments="Mn=3+HS", order="FM")
     assert atoms.get_potential_energy() == pytest.approx(float(high), abs=1e-8)
+
+
+def test_the_ensemble_is_calibrated() -> None:
+    """The factors that ship are those of the models that ship."""
+    atoms = ase.io.read(ROOT / "examples" / "gpaw" / "LiMnO2_8.extxyz", 0)
+    found = SpinDP(NAME).uncertainty(atoms, "Mn=3+HS", order="FM")
+    assert found.calibration is not None, found.why
+    assert found.energy_spread > 0.0
 
 
 # ---- forms kept on the machine --------------------------------------------------

@@ -31,6 +31,7 @@ from spin_dp.inference.engines import Predicted
 from spin_dp.inference.ensemble import Ensemble
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from spin_dp.evaluation.systems import LabelledSystem
     from spin_dp.inference.calibration import Calibration
+    from spin_dp.inference.predictor import SpinDP
 
     Floats = NDArray[np.float64]
 
@@ -83,7 +85,7 @@ class EnsembleTest:
 
 
 def run_ensemble_test(
-    models: Sequence[Path],
+    models: Sequence[str | os.PathLike[str] | SpinDP],
     data: Path,
     *,
     split: str | None = None,
@@ -96,7 +98,7 @@ def run_ensemble_test(
     Parameters
     ----------
     models
-        Two or more model files.
+        Two or more model files, or loaded models.
     data, split, level, progress
         As for :func:`spin_dp.evaluation.model_test.run_test`.
     calibration
@@ -132,7 +134,12 @@ def run_ensemble_test(
             {"model": str(path)}
             | {q: total[f"{q}_{name}"] for q in ("energy", "force", "gap", "order")}
             for path, name in zip(
-                [*models, f"mean of {len(models)}"], [*names, MEAN], strict=True
+                [
+                    *(model.info.path for model in ensemble.models),
+                    f"mean of {len(models)}",
+                ],
+                [*names, MEAN],
+                strict=True,
             )
         ]
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.errors import ConfigError
 from spin_dp.evaluation.calibration import (
     calibrate,
@@ -17,7 +18,7 @@ from spin_dp.evaluation.calibration import (
     reliability_table,
 )
 from spin_dp.evaluation.metrics import state_pairs
-from spin_dp.evaluation.model_test import VALIDATION, ModelTest, read_frames
+from spin_dp.evaluation.model_test import ModelTest, read_frames
 from spin_dp.evaluation.predict import predict
 from spin_dp.evaluation.tables import (
     frame_columns,
@@ -129,17 +130,13 @@ def run_ensemble_test(
         samples, len(models), ensemble.calibration if calibration is not None else None
     )
     total = per_formula(frames, [*names, MEAN]).iloc[-1]
+    titles = [str(model.info.path) for model in ensemble.models]
     errors = pd.DataFrame(
         [
-            {"model": str(path)}
+            {"model": title}
             | {q: total[f"{q}_{name}"] for q in ("energy", "force", "gap", "order")}
-            for path, name in zip(
-                [
-                    *(model.info.path for model in ensemble.models),
-                    f"mean of {len(models)}",
-                ],
-                [*names, MEAN],
-                strict=True,
+            for title, name in zip(
+                [*titles, f"mean of {len(titles)}"], [*names, MEAN], strict=True
             )
         ]
     )

@@ -31,13 +31,13 @@ def member_table(errors: pd.DataFrame) -> Table:
     table.add_column("model", overflow="fold")
     for heading in ("energy", "force", "gap", "order %"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in errors.itertuples():
+    for row in errors.to_dict(orient="records"):
         table.add_row(
-            escape(str(row.model)),
-            _number(row.energy, 1),
-            _number(row.force, 0),
-            _number(row.gap, 0),
-            _number(100.0 * row.order, 0),
+            escape(str(row["model"])),
+            _number(row["energy"], 1),
+            _number(row["force"], 0),
+            _number(row["gap"], 0),
+            _number(100.0 * row["order"], 0),
         )
     return table
 
@@ -73,17 +73,17 @@ def spread_table(rows: pd.DataFrame, *, is_tested: bool) -> Table:
     table.add_column("unit", no_wrap=True)
     for heading in ("rank", "68 %", "95 %", "×"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows.itertuples():
-        digits = 2 if row.unit.startswith("eV") else 1
+    for row in rows.to_dict(orient="records"):
+        digits = 2 if row["unit"].startswith("eV") else 1
         table.add_row(
-            str(row.quantity).replace("_", " "),
-            _number(row.deviation, digits),
-            _number(row.error, digits),
-            row.unit,
-            _number(row.spearman, 2),
-            _pair(row.coverage_68_before, row.coverage_68),
-            _pair(row.coverage_95_before, row.coverage_95),
-            f"{_number(row.factor_68, 1)}, {_number(row.factor_95, 1)}",
+            row["quantity"].replace("_", " "),
+            _number(row["deviation"], digits),
+            _number(row["error"], digits),
+            row["unit"],
+            _number(row["spearman"], 2),
+            _pair(row["coverage_68_before"], row["coverage_68"]),
+            _pair(row["coverage_95_before"], row["coverage_95"]),
+            f"{_number(row['factor_68'], 1)}, {_number(row['factor_95'], 1)}",
         )
     return table
 

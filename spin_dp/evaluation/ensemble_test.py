@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.errors import ConfigError
 from spin_dp.evaluation.calibration import (
     calibrate,
@@ -17,7 +18,7 @@ from spin_dp.evaluation.calibration import (
     reliability_table,
 )
 from spin_dp.evaluation.metrics import state_pairs
-from spin_dp.evaluation.model_test import VALIDATION, ModelTest, read_frames
+from spin_dp.evaluation.model_test import ModelTest, read_frames
 from spin_dp.evaluation.predict import predict
 from spin_dp.evaluation.tables import (
     frame_columns,
@@ -31,6 +32,7 @@ from spin_dp.inference.engines import Predicted
 from spin_dp.inference.ensemble import Ensemble
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from spin_dp.evaluation.systems import LabelledSystem
     from spin_dp.inference.calibration import Calibration
+    from spin_dp.inference.predictor import SpinDP
 
     Floats = NDArray[np.float64]
 
@@ -83,7 +86,7 @@ class EnsembleTest:
 
 
 def run_ensemble_test(
-    models: Sequence[Path],
+    models: Sequence[str | os.PathLike[str] | SpinDP],
     data: Path,
     *,
     split: str | None = None,
@@ -96,7 +99,7 @@ def run_ensemble_test(
     Parameters
     ----------
     models
-        Two or more model files.
+        Two or more model files, or loaded models.
     data, split, level, progress
         As for :func:`spin_dp.evaluation.model_test.run_test`.
     calibration
@@ -127,12 +130,13 @@ def run_ensemble_test(
         samples, len(models), ensemble.calibration if calibration is not None else None
     )
     total = per_formula(frames, [*names, MEAN]).iloc[-1]
+    titles = [str(model.info.path) for model in ensemble.models]
     errors = pd.DataFrame(
         [
-            {"model": str(path)}
+            {"model": title}
             | {q: total[f"{q}_{name}"] for q in ("energy", "force", "gap", "order")}
-            for path, name in zip(
-                [*models, f"mean of {len(models)}"], [*names, MEAN], strict=True
+            for title, name in zip(
+                [*titles, f"mean of {len(titles)}"], [*names, MEAN], strict=True
             )
         ]
     )

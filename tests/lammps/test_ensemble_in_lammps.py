@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Deviations in Python are those that ``pair_style deepspin`` writes in stock LAMMPS."""
+"""Deviations in Python are those that ``pair_style deepspin`` writes in LAMMPS."""
 
 from __future__ import annotations
 

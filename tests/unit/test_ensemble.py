@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,15 @@ import pytest
 
 from spin_dp import Ensemble, SpinDP, SpinDPCalculator, rank_states
 from spin_dp.cli import main
-from spin_dp.data_tools import collect
+from spin_dp.data_tools import Rules, collect
 from spin_dp.errors import ConfigError, DataError, OutsideTrainingData, ShapeError
 from spin_dp.evaluation.ensemble_test import run_ensemble_test
 from spin_dp.inference.calibration import CALIBRATION_FILE, Calibration
 from spin_dp.inference.deviation import deviation, spread, vector_spread
 from tests.conftest import ROOT, STATES_INFO, TYPE_MAP
+
+# Random weights agree on little.
+pytestmark = pytest.mark.filterwarnings("ignore::spin_dp.errors.OutsideTrainingData")
 
 MOMENTS = np.array([3.0, 0.0, 1.2, 0.0, -1.2, 0.0, 1.2, 0.0])
 PATTERNS = np.array([MOMENTS, -0.5 * MOMENTS, np.abs(MOMENTS)])
@@ -49,9 +53,13 @@ def models(paths):
 
 @pytest.fixture(scope="module")
 def ensemble(models):
-    made = Ensemble(models)
-    made._said.update({"force", "magnetic_force"})  # random weights agree on nothing
-    return made
+    return Ensemble(models)
+
+
+@pytest.fixture(scope="module")
+def several(paths):
+    """One model of all files."""
+    return SpinDP(paths)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +67,8 @@ def frames(tmp_path_factory):
     """All frames of LiMnO2, none of them validation."""
     folder = tmp_path_factory.mktemp("frames") / "data"
     source = ROOT / "examples" / "gpaw" / "LiMnO2_4.extxyz"
-    collect([source], folder, type_map=TYPE_MAP, stationary_moments=True)
+    rules = Rules(stationary_moments=True)
+    collect([source], folder, type_map=TYPE_MAP, rules=rules)
     return folder
 
 
@@ -81,7 +90,7 @@ def test_a_model_and_itself_do_not_differ(models, cell):
         found.gaps()[1],
         found.force_deviation,
         found.magnetic_force_deviation,
-        found.moment_spread,
+        np.asarray(found.moment_spread),
         found.interval("energy", 0.95),
     ):
         assert not zero.any()
@@ -89,10 +98,7 @@ def test_a_model_and_itself_do_not_differ(models, cell):
 
 def test_two_models(models, cell):
     """Everything from what each says alone."""
-    pair = Ensemble(models[:2])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OutsideTrainingData)
-        found = pair.evaluate_many(cell, PATTERNS)
+    found = Ensemble(models[:2]).evaluate_many(cell, PATTERNS)
     moments = found.prediction.moments  # of the first model, for both
     a, b = (model.evaluate_many(cell, moments) for model in models[:2])
     assert found.prediction.energy.tolist() == a.energy.tolist()
@@ -118,20 +124,26 @@ def test_two_models(models, cell):
     np.testing.assert_allclose(found.forces, (a.forces + b.forces) / 2)
 
 
+def test_spread_of_a_gap_is_not_a_difference_of_spreads(ensemble, models, cell):
+    found = ensemble.evaluate_many(cell, PATTERNS)
+    moments = found.prediction.moments
+    energies = np.stack([m.evaluate_many(cell, moments).energy for m in models])
+    expected = (energies - energies[:, :1]).std(axis=0, ddof=1)
+    np.testing.assert_allclose(found.gaps()[1], expected, atol=1e-12)
+    other = np.abs(found.energy_spread - found.energy_spread[0])
+    assert not np.allclose(expected, other, rtol=1e-2)
+
+
 def test_spread_of_predicted_moments(ensemble, models, cell):
     """Of oxygen, which nobody labelled; zero on metals, whose moments are given."""
-    found = ensemble.evaluate(cell, MOMENTS[[0, 2, 4, 6]].repeat(2) * [1, 0] * 4)
-    own = np.stack([m.evaluate(cell, found_labels(cell)).moments for m in models])
+    found = ensemble.evaluate(cell, MOMENTS)
+    own = np.stack([m.evaluate(cell, MOMENTS).moments for m in models])
     expected = np.sqrt(((own - own.mean(0)) ** 2).sum(-1).sum(0) / 2)
     np.testing.assert_allclose(found.moment_spread, expected, atol=1e-12)
     assert (found.moment_spread[1::2] > 0).all()
     assert not found.moment_spread[::2].any()
     vectors = found.prediction.moments
     assert ensemble.evaluate(cell, vectors).moment_spread is None
-
-
-def found_labels(cell):
-    return np.where(cell.symbols == "O", 0.0, MOMENTS)
 
 
 def test_one_pattern_is_one_of_many(ensemble, cell):
@@ -153,7 +165,6 @@ def test_names_of_states_are_labels(ensemble, cell):
 def test_order_of_models_and_atoms_does_not_count(ensemble, models, cell):
     found = ensemble.evaluate_many(cell, PATTERNS)
     turned = Ensemble(models[::-1])
-    turned._said.update(ensemble._said)
     again = turned.evaluate_many(cell, found.prediction.moments)
     for name in ("energy_spread", "force_deviation", "magnetic_force_deviation"):
         np.testing.assert_allclose(
@@ -167,23 +178,18 @@ def test_order_of_models_and_atoms_does_not_count(ensemble, models, cell):
     )
 
 
-def test_model_of_several_files(paths, ensemble, cell):
-    model = SpinDP(paths)
-    model.ensemble._said.update(ensemble._said)
-    assert (
-        model.evaluate(cell, MOMENTS).energy
-        == SpinDP(paths[0]).evaluate(cell, MOMENTS).energy
-    )
-    found = model.uncertainty(cell, MOMENTS)
+def test_model_of_several_files(several, models, ensemble, cell):
+    first = models[0].evaluate(cell, MOMENTS)
+    assert several.evaluate(cell, MOMENTS).energy == first.energy
+    found = several.uncertainty(cell, MOMENTS)
     expected = ensemble.evaluate(cell, MOMENTS)
     assert found.energy_spread == expected.energy_spread
-    many = model.uncertainty_many(cell, PATTERNS)
+    many = several.uncertainty_many(cell, PATTERNS)
     assert many.energies.shape == (3, 3)
 
 
-def test_calculator(paths, ensemble, cell):
-    calculator = SpinDPCalculator(paths, moments=MOMENTS)
-    calculator.model.ensemble._said.update(ensemble._said)
+def test_calculator(several, models, ensemble, cell):
+    calculator = SpinDPCalculator(several, moments=MOMENTS)
     cell.calc = calculator
     expected = ensemble.evaluate(cell, MOMENTS)
     assert cell.get_potential_energy() == pytest.approx(expected.energies[0])
@@ -191,17 +197,16 @@ def test_calculator(paths, ensemble, cell):
     assert results["energy_spread"] == pytest.approx(float(expected.energy_spread))
     for name in ("force_deviation", "magnetic_force_deviation"):
         np.testing.assert_allclose(results[name], getattr(expected, name))
-    alone = SpinDPCalculator(paths[0], moments=MOMENTS)
+    alone = SpinDPCalculator(models[0], moments=MOMENTS)
     alone.calculate(cell)
     assert "force_deviation" not in alone.results
 
 
-def test_ranking_has_the_spread_of_each_difference(paths, cell):
-    model = SpinDP(paths)
-    model.ensemble._said.update({"force", "magnetic_force"})
+def test_ranking_has_the_spread_of_each_difference(several, models, cell):
+    model = several
     states = {"Mn": ["3+HS", "3+LS"], "Ni": ["2+", "3+LS"]}
     table = rank_states(cell, model, states=states, any_charge=True)
-    single = rank_states(cell, SpinDP(paths[0]), states=states, any_charge=True)
+    single = rank_states(cell, models[0], states=states, any_charge=True)
     spreads = table["above_lowest_spread"]
     assert single["above_lowest_spread"].isna().all()
     pd.testing.assert_frame_equal(
@@ -210,7 +215,7 @@ def test_ranking_has_the_spread_of_each_difference(paths, cell):
     )
     energies = np.stack(
         [
-            m.evaluate_many(cell, np.stack(table["moments"])).energy
+            m.evaluate_many(cell, np.stack(table["moments"].tolist())).energy
             for m in model.ensemble.models
         ]
     )
@@ -221,25 +226,31 @@ def test_ranking_has_the_spread_of_each_difference(paths, cell):
     assert "not calibrated: there is no calibration.json" in table.attrs["interval"]
 
 
-def test_what_they_do_not_know_is_said_once(models, cell):
-    pair = Ensemble(models[:2])
-    found = None
+def test_what_they_do_not_know_is_said_once(models, ensemble, cell, tmp_path):
+    """Which atom, how much, what to do; each quantity once."""
+    limits = {"force": 1e-3, "magnetic_force": 1e-4}
+    probes = sorted(ensemble.probe_energies())
+    Calibration(probes, factors={}, limits=limits).write(tmp_path / CALIBRATION_FILE)
+    strict = Ensemble(models, calibration=tmp_path)
     with pytest.warns(OutsideTrainingData) as said:
-        found = pair.evaluate(cell, MOMENTS)
-    atom = int(found.force_deviation.argmax())
-    of_forces = [str(w.message) for w in said if str(w.message).startswith("forces")]
-    (sentence,) = of_forces
-    assert f"{found.force_deviation.max():.2f} eV/Å at atom {atom}" in sentence
-    assert f"({cell.symbols[atom]}), more than 0.25" in sentence
-    assert "run DFT on it and train with it" in sentence
-    pair._said.add("magnetic_force")
-    pair.evaluate(cell, MOMENTS)  # warnings are errors here
-
-
-def test_nothing_is_said_below_the_limits(models, cell):
+        found = strict.evaluate(cell, MOMENTS)
+    assert len(said) == 2
+    for warning, name, unit, deviations in zip(
+        said,
+        ("forces", "magnetic forces"),
+        ("eV/Å", "eV/μB"),
+        (found.force_deviation, found.magnetic_force_deviation),
+        strict=True,
+    ):
+        sentence = str(warning.message)
+        atom = int(deviations.argmax())
+        assert sentence.startswith(f"{name} of the 3 models deviate by ")
+        assert f"{deviations.max():.2f} {unit} at atom {atom} " in sentence
+        assert f"({cell.symbols[atom]}), more than 0.00" in sentence
+        assert "run DFT on it and train with it" in sentence
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Ensemble([models[0], models[0]]).evaluate(cell, MOMENTS)
+        strict.evaluate(cell, MOMENTS)
 
 
 def test_calibration_scales_what_is_stated(paths, models, ensemble, cell, tmp_path):
@@ -279,15 +290,12 @@ def test_calibration_scales_what_is_stated(paths, models, ensemble, cell, tmp_pa
         Ensemble(models[:2], calibration=path)
 
 
-def test_forms_of_a_model_have_one_probe_energy(
-    compiled_model, predicting_model, tmp_path
-):
+def test_forms_of_a_model_have_one_probe_energy(predicting_model, tmp_path):
     from spin_dp.deployment import compress
 
     fast = tmp_path / "fast.pth"
     compress(predicting_model, fast)
-    forms = Ensemble([predicting_model, fast, compiled_model[0]])
-    assert np.ptp(forms.probe_energies()) < 1e-4
+    assert np.ptp(Ensemble([predicting_model, fast]).probe_energies()) < 1e-4
 
 
 def test_models_that_do_not_go_together(paths, make_model, tmp_path):
@@ -296,9 +304,7 @@ def test_models_that_do_not_go_together(paths, make_model, tmp_path):
     other = tmp_path / "other.pth"
     section = {"spin": {"use_spin": ["Mn", "Ni"]}}
     torch.jit.save(torch.jit.script(make_model(section)), other)
-    with pytest.raises(
-        ConfigError, match="reads moments of Mn, Co, Ni, O, .*of Mn, Ni"
-    ):
+    with pytest.raises(ConfigError, match=r"moments of Mn, Co, Ni, O, .*of Mn, Ni;"):
         Ensemble([paths[0], other])
     model = make_model()
     model.atomic_model.type_map = TYPE_MAP[::-1]
@@ -311,7 +317,8 @@ def test_models_that_do_not_go_together(paths, make_model, tmp_path):
 
 
 def test_one_model_is_no_ensemble(paths, models, cell):
-    for given in (paths[:1], paths[0], models[0], []):
+    wrong: tuple[Any, ...] = (paths[:1], paths[0], models[0], [])
+    for given in wrong:
         with pytest.raises(ConfigError, match="expected two models or more, got"):
             Ensemble(given)
     with pytest.raises(ConfigError, match="is one model, and an uncertainty needs"):
@@ -327,8 +334,8 @@ def test_patterns_that_do_not_fit(ensemble, cell):
         ensemble.evaluate_many(cell, PATTERNS[:, :7])
 
 
-def test_samples_are_those_of_the_predictions(paths, ensemble, frames):
-    result = run_ensemble_test(paths, frames)
+def test_samples_are_those_of_the_predictions(models, frames):
+    result = run_ensemble_test(models, frames)
     energies = result.test.frames[[f"energy_model{i}" for i in (1, 2, 3)]].to_numpy()
     table = result.test.frames
     n = len(table)

@@ -312,7 +312,8 @@ class _Demo:
         def show(done: int, total: int) -> None:
             reporter.update("geometries", done, total)
 
-        table = rank_held_out(self.models["spin_aware"], self.data, progress=show)
+        model = fast_form(self.models["spin_aware"], self.md)
+        table = rank_held_out(model, self.data, progress=show)
         table.to_csv(self.tables / "states.csv", index=False)
 
     def write_summary(self, seconds: Mapping[str, float]) -> Path:

@@ -138,9 +138,9 @@ class Watch:
     force_limits
         Lower and upper limit of the largest deviation of a force, eV/Å.
     magnetic_limits
-        The same of magnetic forces, eV/μB; None: they do not count. Models that were
-        never saw a magnetic force (``collect --stationary-moments`` makes some) differ in
-        them by electronvolts where their forces agree.
+        The same of magnetic forces, eV/μB; None: they do not count. Models that
+        learnt magnetic forces of converged frames only, where they are zero, differ by
+        some tenths of eV/μB wherever labels are off their converged values.
     shortest
         Shortest distance of two atoms, Å; None: :data:`SHORTEST`, and in ``run_md`` at
         least 0.8 of the shortest one in the model's training data.

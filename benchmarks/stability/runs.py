@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.stability.structures import build, compressed
+from spin_dp.demo.side_by_side import side_by_side
 from spin_dp.demo.watched import Outcome, run_watched
 from spin_dp.files import write_text
 from spin_dp.lammps_interface import MDSettings
@@ -141,12 +140,15 @@ def run_all(
         Called after each.
     """
 
-    def do(run: Run) -> None:
+    def do(run: Run, check: Callable[[], None]) -> None:
         folder = out / "runs" / run.folder
         folder.mkdir(parents=True, exist_ok=True)
 
+        def show(step: int, total: int, _kelvin: float) -> None:
+            check()
+            progress(run.folder, min(step, total - 1), total)
+
         def move(_: Reporter) -> None:
-            show = partial(_show, progress, run.folder)
             outcome = run_one(run, folder / "md", show)
             write_text(folder / RECORD, json.dumps(outcome.record(), indent=2) + "\n")
 
@@ -167,28 +169,10 @@ def run_all(
         steps = run.settings().steps
         progress(run.folder, steps, steps)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(do, run) for run in runs]
-        try:
-            for future in futures:
-                future.result()
-                on_done()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    side_by_side(do, runs, jobs, on_done=on_done)
 
 
 def read_outcome(run: Run, out: Path) -> Outcome | None:
     """Return what became of a run; None while it is not finished."""
     path = out / "runs" / run.folder / RECORD
     return Outcome(**json.loads(path.read_text())) if path.is_file() else None
-
-
-def _show(
-    progress: Callable[[str, int, int], None],
-    name: str,
-    step: int,
-    steps: int,
-    _kelvin: float,
-) -> None:
-    progress(name, min(step, steps - 1), steps)

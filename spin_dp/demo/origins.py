@@ -71,3 +71,24 @@ def origins_of(manifest: pd.DataFrame) -> pd.Series:
     places = zip(manifest["source"], manifest["step"], strict=True)
     found = [origins[str(source)][int(step) - 1] for source, step in places]
     return pd.Series(found, index=manifest.index)
+
+
+def with_origins(frames: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of an evaluation with the origin of each frame.
+
+    Parameters
+    ----------
+    frames
+        Rows of :func:`spin_dp.evaluation.evaluate`.
+    manifest
+        The table ``spin-dp collect`` wrote.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows, with a column ``origin``.
+    """
+    kept = manifest[manifest["status"] == "kept"]
+    places = kept[["system", "index"]].astype({"index": "int64"})
+    named = places.assign(origin=origins_of(kept))
+    return frames.merge(named, on=["system", "index"], how="left", validate="1:1")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,10 @@ from spin_dp import evaluation
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
-from spin_dp.demo.origins import origins_of
+from spin_dp.demo.origins import with_origins
 from spin_dp.demo.plots import MODEL_TITLES, plot_learning_curves, plot_md
 from spin_dp.demo.ranking import rank_held_out
+from spin_dp.demo.side_by_side import side_by_side
 from spin_dp.demo.structure import layered_oxide
 from spin_dp.demo.watched import Outcome, fast_form, run_watched
 from spin_dp.errors import DataError
@@ -29,7 +29,7 @@ from spin_dp.training import read_learning_curve, train_together
 from spin_dp.training.dp_input import TrainingSettings, write_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 SPIN_ELEMENTS = ("Mn", "Co", "Ni", "O")
@@ -244,7 +244,7 @@ class _Demo:
                 reporter.update(f"{split} systems", done, total)
 
             frames = evaluation.evaluate(self.models, systems, manifest, progress=show)
-            parts[split] = _with_origins(frames, manifest)
+            parts[split] = with_origins(frames, manifest)
         held_out = parts["validation"]
         scores = {name: evaluation.score(held_out, name) for name in MODELS[::-1]}
         plot_parity(
@@ -283,17 +283,16 @@ class _Demo:
             restart_every=1000,
         )
 
-        def move(crystal: str) -> Outcome:
+        def move(crystal: str, check: Callable[[], None]) -> Outcome:
             def show(step: int, total: int, kelvin: float) -> None:
+                check()
                 reporter.update(crystal, step, total, f"{kelvin:.0f} K")
 
             atoms = layered_oxide(crystal, settings.repeats)
             return run_watched(atoms, model, self.md / crystal, run, progress=show)
 
-        with ThreadPoolExecutor(len(settings.crystals)) as pool:
-            found = dict(
-                zip(settings.crystals, pool.map(move, settings.crystals), strict=True)
-            )
+        outcomes = side_by_side(move, settings.crystals, len(settings.crystals))
+        found = dict(zip(settings.crystals, outcomes, strict=True))
         plot_md(
             self.out / "md.png",
             {
@@ -312,7 +311,8 @@ class _Demo:
         def show(done: int, total: int) -> None:
             reporter.update("geometries", done, total)
 
-        table = rank_held_out(self.models["spin_aware"], self.data, progress=show)
+        model = fast_form(self.models["spin_aware"], self.md)
+        table = rank_held_out(model, self.data, progress=show)
         table.to_csv(self.tables / "states.csv", index=False)
 
     def write_summary(self, seconds: Mapping[str, float]) -> Path:
@@ -343,14 +343,6 @@ class _Demo:
 
 
 _TEST_PICTURES = ("parity", "learning_curves", "spin_states")
-
-
-def _with_origins(frames: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of an evaluation with the origin of each frame."""
-    kept = manifest[manifest["status"] == "kept"]
-    places = kept[["system", "index"]].astype({"index": "int64"})
-    named = places.assign(origin=origins_of(kept))
-    return frames.merge(named, on=["system", "index"], how="left", validate="1:1")
 
 
 def _fingerprints(folder: Path) -> dict[str, str]:

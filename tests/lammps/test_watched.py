@@ -38,7 +38,8 @@ def test_the_outcome_is_that_of_the_trajectory(
 ) -> None:
     outcome = run_watched(atoms, heisenberg[0], tmp_path / "md", RUN)
     assert outcome.holds
-    assert (outcome.atoms, outcome.ps) == (8, pytest.approx(0.1))
+    assert outcome.atoms == 8
+    assert outcome.ps == pytest.approx(0.1)
     names = pair_names(atoms.get_chemical_symbols())
     frames = ase.io.read(tmp_path / "md" / "trajectory.extxyz", ":")
     assert len(frames) == 11  # one for each look
@@ -86,7 +87,7 @@ def test_an_interrupted_run_goes_on(
     assert resumed.shortest == pytest.approx(whole.shortest, abs=1e-4)
     assert resumed.ps == whole.ps
     again = run_watched(atoms, heisenberg[0], folder, RUN)  # finished: nothing moves
-    assert again.shortest == resumed.shortest
+    assert again.shortest == pytest.approx(resumed.shortest, abs=1e-9)
 
 
 def test_a_missing_lammps_is_no_fault_of_the_model(

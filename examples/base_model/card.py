@@ -176,9 +176,10 @@ def _spread(record: Mapping[str, Any]) -> str:
     return f"""
 ## What the spread of the models tells
 
-Root mean squares on the held-out frames, the rank correlation of spread and error, and \
-the share of errors in the calibrated intervals of 68 and 95 %, each with factors found \
-on the other geometries. `calibration.json` has the factors; Python uses them by itself.
+Root mean squares on the held-out frames, the rank correlation of spread and error, \
+and the share of errors in the calibrated intervals of 68 and 95 %, each with factors \
+found on the other geometries. `calibration.json` has the factors; Python uses them \
+by itself.
 
 {_table([*heads, "in 68 %", "in 95 %"], rows)}
 """

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+_ANY_MAGNETIC = (1e6, 2e6)  # eV/μB: none is as large
+
+
 class _Section(pydantic.BaseModel):
     """A table of the file: unknown keys and wrong types are errors."""
 
@@ -180,14 +183,15 @@ class Selection(_Section):
         Band of the largest force deviation of a frame, eV/Å: below, the models know it;
         above, the geometry is not to be trusted.
     magnetic_force
-        Band of the largest magnetic-force deviation, eV/μB.
+        Band of the largest magnetic-force deviation, eV/μB; it does not count if left
+        out, see :class:`spin_dp.lammps_interface.Watch`.
     more_states
         Share of the geometries that are run from further spin states, too.
     """
 
     frames: PositiveInt = 20
     force: tuple[NonNegativeFloat, PositiveFloat] = (0.5, 1.5)
-    magnetic_force: tuple[NonNegativeFloat, PositiveFloat] = (0.3, 1.0)
+    magnetic_force: tuple[NonNegativeFloat, PositiveFloat] | None = None
     more_states: Share = 0.5
 
     @pydantic.field_validator("force", "magnetic_force", mode="before")
@@ -198,10 +202,10 @@ class Selection(_Section):
     @pydantic.model_validator(mode="after")
     def _in_order(self) -> Self:
         for name in ("force", "magnetic_force"):
-            low, high = getattr(self, name)
-            if not low < high:
+            band = getattr(self, name)
+            if band is not None and not band[0] < band[1]:
                 raise ValueError(
-                    f"{name}: expected the lower limit first, got [{low:g}, {high:g}]"
+                    f"{name}: expected the lower limit first, got {list(band)}"
                 )
         return self
 
@@ -265,7 +269,7 @@ class CampaignSettings(_Section):
         """Return the limits of the choice in its own terms."""
         return ChoiceSettings(
             force_band=self.choice.force,
-            magnetic_band=self.choice.magnetic_force,
+            magnetic_band=self.choice.magnetic_force or _ANY_MAGNETIC,
             most_atoms=self.exploration.most_atoms,
             seed=self.seed,
         )

@@ -296,7 +296,9 @@ def test_table_of_descriptor_settings(input_json: str, normalize: Any) -> None:
 
 def test_table_of_repulsion(input_json: str, normalize: Any) -> None:
     """Names and defaults as dp fills them in, help as dp shows it."""
-    from spin_dp.plugin import model_args_plugin
+    from deepmd.utils.argcheck import model_args_plugin
+
+    import spin_dp.plugin  # noqa: F401 (registers)
 
     (section,) = (
         found

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The short-range repulsion: against LAMMPS's ZBL, and against sums over pairs."""
 
+from __future__ import annotations
+
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +29,7 @@ from tests.physics.contract_subject import (
     with_neighbours,
 )
 
-WIDE = {"inner": 0.8, "outer": 1.25}
+WIDE: dict[str, Any] = {"inner": 0.8, "outer": 1.25}
 SHORTEST = {"Ni-O": 1.59, "Co-O": 1.63, "Mn-O": 1.66, "Li-O": 1.75, "O-O": 1.45}
 """Å, in DFT data of oxides; O-O is that of peroxides."""
 SHORTEST |= {"Ni-Ni": 2.5, "Li-Ni": 2.5, "Mn-Mn": 2.5}

@@ -39,7 +39,7 @@ class Start(_Section):
     data
         Files and folders that ``spin-dp collect`` reads.
     type_map
-        Elements of the models in type order; those of the data if None.
+        Elements of the models in type order; those of the data if left out.
     model
         Name or files of trained models to begin with instead of random weights: one
         for all, or one for each.
@@ -87,9 +87,9 @@ class Training(_Section):
     size
         ``small``, ``medium`` or ``large``, as in ``spin-dp init``.
     steps
-        Steps of the first generation; from the amount of data if None.
+        Steps of the first generation; from the amount of data if left out.
     later_steps
-        Steps of the next ones, which go on from the models before; a third if None.
+        Steps of the next ones, which go on from the models before; a third if left out.
     at_once
         Trainings that run at the same time.
     threads
@@ -118,7 +118,7 @@ class Structure(_Section):
     supercell
         Repetitions along the cell vectors; the cell that DFT will get.
     name
-        Of its runs; the file's stem if None.
+        Of its runs; the file's stem if left out.
     """
 
     file: str
@@ -240,7 +240,7 @@ class CampaignSettings(_Section):
     dft
         Table ``[dft]`` as it is: the engine reads it, see :mod:`spin_dp.dft`.
     folder
-        Where the campaign is; the file's name without its ending if None.
+        Where the campaign is; the file's name without its ending if left out.
     seed
         Of weights, velocities and draws.
     """

@@ -316,6 +316,39 @@ def test_table_of_repulsion(input_json: str, normalize: Any) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("head", "section"),
+    [
+        ("[start]", "Start"),
+        ("[budget]", "Budget"),
+        ("[training]", "Training"),
+        ("[exploration]", "Exploration"),
+        ("[[structure]]", "Structure"),
+        ("[choice]", "Selection"),
+        ("[work]", "Work"),
+    ],
+)
+def test_tables_of_the_campaign_file(head: str, section: str) -> None:
+    """Keys and defaults are those that campaign files have."""
+    from spin_dp.campaign import settings
+
+    _, part = text_of("docs/learning.md").split(f"`{head}`\n\n")
+    rows = part.split("\n\n")[0].splitlines()[2:]
+    stated = {}
+    for row in rows:
+        key, default, _ = (cell.strip(" `") for cell in row.strip("|").split(" | "))
+        stated[key] = default
+    expected = {}
+    for name, known in getattr(settings, section).model_fields.items():
+        expected[name] = "(needed)"
+        if not known.is_required():
+            default = known.get_default(call_default_factory=True)
+            expected[name] = "" if default is None else default
+    assert {
+        k: v if v in ("", "(needed)") else json.loads(v) for k, v in stated.items()
+    } == ({k: list(v) if isinstance(v, tuple) else v for k, v in expected.items()})
+
+
 def named(path: str) -> Any:
     """Return what a dotted path names: a module, or something in one."""
     module, _, name = path.rpartition(".")

@@ -114,8 +114,8 @@ class Benchmark:
     def run(self, seeds: Sequence[int], strategies: Sequence[str]) -> None:
         """Go through all rounds of seeds and strategies."""
         pool, test = read_frames(self.pool_file), read_frames(self.test_file)
-        for strategy in strategies:
-            for seed in seeds:
+        for seed in seeds:
+            for strategy in strategies:
                 for number in range(self.plan.rounds + 1):
                     self._round(pool, test, seed, strategy, number)
                     write_results(self.out)

@@ -49,8 +49,8 @@ class Plan:
     rattled: int = 10
     amplitude: float = 0.05
     begin: int = 40
-    add: int = 25
-    rounds: int = 4
+    add: int = 30
+    rounds: int = 3
     models: int = 2
     teacher: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(steps=1500)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import spin_dp
+from spin_dp.pretrained import find_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ DATA_FILES = {
         f"spin_dp/pretrained/lixmo2/{name}"
         for name in (
             *("README.md", "calibration.json", "record.json"),
-            *(f"lixmo2-{number}.pth" for number in (1, 2, 3, 4)),
+            *(file.name for file in find_model("lixmo2").files),
         )
     ),
 }

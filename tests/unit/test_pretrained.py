@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "lixmo2"
 MOST_BYTES = 4_000_000
+NEAR_THE_LIMIT = "ignore::spin_dp.errors.OutsideTrainingData"
+"""Of one held-out frame in twenty the ensemble warns."""
 
 
 @pytest.fixture
@@ -52,9 +54,12 @@ def toy(
 def test_a_name_stands_for_its_ensemble() -> None:
     assert NAME in pretrained.names()
     files = pretrained.resolve(NAME)
-    assert len(files) == 4
-    assert [file.name for file in files] == [f"{NAME}-{n}.pth" for n in (1, 2, 3, 4)]
-    assert len({file.read_bytes() for file in files}) == 4
+    count = len(pretrained.find_model(NAME).record["made"]["seeds"])
+    assert count > 1
+    assert [file.name for file in files] == [
+        f"{NAME}-{n + 1}.pth" for n in range(count)
+    ]
+    assert len({file.read_bytes() for file in files}) == count
     assert pretrained.resolve_all([Path(NAME), "a.pth"]) == [*files, Path("a.pth")]
 
 
@@ -63,7 +68,7 @@ def test_a_file_of_that_name_is_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / NAME).mkdir()  # the output folder of a run, say
-    assert len(pretrained.resolve(NAME)) == 4
+    assert len(pretrained.resolve(NAME)) > 1
     (tmp_path / NAME).rmdir()
     (tmp_path / NAME).touch()
     assert pretrained.resolve(NAME) == (Path(NAME),)
@@ -148,6 +153,7 @@ def test_sizes_and_no_path_of_the_machine() -> None:
     assert not [file for file in files if b"debug_pkl" in file.read_bytes()]
 
 
+@pytest.mark.filterwarnings(NEAR_THE_LIMIT)
 def test_the_first_model_answers(record: dict[str, Any]) -> None:
     model = SpinDP(NAME)
     assert model.info.path == pretrained.resolve(NAME)[0]
@@ -160,12 +166,14 @@ def test_the_first_model_answers(record: dict[str, Any]) -> None:
     )
     assert high < low  # Hund's rule; DFT has 0.3 eV between them
     energy = model.evaluate(frame).energy  # in the state that DFT found
-    assert energy == pytest.approx(frame.info["free_energy"], abs=0.1 * len(frame))
+    reference = frame.calc.results["free_energy"]
+    assert energy == pytest.approx(reference, abs=0.1 * len(frame))
     atoms = frame.copy()
     atoms.calc = SpinDPCalculator(NAME, moments="Mn=3+HS", order="FM")
     assert atoms.get_potential_energy() == pytest.approx(float(high), abs=1e-8)
 
 
+@pytest.mark.filterwarnings(NEAR_THE_LIMIT)
 def test_the_ensemble_is_calibrated() -> None:
     """The factors that ship are those of the models that ship."""
     atoms = ase.io.read(ROOT / "examples" / "gpaw" / "LiMnO2_8.extxyz", 0)

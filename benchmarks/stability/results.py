@@ -155,6 +155,7 @@ def draw(path: Path, table: pd.DataFrame) -> Path:
     for axis in axes[-1]:
         axis.set_xlabel("shortest contact (Å)")
     for family, colour in _COLOURS.items():
-        axes[0, -1].plot([], [], "o", color=colour, label=family)
-    axes[0, -1].legend(fontsize=8, frameon=False, loc="lower right")
+        axes[0, 0].plot([], [], "o", color=colour, label=family)
+    axes[0, 0].plot([], [], "x", color="#999999", label="fell apart")
+    figure.legend(fontsize=9, frameon=False, ncols=4, loc="outside lower center")
     return save_png(figure, path)

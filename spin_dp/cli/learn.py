@@ -70,7 +70,7 @@ def learn(
     logging.getLogger("deepmd").setLevel(logging.ERROR)  # hints cut the bars
     with stage_bars() as bars:
         result = run(campaign, scheduler=scheduler, workers=workers, reporter=bars)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"{result.note}.")
     console.print(
         f"{result.generations} generations, {result.dft_runs} DFT runs, "

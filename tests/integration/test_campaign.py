@@ -43,8 +43,8 @@ later_steps = 6
 from_data = "all"
 states = 1
 temperatures = [900.0]
-picoseconds = 0.02
-every = 2.0
+picoseconds = 0.16
+every = 10.0
 [choice]
 frames = 3
 force = [1e-6, 100.0]

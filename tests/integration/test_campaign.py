@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,13 @@ import pandas as pd
 import pytest
 
 from spin_dp.campaign import End, learn
-from spin_dp.cli.app import main
+from spin_dp.campaign.generation import Generation, Waiting
+from spin_dp.campaign.record import CampaignFolder
+from spin_dp.campaign.settings import read_campaign
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.dft import Request, open_engine, run_requests
 from spin_dp.errors import ConfigError
+from spin_dp.stages import Reporter
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ data = ["frames"]
 type_map = ["Li", "Mn", "Co", "Ni", "O"]
 validation = 0.3
 [budget]
-dft_runs = {dft_runs}
+dft_runs = 4
 generations = 2
 doubtful = 0.0
 [training]
@@ -69,13 +73,13 @@ def labelled(predicting_model: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def begin(labelled: Path, folder: Path, dft: str = TEACHER, dft_runs: int = 4) -> Path:
+def begin(labelled: Path, folder: Path, dft: str = TEACHER) -> Path:
     """Write a campaign file beside the frames it begins with."""
     folder.mkdir(exist_ok=True)
     for name in ("frames", "teacher.pth"):
         (folder / name).symlink_to(labelled / name)
     path = folder / "campaign.toml"
-    path.write_text(CAMPAIGN.format(dft_runs=dft_runs) + dft)
+    path.write_text(CAMPAIGN + dft)
     return path
 
 
@@ -162,16 +166,19 @@ class TestFinished:
 
 @pytest.mark.slow
 @pytest.mark.lammps
-def test_vasp_by_hand_waits_for_results(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = begin(labelled, tmp_path / "work", '[dft]\nengine = "vasp"\n', dft_runs=2)
-    assert main(["learn", str(path)]) == 3
-    said = capsys.readouterr()
-    folder = path.parent / "campaign" / "generation-00" / "dft"
-    assert str(folder) in said.out
-    assert len(list(folder.glob("*/INCAR"))) == 2
-    assert main(["learn", str(path)]) == 3  # and still does
+def test_vasp_by_hand_waits_for_results(finished: Path, tmp_path: Path) -> None:
+    source = finished / "generation-00"
+    campaign = CampaignFolder(tmp_path)
+    place = campaign.generation(0)
+    shutil.copytree(source, place.folder, ignore=shutil.ignore_patterns("dft", "*.csv"))
+    settings = read_campaign(finished.with_suffix(".toml"))
+    engine = open_engine({"engine": "vasp"})
+    one = Generation(place, campaign, settings, engine)
+    for _ in range(2):  # the second time it looks, and waits on
+        with pytest.raises(Waiting):
+            one.label(Reporter())
+    assert len(list(place.dft.glob("*/INCAR"))) == 4
+    assert not (place.folder / "outcomes.csv").exists()
 
 
 def test_another_level_of_theory_is_refused(labelled: Path, tmp_path: Path) -> None:

@@ -139,6 +139,8 @@ class _Campaign:
 
     def _begin(self) -> None:
         """Collect the frames at hand; refuse what does not go together."""
+        if self.engine.runs and self.settings.work.scheduler is None:
+            self.engine.check()  # now, not after hours of training
         start = self.settings.start
         stage = Stage(
             name="start",

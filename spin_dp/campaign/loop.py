@@ -139,8 +139,6 @@ class _Campaign:
 
     def _begin(self) -> None:
         """Collect the frames at hand; refuse what does not go together."""
-        if self.engine.runs and self.settings.work.scheduler is None:
-            self.engine.check()  # now, not after hours of training
         start = self.settings.start
         stage = Stage(
             name="start",
@@ -153,6 +151,8 @@ class _Campaign:
         usable = look_through(self.folder.data)
         levels = [system.system.note.level for system in usable.systems]
         self.engine.check_level(levels, usable.type_map)
+        if self.engine.runs and self.settings.work.scheduler is None:
+            self.engine.check()  # now, not after hours of training
 
     def _generation(self, number: int) -> End | None:
         """Bring a generation as far as it goes; return why the campaign ends there."""

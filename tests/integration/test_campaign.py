@@ -22,7 +22,7 @@ from spin_dp.campaign.record import CampaignFolder
 from spin_dp.campaign.settings import read_campaign
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.dft import Request, open_engine, run_requests
-from spin_dp.errors import ConfigError
+from spin_dp.errors import ConfigError, SpinDPError
 from spin_dp.stages import Reporter
 from tests.conftest import ROOT
 
@@ -179,6 +179,16 @@ def test_vasp_by_hand_waits_for_results(finished: Path, tmp_path: Path) -> None:
             one.label(Reporter())
     assert len(list(place.dft.glob("*/INCAR"))) == 4
     assert not (place.folder / "outcomes.csv").exists()
+
+
+def test_an_engine_that_is_not_there_is_said_first(
+    labelled: Path, tmp_path: Path
+) -> None:
+    absent = '[dft]\nengine = "teacher"\nmodel = "absent.pth"\n'
+    path = begin(labelled, tmp_path / "work", absent)
+    with pytest.raises(SpinDPError, match=r"absent\.pth"):
+        learn(path)
+    assert not (path.parent / "campaign" / "generation-00").exists()
 
 
 def test_another_level_of_theory_is_refused(labelled: Path, tmp_path: Path) -> None:

@@ -181,14 +181,14 @@ def test_vasp_by_hand_waits_for_results(finished: Path, tmp_path: Path) -> None:
     assert not (place.folder / "outcomes.csv").exists()
 
 
-def test_an_engine_that_is_not_there_is_said_first(
-    labelled: Path, tmp_path: Path
-) -> None:
-    absent = '[dft]\nengine = "teacher"\nmodel = "absent.pth"\n'
-    path = begin(labelled, tmp_path / "work", absent)
-    with pytest.raises(SpinDPError, match=r"absent\.pth"):
+def test_an_engine_that_is_not_there_is_said_first(tmp_path: Path) -> None:
+    frames = ROOT / "examples" / "gpaw" / "LiMnO2_4.extxyz"
+    path = tmp_path / "campaign.toml"
+    absent = '[dft]\nengine = "gpaw"\npython = "/absent/python"\n'
+    path.write_text(CAMPAIGN.replace('"frames"', f'"{frames}"') + absent)
+    with pytest.raises(SpinDPError, match="/absent/python"):
         learn(path)
-    assert not (path.parent / "campaign" / "generation-00").exists()
+    assert not (tmp_path / "campaign" / "generation-00").exists()
 
 
 def test_another_level_of_theory_is_refused(labelled: Path, tmp_path: Path) -> None:

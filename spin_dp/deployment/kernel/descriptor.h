@@ -69,26 +69,41 @@ inline Vec bounded(const Vec& x) {
   return in * p / q;
 }
 
-// Half the repulsion of a pair; its slope in the distance, over the distance.
-inline double repel(const double* pair, double square, double& slope) {
-  const double inner = pair[2], outer = pair[3];
-  if (square >= outer * outer) return slope = 0.0;
-  const double distance = std::sqrt(square), inverse = 1.0 / distance;
-  double screening = 0.0, bend = 0.0;
-  for (int k = 0; k < 4; ++k) {
-    const double part =
-        SCREENING[k] * std::exp(-SCREENING[4 + k] * pair[1] * distance);
-    screening += part;
-    bend -= SCREENING[4 + k] * part;
+// Repulsion of an atom and its neighbours: half of each pair. Few are that close. Apart
+// from the loop over all, whose registers a call of exp would empty.
+__attribute__((noinline)) inline void repel(
+    const Surroundings& found, const double* table, int64_t first_out, double* here,
+    double* out) {
+  for (int64_t k = 0; k < found.count; ++k) {
+    const Pair& p = found.pairs[k];
+    const double x = p.edge[0], y = p.edge[1], z = p.edge[2];
+    const double square = x * x + y * y + z * z;
+    if (square >= REPULSION_REACH * REPULSION_REACH) continue;
+    const double* pair = table + 4 * p.types;
+    const double factor = pair[0], rate = pair[1], inner = pair[2], outer = pair[3];
+    if (square >= outer * outer) continue;
+    const double distance = std::sqrt(square), inverse = 1.0 / distance;
+    double screening = 0.0, bend = 0.0;
+    for (int n = 0; n < 4; ++n) {
+      const double part = SCREENING[n] * std::exp(-SCREENING[4 + n] * rate * distance);
+      screening += part;
+      bend -= SCREENING[4 + n] * part;
+    }
+    const double width = 1.0 / (outer - inner);
+    const double v = std::max((distance - inner) * width, 0.0);
+    const double smooth = v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0;
+    const double fall = v * v * (v * (60.0 - 30.0 * v) - 30.0) * width;
+    const double bare = factor * inverse, energy = bare * screening;
+    const double slope = smooth * (bare * rate * bend - energy * inverse) + fall * energy;
+    double* there = out + (p.atom - first_out) * ROWS_OUT;
+    for (int a = 0; a < 3; ++a) {
+      const double force = slope * inverse * p.edge[a];
+      there[a] += force;
+      here[a] -= force;
+      for (int b = 0; b < 3; ++b) there[6 + 3 * a + b] += force * p.edge[b];
+    }
+    here[ROWS_OUT - 1] += smooth * energy;
   }
-  const double width = 1.0 / (outer - inner);
-  const double v = std::max((distance - inner) * width, 0.0);
-  const double smooth = v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0;
-  const double fall = v * v * (v * (60.0 - 30.0 * v) - 30.0) * width;
-  const double bare = pair[0] * inverse, energy = bare * screening;
-  slope = smooth * (bare * pair[1] * bend - energy * inverse) + fall * energy;
-  slope *= inverse;
-  return smooth * energy;
 }
 
 // Neighbours inside the cutoff, with all that depends on the pair alone.
@@ -350,7 +365,7 @@ inline void slopes_some(
     if constexpr (NQ > 0)
       contract_back<5, CHANNELS_Q, USED_Q, AXIS_Q>(
           sums + 4 * CHANNELS_T + 3 * CHANNELS_V, slope, back_q);
-    double own_slope[3] = {}, own_force[3] = {}, repulsion = 0.0;
+    double own_slope[3] = {}, own_force[3] = {};
     for (int r = 0; r < 3; ++r) {
       Vec sum(real(0));
       for (int c = 0; c < NV; ++c)
@@ -429,18 +444,9 @@ inline void slopes_some(
       const real sx = total(by_u[0]) * turn, sy = total(by_u[1]) * turn,
                  sz = total(by_u[2]) * turn;
       const real radial_slope = total(along) - (sx * ux + sy * uy + sz * uz);
-      double force[3] = {
+      const double force[3] = {
           double(sx + radial_slope * ux), double(sy + radial_slope * uy),
           double(sz + radial_slope * uz)};
-      if constexpr (REPULSION_REACH > 0.0) {
-        const double x = p.edge[0], y = p.edge[1], z = p.edge[2];
-        const double square = x * x + y * y + z * z;
-        if (square < REPULSION_REACH * REPULSION_REACH) {
-          double by_distance;
-          repulsion += repel(w.repulsion + 4 * p.types, square, by_distance);
-          for (int a = 0; a < 3; ++a) force[a] += by_distance * p.edge[a];
-        }
-      }
       double* there = out + (p.atom - first_out) * ROWS_OUT;
       for (int a = 0; a < 3; ++a) {
         there[a] += force[a];
@@ -500,7 +506,8 @@ inline void slopes_some(
       here[a] += own_force[a];
       here[3 + a] += own_slope[a];
     }
-    here[ROWS_OUT - 1] += repulsion;
+    if constexpr (REPULSION_REACH > 0.0)
+      repel(found, w.repulsion, first_out, here, out);
   }
 }
 

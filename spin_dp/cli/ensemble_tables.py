@@ -62,24 +62,21 @@ def spread_table(rows: pd.DataFrame, *, is_tested: bool) -> Table:
     )
     table = Table(
         title="spread of the models against their error",
-        caption="rank: Spearman's correlation of spread and error of one model. 68 %, "
-        "95 %: share of errors in such intervals, as wide as normal errors would make "
-        f"them → with factors {origin}; ×: the factors",
+        caption="RMS spread and error of one model; rank: Spearman's correlation of "
+        "the two. 68 %, 95 %: share of errors in such intervals, as wide as normal "
+        f"errors would make them → with factors {origin}; ×: the factors",
         box=SIMPLE_HEAD,
+        padding=(0, 2, 0, 0),
     )
-    table.add_column("", no_wrap=True)
-    for heading in ("spread", "error"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
-    for heading in ("rank", "68 %", "95 %", "×"):
+    table.add_column("", overflow="fold")  # the one that gives way
+    for heading in ("spread", "error", "rank", "68 %", "95 %", "×"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows.to_dict(orient="records"):
         digits = 2 if row["unit"].startswith("eV") else 1
         table.add_row(
-            row["quantity"].replace("_", " "),
+            f"{row['quantity'].replace('_', ' ')}, {row['unit']}",
             _number(row["deviation"], digits),
             _number(row["error"], digits),
-            row["unit"],
             _number(row["spearman"], 2),
             _pair(row["coverage_68_before"], row["coverage_68"]),
             _pair(row["coverage_95_before"], row["coverage_95"]),

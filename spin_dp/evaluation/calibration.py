@@ -2,21 +2,21 @@
 """How far the spread of models tells their error, and what makes intervals of it.
 
 A row is one number that a model predicted, its error, and the spread of the models
-there. The interval of a row is factor times spread; the factor of a share p is the
-quantile p of error / spread over held-out rows: split conformal prediction, which needs
-no shape of the errors (H. Papadopoulos et al., Neural Networks 24, 842 (2011); for
-ensembles of potentials Y. Hu et al., Mach. Learn.: Sci. Technol. 3, 045028 (2022)). One
-factor for each quantity and share, as hundreds of frames do not bear more; 68 and 95 %
-have one each, as error / spread of a few models has longer tails than a normal one.
+there. Half the width of its interval is a factor times
+:func:`spin_dp.inference.calibration.width` of the spread; the factor of a share p is
+the quantile p of error / width over held-out rows: split conformal prediction, which
+needs no shape of the errors (H. Papadopoulos et al., Neural Networks 24, 842 (2011);
+for potentials Y. Hu et al., Mach. Learn.: Sci. Technol. 3, 045028 (2022)). One factor
+for each quantity and share: hundreds of frames do not bear more.
 
-Rows of one geometry are not independent, so its coverage is that of factors found
-without it.
+Rows of one geometry are not independent, so the coverage of each is that of factors
+found without it.
 """
 
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,10 @@ from spin_dp.evaluation.metrics import MEV_PER_EV, rms
 from spin_dp.inference.calibration import (
     DEFAULT_LIMITS,
     LEVELS,
+    NOTHING,
     Calibration,
     nominal_factor,
+    width,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 MIN_GEOMETRIES = 5
 """Fewer geometries give no factors."""
 
+FOLDS = 64
+"""Most parts into which geometries are divided to leave each out in turn."""
+
 LIMIT_SHARE = 0.95
 """Share of the held-out frames whose largest deviation lies below the limit."""
 
@@ -52,17 +57,18 @@ UNITS = {
 }
 """Units of deviations and errors in tables of each quantity."""
 
-_NOTHING = 1e-6  # eV, eV/Å, eV/μB: smaller is rounding, as forces zero by symmetry
 _BINS = 8
 
 
-def ratios(deviation: Floats, error: Floats) -> Floats:
-    """Return error / spread, 0 where both vanish, (n,).
+def ratios(deviation: Floats, error: Floats, typical: float, n_models: int) -> Floats:
+    """Return error / width, 0 where both vanish, (n,).
 
     Parameters
     ----------
     deviation, error
         Spread of the models and size of the error, (n,), in one unit.
+    typical, n_models
+        As for :func:`spin_dp.inference.calibration.width`.
 
     Raises
     ------
@@ -75,63 +81,61 @@ def ratios(deviation: Floats, error: Floats) -> Floats:
             f"got {error.shape}."
         )
     size = np.abs(error)
-    found: Floats = np.where(size < _NOTHING, 0.0, size / np.maximum(deviation, 1e-12))
+    widths = np.maximum(width(deviation, typical, n_models), 1e-12)
+    found: Floats = np.where(size < NOTHING, 0.0, size / widths)
     return found
 
 
-def factor(deviation: Floats, error: Floats, share: float) -> float:
-    """Return what the spread is multiplied with to hold a share of the errors.
+def fit(
+    deviation: Floats, error: Floats, n_models: int
+) -> tuple[float, dict[float, float]]:
+    """Return the typical spread, and the factor for each of :data:`LEVELS`.
 
     Parameters
     ----------
     deviation, error
         As for :func:`ratios`, at least one.
-    share
-        0..1.
+    n_models
+        Number of models.
     """
-    ordered = np.sort(ratios(deviation, error))
-    return float(ordered[_place(len(ordered), share)])
+    typical = rms(deviation)
+    ordered = np.sort(ratios(deviation, error, typical, n_models))
+    n = len(ordered)
+    # The conformal quantile; where there are too few rows for one, the largest ratio.
+    places = {share: min(n, ceil((n + 1) * share)) - 1 for share in LEVELS}
+    return typical, {share: float(ordered[place]) for share, place in places.items()}
 
 
 def coverage(
     deviation: Floats,
     error: Floats,
-    geometry: Sequence[str] | NDArray[np.str_],
-    share: float,
-) -> float:
-    """Return the share of errors in intervals whose factor is of other geometries.
+    geometry: Sequence[str] | NDArray[Any],
+    n_models: int,
+) -> dict[float, float]:
+    """Return the share of errors in intervals that are fitted to other geometries.
 
     Parameters
     ----------
-    deviation, error
-        As for :func:`ratios`.
+    deviation, error, n_models
+        As for :func:`fit`.
     geometry
-        Which geometry each row is of, (n,); at least two.
-    share
-        That the intervals shall hold, 0..1.
+        Which geometry each row is of, (n,), at least two. Each is left out in turn;
+        of more than :data:`FOLDS` some at a time.
+
+    Returns
+    -------
+    dict
+        For each of :data:`LEVELS` what its intervals hold, 0..1.
     """
-    found = ratios(deviation, error)
-    group = np.unique(np.asarray(geometry), return_inverse=True)[1]
-    order = np.argsort(found, kind="stable")
-    ordered = found[order]
-    # Of the sorted rows without those of one geometry the k-th is wanted. The places of
-    # its rows, each less the number of its rows before, say how many lie below.
-    places = np.argsort(group[order], kind="stable")
-    counts = np.bincount(group)
-    inside = 0
-    start = 0
-    for count in counts:
-        own = places[start : start + count]
-        start += count
-        k = _place(len(found) - count, share)
-        below = int(np.searchsorted(own - np.arange(count), k, side="right"))
-        inside += int((ordered[own] <= ordered[k + below]).sum())
-    return inside / len(found)
-
-
-def _place(n: int, share: float) -> int:
-    """Return the place of the conformal quantile among n sorted ratios."""
-    return min(n, ceil((n + 1) * share)) - 1
+    fold = np.unique(np.asarray(geometry), return_inverse=True)[1] % FOLDS
+    inside = dict.fromkeys(LEVELS, 0)
+    for number in np.unique(fold):
+        own = fold == number
+        typical, factors = fit(deviation[~own], error[~own], n_models)
+        found = ratios(deviation[own], error[own], typical, n_models)
+        for share, factor in factors.items():
+            inside[share] += int((found <= factor).sum())
+    return {share: count / len(error) for share, count in inside.items()}
 
 
 def calibrate(
@@ -164,12 +168,11 @@ def calibrate(
             f"more, got {geometries}; collect more with --validation."
         )
     known = {name: rows for name, rows in samples.items() if _is_enough(rows)}
+    fitted = {name: fit(*_columns(rows), len(probes)) for name, rows in known.items()}
     return Calibration(
         probes=sorted(probes),
-        factors={
-            name: {share: factor(*_columns(rows), share) for share in LEVELS}
-            for name, rows in known.items()
-        },
+        typical={name: typical for name, (typical, _) in fitted.items()},
+        factors={name: factors for name, (_, factors) in fitted.items()},
         limits={
             name: _limit(known[name]) if name in known else default
             for name, default in DEFAULT_LIMITS.items()
@@ -187,7 +190,7 @@ def _limit(rows: pd.DataFrame) -> float:
 
 def _is_enough(rows: pd.DataFrame) -> bool:
     return rows["geometry"].nunique() >= MIN_GEOMETRIES and bool(
-        (rows["deviation"] > _NOTHING).any()
+        (rows["deviation"] > NOTHING).any()
     )
 
 
@@ -235,23 +238,43 @@ def calibration_table(
             "deviation": in_unit(name, rms(deviation)),
             "error": in_unit(name, rms(error)),
         }
+        known = _fitted(sample, n_models, name, calibration)
         for share in LEVELS:
             ending = f"{100 * share:.0f}"
-            row |= dict.fromkeys((f"coverage_{ending}", f"factor_{ending}"), np.nan)
-            found = ratios(deviation, error)
-            before = found <= nominal_factor(name, share, n_models)
-            row[f"coverage_{ending}_before"] = before.mean() if len(found) else np.nan
-            if calibration is not None and name in calibration.factors:
-                used = calibration.factors[name][share]
-                row[f"factor_{ending}"] = used
-                row[f"coverage_{ending}"] = (found <= used).mean()
-            elif calibration is None and _is_enough(sample):
-                row[f"factor_{ending}"] = factor(deviation, error, share)
-                row[f"coverage_{ending}"] = coverage(
-                    deviation, error, sample["geometry"].to_numpy(), share
-                )
+            before = np.abs(error) <= (
+                nominal_factor(name, share, n_models) * deviation + NOTHING
+            )
+            row[f"coverage_{ending}_before"] = before.mean() if len(error) else np.nan
+            for column, values in known.items():
+                row[f"{column}_{ending}"] = values[share]
         rows.append(row)
     return pd.DataFrame(rows)[list(TABLE_COLUMNS)]
+
+
+def _fitted(
+    sample: pd.DataFrame, n_models: int, name: str, calibration: Calibration | None
+) -> dict[str, dict[float, float]]:
+    """Return ``coverage`` and ``factor`` by share, see :func:`calibration_table`."""
+    nothing = dict.fromkeys(LEVELS, float("nan"))
+    deviation, error = _columns(sample)
+    if calibration is None:
+        if not _is_enough(sample):
+            return {"coverage": nothing, "factor": nothing}
+        geometry = sample["geometry"].to_numpy()
+        return {
+            "coverage": coverage(deviation, error, geometry, n_models),
+            "factor": fit(deviation, error, n_models)[1],
+        }
+    if name not in calibration.factors or not len(sample):
+        return {"coverage": nothing, "factor": nothing}
+    found = ratios(deviation, error, calibration.typical[name], n_models)
+    factors = dict(calibration.factors[name])
+    return {
+        "coverage": {
+            share: float((found <= factor).mean()) for share, factor in factors.items()
+        },
+        "factor": factors,
+    }
 
 
 TABLE_COLUMNS = (

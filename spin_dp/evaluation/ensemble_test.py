@@ -26,7 +26,7 @@ from spin_dp.evaluation.tables import (
     name_frames,
     per_formula,
 )
-from spin_dp.inference.calibration import CALIBRATION_FILE
+from spin_dp.inference.calibration import CALIBRATION_FILE, NOTHING
 from spin_dp.inference.deviation import deviation, spread
 from spin_dp.inference.engines import Predicted
 from spin_dp.inference.ensemble import Ensemble
@@ -69,7 +69,8 @@ class EnsembleTest:
     samples
         By quantity one row for each number that each model predicts: ``geometry``,
         ``frame``, ``deviation``, ``error``. Energies in eV/atom, gaps in eV per cell,
-        lengths of force errors in eV/Å, magnetic forces of metals in eV/μB.
+        lengths of force errors in eV/Å, magnetic forces of metals in eV/μB; without
+        what symmetry makes zero.
     table
         How well the spread tells the error
         (:func:`spin_dp.evaluation.calibration.calibration_table`): of the calibration
@@ -294,9 +295,12 @@ def _samples(
 def _rows(
     geometry: NDArray[Any], frame: NDArray[Any], spreads: Floats, errors: Floats
 ) -> pd.DataFrame:
-    """Return one row for each model and number; errors are (n_models, n)."""
+    """Return one row for each model and number; errors are (n_models, n).
+
+    What symmetry makes zero for all models and for DFT tells nothing and is left out.
+    """
     n_models = len(errors)
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "geometry": np.tile(geometry, n_models),
             "frame": np.tile(frame, n_models),
@@ -304,3 +308,5 @@ def _rows(
             "error": errors.ravel(),
         }
     )
+    tells = (rows["deviation"] > NOTHING) | (rows["error"] > NOTHING)
+    return rows[tells].reset_index(drop=True)

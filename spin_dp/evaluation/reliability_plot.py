@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from spin_dp.drawing import COLOURS, GREY, is_dense, plain, save_png
 from spin_dp.evaluation.calibration import UNITS, in_unit, rank_correlation
+from spin_dp.inference.calibration import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,8 @@ def plot_reliability(
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for axis, (name, rows) in zip(axes, shown.items(), strict=True):
         _draw(axis, name, rows, reliability[reliability["quantity"] == name])
-        _draw_intervals(axis, calibration.factors.get(name, {}))
+        if name in calibration.factors:
+            _draw_intervals(axis, name, calibration)
         axis.set_xlabel(f"deviation of the models ({UNITS[name]})")
         plain(axis)
     axes[0].set_ylabel("true error, in the same unit")
@@ -94,15 +96,17 @@ def _draw(axis: Axes, name: str, rows: pd.DataFrame, bins: pd.DataFrame) -> None
     )
 
 
-def _draw_intervals(axis: Axes, factors: Mapping[float, float]) -> None:
-    ends = np.array(axis.get_xlim())
-    for (share, factor), style in zip(sorted(factors.items()), _STYLES, strict=False):
+def _draw_intervals(axis: Axes, name: str, calibration: Calibration) -> None:
+    low, high = axis.get_xlim()
+    deviation = np.geomspace(low, high, 60)
+    for share, style in zip(LEVELS, _STYLES, strict=True):
+        error = calibration.interval(name, deviation / in_unit(name, 1.0), share)
         axis.plot(
-            ends,
-            factor * ends,
+            deviation,
+            in_unit(name, 1.0) * error,
             style,
             color=GREY,
             linewidth=1.2,
-            label=f"{100 * share:.0f} % interval, {factor:.1f} × deviation",
+            label=f"{100 * share:.0f} % interval",
         )
-    axis.set_xlim(*ends)
+    axis.set_xlim(low, high)

@@ -32,6 +32,9 @@ DIMENSIONS = {"energy": 1, "gap": 1, "force": 3, "magnetic_force": 1}
 """Quantities with a spread, and along how many axes an error of each may lie: forces
 along three, magnetic forces of collinear states along that of the moments."""
 
+NOTHING = 1e-6
+"""Smaller is rounding, as of forces that symmetry makes zero; eV, eV/Å, eV/μB."""
+
 DEFAULT_LIMITS = {"force": 0.25, "magnetic_force": 0.5}
 """Largest deviation of an atom that is not warned of where no calibration says
 otherwise, eV/Å and eV/μB."""
@@ -49,10 +52,12 @@ class Calibration:
     probes
         Energies of the models in a fixed cluster, eV, ascending: whose factors they
         are, in whatever form (frozen, compressed, compiled) the models come.
+    typical
+        Root mean square spread on the frames, by quantity of :data:`DIMENSIONS`:
+        eV/atom, eV per cell, eV/Å, eV/μB; quantities that they did not show are absent.
     factors
-        Half-width of the interval in units of the spread, by quantity of
-        :data:`DIMENSIONS` and share of :data:`LEVELS`; quantities that the frames did
-        not show are absent.
+        Half-width of the interval in units of :func:`width`, by quantity and share of
+        :data:`LEVELS`.
     limits
         Deviations above which the frames tell nothing of the error, see
         :data:`DEFAULT_LIMITS`.
@@ -61,6 +66,7 @@ class Calibration:
     """
 
     probes: Sequence[float]
+    typical: Mapping[str, float]
     factors: Mapping[str, Mapping[float, float]]
     limits: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
     frames: int = 0
@@ -73,10 +79,46 @@ class Calibration:
             np.allclose(others, self.probes, rtol=0.0, atol=_SAME_MODEL_EV)
         )
 
+    def interval(self, quantity: str, spread: Floats, share: float) -> Floats:
+        """Return half the width of the interval that holds a share of the errors.
+
+        Parameters
+        ----------
+        quantity
+            One that it has factors of.
+        spread
+            Of the models, in the unit of ``typical``, (...).
+        share
+            One of :data:`LEVELS`.
+        """
+        found = width(spread, self.typical[quantity], len(self.probes))
+        return np.asarray(self.factors[quantity][share] * found)
+
     def write(self, path: Path) -> None:
         """Write it as JSON, at once or not at all."""
         content = {"format": _FORMAT, **asdict(self)}
         write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def width(spread: Floats, typical: float, n_models: int) -> Floats:
+    """Return the spread with the typical one as that of one more model.
+
+    The spread of a few models is small by chance now and then, and says little there.
+    Its square is the mean of M - 1 squares, to which the typical square is added (a
+    scaled inverse chi-square prior of one degree of freedom); zero stays zero, as it is
+    so by symmetry.
+
+    Parameters
+    ----------
+    spread
+        Of the models, (...).
+    typical
+        Root mean square over many frames, in the same unit.
+    n_models
+        M.
+    """
+    squares = (typical**2 + (n_models - 1) * np.square(spread)) / n_models
+    return np.where(np.asarray(spread) > NOTHING, np.sqrt(squares), 0.0)
 
 
 def nominal_factor(quantity: str, share: float, n_models: int) -> float:
@@ -129,8 +171,10 @@ def _parsed(content: Any) -> Calibration:  # noqa: ANN401
         for quantity, found in content["factors"].items()
     }
     limits = {str(name): float(value) for name, value in content["limits"].items()}
-    values = [*limits.values(), *(v for f in factors.values() for v in f.values())]
-    if not {*factors} <= {*DIMENSIONS} or {*limits} != {*DEFAULT_LIMITS}:
+    typical = {str(name): float(value) for name, value in content["typical"].items()}
+    values = [*limits.values(), *typical.values()]
+    values += [value for found in factors.values() for value in found.values()]
+    if not {*typical} == {*factors} <= {*DIMENSIONS} or {*limits} != {*DEFAULT_LIMITS}:
         raise ValueError("unknown quantities")
     if any({*found} != {*LEVELS} for found in factors.values()):
         raise ValueError(f"shares other than {LEVELS}")
@@ -138,6 +182,7 @@ def _parsed(content: Any) -> Calibration:  # noqa: ANN401
         raise ValueError("factors and limits must be positive numbers")
     return Calibration(
         probes=[float(energy) for energy in content["probes"]],
+        typical=typical,
         factors=factors,
         limits=limits,
         frames=int(content["frames"]),

@@ -134,26 +134,6 @@ class Uncertainty:
         above = self.energies - self.energies[:, reference, None]
         return above.mean(axis=0), spread(above)
 
-    def factor(self, quantity: str, share: float = LEVELS[0]) -> float:
-        """Return half the width of an interval in units of spread or deviation.
-
-        Parameters
-        ----------
-        quantity
-            ``energy``, ``gap``, ``force`` or ``magnetic_force``.
-        share
-            Of the true values in the interval about the prediction, 0.68 or 0.95.
-
-        Returns
-        -------
-        float
-            Calibrated where :meth:`is_calibrated`; else that of normal errors as wide
-            as the spread, which are mostly too small.
-        """
-        if self.calibration is not None and quantity in self.calibration.factors:
-            return self.calibration.factors[quantity][share]
-        return nominal_factor(quantity, share, self.n_models)
-
     def is_calibrated(self, quantity: str) -> bool:
         """Return whether intervals of a quantity hold what they state."""
         return self.calibration is not None and quantity in self.calibration.factors
@@ -161,10 +141,16 @@ class Uncertainty:
     def interval(self, quantity: str, share: float = LEVELS[0]) -> Floats:
         """Return half the width of the interval about the first model's prediction.
 
+        Calibrated where :meth:`is_calibrated`; else that of normal errors as wide as
+        the spread, which is mostly too small.
+
         Parameters
         ----------
-        quantity, share
-            As for :meth:`factor`; of a gap see :meth:`gap_interval`.
+        quantity
+            ``energy``, ``force`` or ``magnetic_force``; of gaps see
+            :meth:`gap_interval`.
+        share
+            Of the true values in the interval, 0.68 or 0.95.
 
         Returns
         -------
@@ -172,16 +158,25 @@ class Uncertainty:
             ``energy``: () or (k,), eV per cell; ``force`` and ``magnetic_force``: the
             length of the error of each atom, (n,) or (k, n), eV/Å and eV/μB.
         """
-        spreads = {
-            "energy": self.energy_spread,
+        if quantity == "energy":
+            n_atoms = self.forces.shape[-2]
+            per_atom = self._interval("energy", self.energy_spread_per_atom, share)
+            return np.asarray(n_atoms * per_atom)
+        deviations = {
             "force": self.force_deviation,
             "magnetic_force": self.magnetic_force_deviation,
         }
-        return np.asarray(self.factor(quantity, share) * spreads[quantity])
+        return self._interval(quantity, deviations[quantity], share)
 
     def gap_interval(self, reference: int = 0, share: float = LEVELS[0]) -> Floats:
         """Return that of energies above one of the spin states, (k,), eV per cell."""
-        return np.asarray(self.factor("gap", share) * self.gaps(reference)[1])
+        return self._interval("gap", self.gaps(reference)[1], share)
+
+    def _interval(self, quantity: str, spreads: Floats, share: float) -> Floats:
+        if self.calibration is not None and self.is_calibrated(quantity):
+            return self.calibration.interval(quantity, spreads, share)
+        factor = nominal_factor(quantity, share, self.n_models)
+        return np.asarray(factor * spreads)
 
     def describe(self, quantity: str = "gap", share: float = LEVELS[0]) -> str:
         """Return what ± stands for, in words."""

@@ -412,13 +412,14 @@ def _table(
     lowest = table["energy_per_fu"].min()
     table["above_lowest"] = 1000.0 * (table["energy_per_fu"] - lowest)
     scale = 1000.0 / units
-    for name in ("above_lowest_spread", "above_lowest_interval"):
-        table[name] = float("nan")
+    table[["above_lowest_spread", "above_lowest_interval"]] = float("nan")
     if spreads is not None:
         numbers = table["number"].to_numpy()
         reference = int(numbers[0])
-        found = scale * spreads.gaps(reference)[1][numbers]
-        table["above_lowest_spread"] = found
-        table["above_lowest_interval"] = spreads.factor("gap") * found
+        for name, found in (
+            ("above_lowest_spread", spreads.gaps(reference)[1]),
+            ("above_lowest_interval", spreads.gap_interval(reference)),
+        ):
+            table[name] = scale * found[numbers]
     table["rank"] = np.arange(1, len(table) + 1)
     return table[list(COLUMNS)]

@@ -14,7 +14,7 @@ from spin_dp.evaluation.calibration import (
     calibrate,
     calibration_table,
     coverage,
-    factor,
+    fit,
     ratios,
     reliability_table,
 )
@@ -26,6 +26,7 @@ from spin_dp.inference.calibration import (
     find_calibration,
     nominal_factor,
     read_calibration,
+    width,
 )
 
 N, GEOMETRIES = 4000, 40
@@ -52,61 +53,89 @@ def samples(deviation, error, geometry):
     return dict.fromkeys(("energy", "gap", "force", "magnetic_force"), rows)
 
 
-@pytest.mark.parametrize(("share", "exact"), [(0.68, 0.9945), (0.95, 1.9600)])
-def test_factor_of_known_sigma(normal, share, exact):
-    """Three times the quantile of the normal distribution, within sampling error."""
-    deviation, error, geometry = normal
-    found = factor(deviation, error, share)
-    density = np.sqrt(2.0 / np.pi) * np.exp(-0.5 * exact**2)
-    tolerance = 4.0 * np.sqrt(share * (1.0 - share) / N) / density
-    assert found == pytest.approx(3.0 * exact, abs=3.0 * tolerance)
-    tolerance = 4.0 * np.sqrt(share * (1.0 - share) / N)
-    assert coverage(deviation, error, geometry, share) == pytest.approx(
-        share, abs=tolerance
-    )
+def test_factors_of_known_sigma():
+    """One width for all: quantiles of the normal distribution, in sampling error."""
+    rng = np.random.default_rng(7)
+    error, spread = np.abs(rng.normal(0.0, 3.0, N)), np.ones(N)
+    typical, factors = fit(spread, error, 4)
+    assert typical == 1.0
+    for share, exact in ((0.68, 0.9945), (0.95, 1.9600)):
+        density = np.sqrt(2.0 / np.pi) * np.exp(-0.5 * exact**2)
+        noise = 3.0 * np.sqrt(share * (1.0 - share) / N) / density
+        assert factors[share] == pytest.approx(3.0 * exact, abs=4.0 * noise)
+
+
+@pytest.mark.parametrize("n_models", [2, 4, 8])
+def test_coverage_of_known_sigma(n_models):
+    """Models drawn about the truth with a width that differs from row to row."""
+    rng = np.random.default_rng(8)
+    sigma = np.exp(rng.normal(0.0, 0.7, N))
+    models = rng.normal(0.0, sigma, (n_models, N))
+    geometry = np.arange(N) % GEOMETRIES
+    spread, error = models.std(axis=0, ddof=1), np.abs(models[0])
+    found = coverage(spread, error, geometry, n_models)
+    for share in LEVELS:
+        noise = np.sqrt(share * (1.0 - share) / N)
+        assert found[share] == pytest.approx(share, abs=4.0 * noise)
+    # The typical spread as that of one more model makes shorter intervals.
+    typical, factors = fit(spread, error, n_models)
+    with_it = factors[0.95] * width(spread, typical, n_models)
+    plain = np.quantile(error / spread, 0.95) * spread
+    assert with_it.mean() < (0.95 if n_models < 8 else 1.05) * plain.mean()
 
 
 def test_coverage_leaves_each_geometry_out():
     """Against the plain way; geometries of unequal size and unequal errors."""
     rng = np.random.default_rng(2)
     geometry = np.repeat([f"g{i}" for i in range(9)], rng.integers(1, 30, 9))
-    scale = np.repeat(
-        rng.uniform(0.2, 5.0, 9), np.unique(geometry, return_counts=True)[1]
-    )
+    counts = np.unique(geometry, return_counts=True)[1]
+    scale = np.repeat(rng.uniform(0.2, 5.0, 9), counts)
     deviation = rng.uniform(0.5, 2.0, len(geometry))
     error = np.abs(rng.normal(0.0, scale))
+    found = coverage(deviation, error, geometry, 4)
     for share in LEVELS:
         inside = 0
         for name in np.unique(geometry):
             own = geometry == name
-            used = factor(deviation[~own], error[~own], share)
-            inside += (ratios(deviation[own], error[own]) <= used).sum()
-        expected = inside / len(geometry)
-        assert coverage(deviation, error, geometry, share) == pytest.approx(expected)
+            typical, factors = fit(deviation[~own], error[~own], 4)
+            half = factors[share] * width(deviation[own], typical, 4)
+            inside += (error[own] <= half).sum()
+        assert found[share] == pytest.approx(inside / len(geometry))
 
 
 def test_coverage_is_honest_where_one_geometry_is_unlike_the_others():
     """Ten geometries of which one has larger errors: it is not covered."""
     geometry = np.repeat([f"g{i}" for i in range(10)], 20)
     error = np.where(geometry == "g9", 100.0, np.tile(np.linspace(0.1, 1.0, 20), 10))
-    assert coverage(np.ones(200), error, geometry, 0.95) == pytest.approx(0.9)
-    assert factor(np.ones(200), error, 0.95) == 100.0
+    assert coverage(np.ones(200), error, geometry, 4)[0.95] == pytest.approx(0.9)
+    assert fit(np.ones(200), error, 4)[1][0.95] == 100.0
 
 
 def test_the_order_of_rows_does_not_count(normal):
     order = np.random.default_rng(3).permutation(N)
     deviation, error, geometry = (values[order] for values in normal)
     spreads, errors, names = normal
-    for share in LEVELS:
-        assert factor(deviation, error, share) == factor(spreads, errors, share)
-        expected = coverage(spreads, errors, names, share)
-        assert coverage(deviation, error, geometry, share) == expected
+    typical, factors = fit(spreads, errors, 4)
+    again, others = fit(deviation, error, 4)
+    assert again == pytest.approx(typical)
+    assert others == pytest.approx(factors)
+    assert coverage(deviation, error, geometry, 4) == pytest.approx(
+        coverage(spreads, errors, names, 4), abs=2.0 / N
+    )
+
+
+def test_widths():
+    """The typical square counts as that of one model; zero by symmetry stays zero."""
+    assert width(np.array([3.0]), 1.0, 4) == pytest.approx([np.sqrt(28.0) / 2.0])
+    assert width(np.array([2.0]), 2.0, 2) == pytest.approx([2.0])
+    assert width(np.array([1e-9]), 2.0, 2).tolist() == [0.0]
 
 
 def test_forces_zero_by_symmetry_are_covered():
-    assert ratios(np.zeros(2), np.array([1e-9, 0.1])).tolist() == [0.0, 1e11]
+    found = ratios(np.zeros(2), np.array([1e-9, 0.1]), 1.0, 2)
+    assert found == pytest.approx([0.0, 1e11])
     with pytest.raises(ShapeError, match=r"\(2,\), got \(3,\)"):
-        ratios(np.zeros(2), np.zeros(3))
+        ratios(np.zeros(2), np.zeros(3), 1.0, 2)
 
 
 def test_nominal_factors_are_those_of_normal_errors():
@@ -128,7 +157,7 @@ def test_table_before_and_after(normal, tmp_path):
     assert energy["coverage_95"] == pytest.approx(0.95, abs=0.015)
     assert 0.4 < energy["spearman"] < 0.8
     assert energy["unit"] == "meV/atom"
-    factors = calibrate(found, [2.0, 1.0], frames=400)
+    factors = calibrate(found, [4.0, 3.0, 2.0, 1.0], frames=400)
     assert (factors.frames, factors.geometries) == (400, GEOMETRIES)
     other = calibration_table(samples(*(v[::2] for v in normal)), 4, factors)
     assert other["factor_68"].iloc[0] == factors.factors["energy"][0.68]
@@ -175,6 +204,7 @@ def test_a_quantity_that_is_not_there_has_no_factor(normal):
 
 FACTORS = Calibration(
     probes=[-2.0, -1.0],
+    typical={"energy": 0.01},
     factors={"energy": {0.68: 1.5, 0.95: 4.0}},
     limits={"force": 0.4, "magnetic_force": 0.9},
     frames=44,
@@ -215,8 +245,12 @@ def test_it_is_found_beside_its_models_only(tmp_path):
         {"factors": {"energy": {"0.68": 1.0}}},
         {"factors": {"energy": {"0.68": -1.0, "0.95": 2.0}}},
         {"factors": {"energy": {"0.68": float("nan"), "0.95": 2.0}}},
-        {"factors": {"colour": {"0.68": 1.0, "0.95": 2.0}}},
+        {
+            "factors": {"colour": {"0.68": 1.0, "0.95": 2.0}},
+            "typical": {"colour": 1.0},
+        },
         {"factors": []},
+        {"typical": {}},
         {"limits": {}},
         {"frames": None},
     ],

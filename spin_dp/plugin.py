@@ -2,7 +2,7 @@
 """Entry point of the group ``deepmd.pt``: makes deepmd-kit know our model.
 
 deepmd-kit imports this while it starts, for every ``dp --pt`` command. It registers
-and does nothing else.
+what is ours, and repairs how HybridMuon goes on; nothing else.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from spin_dp.descriptors.config import SpinDescriptorConfig
 from spin_dp.model.energy import SpinEnergyModel
 from spin_dp.model.loss import SpinLoss
 from spin_dp.model.memory import FramesInMemory
+from spin_dp.model.optimizer import keep_precision_of_state
 from spin_dp.model.repulsion import INNER, OUTER
 
 __all__ = ["FramesInMemory", "SpinEnergyModel", "SpinLoss"]
+
+keep_precision_of_state()
 
 _INPUT_TYPES = {"sel": [int, str, list], "seed": [int, None]}
 _PLAIN_TYPES = {

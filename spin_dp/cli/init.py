@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spin_dp.training.folder import TrainingFolder
 
 _DATA, _MODEL, _TRAINING = "Data", "Model", "Training"
+_FINE_TUNING = "Fine-tuning"
 
 
 class Size(StrEnum):
@@ -113,7 +114,7 @@ def init(
             help="Fine-tune this model: a checkpoint, a frozen model, or a shipped one "
             "(lixmo2). Nets as wide, its repulsion, a low learning rate, and its "
             "weights to start from.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=_FINE_TUNING,
             show_default=False,
         ),
     ] = None,

@@ -11,7 +11,7 @@ import pytest
 from ase.build import bulk
 
 from spin_dp import Ensemble
-from spin_dp.lammps_interface import MDSettings
+from spin_dp.lammps_interface import MDSettings, Watch
 from spin_dp.md import run_md
 
 pytestmark = pytest.mark.lammps
@@ -33,14 +33,24 @@ def test_deviations_are_those_of_lammps(make_model, tmp_path):
     )
     moments[0] = 3.7
     settings = MDSettings(
-        ensemble="nve", temperature=300.0, steps=1, thermo_every=1, dump_every=1
+        ensemble="nve",
+        temperature=300.0,
+        steps=1,
+        thermo_every=1,
+        dump_every=1,
+        watch_every=1,
     )
     run = run_md(
-        atoms, paths, out=tmp_path / "md", moments=moments, settings=settings, ranks=1
+        atoms,
+        paths,
+        out=tmp_path / "md",
+        moments=moments,
+        settings=settings,
+        watch=Watch(stop=False),
     )
     file = tmp_path / "md" / "run.0.model_devi"
     names = file.read_text().splitlines()[0].lstrip("#").split()
-    rows = [dict(zip(names, row, strict=False)) for row in np.loadtxt(file)]
+    rows = [dict(zip(names, row, strict=False)) for row in np.loadtxt(file, ndmin=2)]
     frames = ase.io.read(run.trajectory, ":")
     assert [row["step"] for row in rows] == [0, 1]
     ensemble = Ensemble(paths)

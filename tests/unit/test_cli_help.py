@@ -12,7 +12,16 @@ from spin_dp.cli.app import main
 PANELS = {
     "First steps": ["demo"],
     "Data": ["collect", "report", "select", "merge"],
-    "Model": ["models", "init", "train", "test", "deploy", "compress", "compile"],
+    "Model": [
+        "models",
+        "init",
+        "train",
+        "test",
+        "learn",
+        "deploy",
+        "compress",
+        "compile",
+    ],
     "Simulation": ["md", "states"],
 }
 

@@ -158,7 +158,8 @@ def test_like_keeps_the_repulsion_of_the_parent(
 ) -> None:
     import torch
 
-    params = {"type": "spin_dp", "descriptor": {}, "fitting_net": {}}
+    params: dict[str, Any] = {"type": "spin_dp", "descriptor": {}, "fitting_net": {}}
+    params |= {"type_map": ["Mn", "O"], "spin": {"use_spin": ["Mn"]}}
     if section is not None:
         params["repulsion"] = section
     torch.save({"_extra_state": {"model_params": params}}, tmp_path / "parent.pt")

@@ -344,7 +344,12 @@ def test_tables_of_the_campaign_file(head: str, section: str) -> None:
         if not known.is_required():
             default = known.get_default(call_default_factory=True)
             expected[name] = "" if default is None else json.dumps(default)
-    assert {k: v.replace(".0", "") for k, v in expected.items()} == stated
+
+    def values(table: dict[str, str]) -> dict[str, Any]:
+        words = ("", "(needed)")
+        return {k: v if v in words else json.loads(v) for k, v in table.items()}
+
+    assert values(expected) == values(stated)
 
 
 def named(path: str) -> Any:

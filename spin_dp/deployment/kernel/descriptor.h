@@ -69,8 +69,8 @@ inline Vec bounded(const Vec& x) {
   return in * p / q;
 }
 
-// Repulsion of an atom and its neighbours: half of each pair. Few are that close. Apart
-// from the loop over all, whose registers a call of exp would empty.
+// Repulsion of an atom and its neighbours: half of each pair. Few are that close. A
+// function of its own, so that the loop over all pairs is compiled as without it.
 __attribute__((noinline)) inline void repel(
     const Surroundings& found, const double* table, int64_t first_out, double* here,
     double* out) {

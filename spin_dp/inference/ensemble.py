@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from spin_dp.inference.labelling import Given
     from spin_dp.inference.potential import Potential
-    from spin_dp.inference.prediction import Prediction
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
@@ -210,17 +209,17 @@ class Ensemble:
                 if predicts:
                     own = model.predict_moments(atoms, guesses)
                     predicted.append(np.where(is_number[..., None], moments, own))
-        self._warn(predictions, atoms)
-        return Uncertainty.of(
+        found = Uncertainty.of(
             [prediction.part(part) for prediction in predictions],
             [m[part] for m in predicted] if predicts else None,
             calibration=self.calibration,
             why=self.why,
         )
+        self._warn(found, atoms)
+        return found
 
-    def _warn(self, predictions: Sequence[Prediction], atoms: Atoms) -> None:
+    def _warn(self, found: Uncertainty, atoms: Atoms) -> None:
         """Say once for each quantity where it deviates more than the limit."""
-        found = Uncertainty.of(predictions)
         for quantity, deviation in (
             ("force", found.force_deviation),
             ("magnetic_force", found.magnetic_force_deviation),

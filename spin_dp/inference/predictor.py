@@ -78,6 +78,11 @@ class SpinDP:
         self.info = self.potential.info
         require_spin(self.info)
         self._last: Geometries | None = None
+        if calibration is not None and not self._others:
+            raise ConfigError(
+                f"{calibration}: a calibration is that of an ensemble, got one model, "
+                f"{self.info.path}; give all of its models."
+            )
         if not isinstance(path, str | os.PathLike):
             _ = self.ensemble  # those of a name go together, and wait until asked
 

@@ -326,6 +326,8 @@ def test_one_model_is_no_ensemble(paths, models, cell):
         models[0].uncertainty(cell, MOMENTS)
     with pytest.raises(ConfigError, match="got none"):
         SpinDP([])
+    with pytest.raises(ConfigError, match="is that of an ensemble, got one model"):
+        SpinDP(paths[0], calibration="calibration.json")
 
 
 def test_patterns_that_do_not_fit(ensemble, cell):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from spin_dp.lammps_interface.trajectory import write_trajectory
 from spin_dp.lammps_interface.workspace import Status, Workspace, file_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -59,6 +59,8 @@ class MDJob:
         Model files; the first drives the run.
     settings
         Ensemble, lengths and output.
+    others
+        What else makes the run this run and no other, JSON types by name.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class MDJob:
     moments: Array
     models: Sequence[Path]
     settings: MDSettings = field(default_factory=MDSettings)
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         vectors("positions", self.positions, len(self.symbols))
@@ -212,6 +215,7 @@ def job_workspace(job: MDJob, folder: Path) -> Workspace:
     """Return a folder as that of a job, by its settings, models and data file."""
     identity = {
         **asdict(job.settings),
+        **job.others,
         "models": [file_digest(model) for model in job.models],
         "structure": sha256(job.data().encode()).hexdigest(),
     }

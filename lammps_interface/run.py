@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A run from start to end, watched: it stops where it leaves the known region."""
+"""A run from start to end, with visits on the way: watched, or with other moments.
+
+A visitor sees the run every so many steps. The watch stops it where it leaves the known
+region; others may change moments (:meth:`LammpsSession.set_moments`).
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from ase.io.extxyz import write_extxyz
@@ -19,6 +23,7 @@ from spin_dp.lammps_interface.trajectory import Snapshot
 from spin_dp.lammps_interface.watch import Departure, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ase import Atoms
@@ -31,6 +36,21 @@ Locate: TypeAlias = Callable[[Snapshot], int | None]
 _LIMITS, _DEPARTURE = "limits", "departure"  # in the notes of a session
 
 
+class Visitor(Protocol):
+    """Who comes between segments of a run.
+
+    Attributes
+    ----------
+    every
+        Steps between visits: it comes where the step is a multiple of them.
+    """
+
+    every: int
+
+    def visit(self, session: LammpsSession) -> bool:
+        """Look at a run where it stands, and change it; return whether it is over."""
+
+
 def run_job(
     job: MDJob,
     folder: Path,
@@ -40,6 +60,7 @@ def run_job(
     progress: Progress | None = None,
     watch: Watch | None = None,
     locate: Locate | None = None,
+    visitors: Sequence[Visitor] = (),
 ) -> MDResult:
     """Run a job in a folder; go on with an interrupted run, leave a finished one.
 
@@ -61,6 +82,9 @@ def run_job(
         stopping.
     locate
         For the atom of a magnetic deviation, which LAMMPS does not tell.
+    visitors
+        Who comes on the way, after the watch. What they decide is in the restart files,
+        so that nobody comes to the same step twice.
 
     Returns
     -------
@@ -82,14 +106,14 @@ def run_job(
             log.info("%s: already finished", folder)
         else:
             with session:
-                if session.remaining:
-                    session.run(session.remaining)
+                _go(session, visitors)
         return session.result
     departure = _known_departure(session, watch)
     if session.is_finished or (departure is not None and watch.stop):
         log.info("%s: already %s", folder, "ended" if departure else "finished")
     else:
-        departure = _Watched(session, folder, watch, locate, departure).run()
+        watched = _Watched(session, folder, watch, locate, departure)
+        departure = watched.run(visitors)
     result = replace(session.result, departure=departure)
     if departure is not None and watch.stop:
         log.warning(
@@ -100,6 +124,17 @@ def run_job(
         )
         return replace(result, state="stopped")
     return result
+
+
+def _go(session: LammpsSession, visitors: Sequence[Visitor]) -> None:
+    """Run to the end, or to where a visitor says that it is over."""
+    while session.remaining:
+        step = session.state.step
+        waits = [visitor.every - step % visitor.every for visitor in visitors]
+        session.run(min(waits, default=session.remaining))
+        here = [v for v in visitors if session.state.step % v.every == 0]
+        if any([visitor.visit(session) for visitor in here]):  # noqa: C419 (all look)
+            return
 
 
 def _known_departure(session: LammpsSession, watch: Watch) -> Departure | None:
@@ -126,17 +161,17 @@ class _Watched:
     ) -> None:
         self._session, self._folder, self._watch = session, folder, watch
         self._locate, self._departure = locate, known
+        self.every = session.job.settings.watch_every
         self._last: Snapshot | None = None
         self._trusted: Snapshot | None = None
 
-    def run(self) -> Departure | None:
+    def run(self, others: Sequence[Visitor]) -> Departure | None:
         """Run to the end, or to where the run leaves the region."""
         session = self._session
-        every = session.job.settings.watch_every
         try:
             with session:
-                while not self._is_over(session.state) and session.remaining:
-                    session.run(every - session.state.step % every)
+                if not self.visit(session):
+                    _go(session, [self, *others])
         except UnstableRunError:
             if not self._watch.stop or self._last is None:
                 raise
@@ -148,9 +183,9 @@ class _Watched:
             self._write_frames(self._last)
         return self._departure
 
-    def _is_over(self, state: Snapshot) -> bool:
+    def visit(self, session: LammpsSession) -> bool:
         """Look at where the run stands; return whether it is to be stopped."""
-        self._last = state
+        state = self._last = session.state
         if self._departure is not None:  # said before, and told to go on
             return False
         deviation = state.deviation

@@ -43,6 +43,9 @@ class ModelInfo:
         Whether it is a spin model.
     moment_labels
         Moments that it was trained on, ``dft`` or ``nominal``; empty if not recorded.
+    label_share
+        Share of the training steps in which it read labels, the mean moments of spin
+        states, instead of ``moment_labels``.
     catalogue
         Spin states of its training data, and the moments they stand for.
     min_distance
@@ -59,10 +62,16 @@ class ModelInfo:
     cutoff: float
     has_spin: bool
     moment_labels: str = ""
+    label_share: float = 0.0
     catalogue: Catalogue = field(default_factory=Catalogue)
     min_distance: float = nan
     predicts_moments: bool = False
     slow: bool = False
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether it has an energy of labels: moments that spin states stand for."""
+        return self.label_share > 0.0 or self.moment_labels == "nominal"
 
     @property
     def spin_elements(self) -> list[str]:
@@ -234,6 +243,7 @@ def _info(
         path,
         **known,
         moment_labels=str(info.get("moment_labels", "")),
+        label_share=float(info.get("label_share", 0.0)),
         catalogue=Catalogue.from_records(info.get("states", ()), info.get("largest")),
         min_distance=min_distance if min_distance > 0.0 else nan,
     )

@@ -172,7 +172,16 @@ def _loss_args() -> list[Argument]:
         )
         for when in ("start", "limit")
     ]
-    return [*loss_ener_spin(), *moments]
+    share = Argument(
+        "label_share",
+        [float, int],
+        optional=True,
+        default=0.0,
+        doc="Share of the steps in which the model reads initial_spin, the mean "
+        "moments of the spin states, instead of converged moments: so it learns the "
+        "energy of labels.",
+    )
+    return [*loss_ener_spin(), *moments, share]
 
 
 @modifier_args_plugin.register(  # type: ignore[untyped-decorator]

@@ -16,7 +16,7 @@ from spin_dp import SpinDP
 from spin_dp.campaign.screening import shortest_contact
 from spin_dp.data_tools import Rules, collect
 from spin_dp.data_tools.collection.collected import open_collected
-from spin_dp.md import MDSettings, run_md
+from spin_dp.dynamics import MDSettings, run_md
 from spin_dp.training import train
 from spin_dp.training.folder import make_training_folder
 

@@ -16,11 +16,11 @@ from ase.io import iread
 from ase.io.extxyz import write_extxyz
 
 from spin_dp.campaign.candidate import Candidate
+from spin_dp.dynamics import MDSettings, Watch, run_md
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import replacing, write_text
 from spin_dp.lammps_interface.watch import Departure
 from spin_dp.lammps_interface.workspace import file_digest
-from spin_dp.md import MDSettings, Watch, run_md
 from spin_dp.structures import read_structure
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from spin_dp.dynamics import MDResult
     from spin_dp.lammps_interface import Frame, Progress
-    from spin_dp.md import MDResult
 
 RECORD_FILE = "exploration.json"
 CANDIDATES_FILE = "candidates.extxyz"

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from spin_dp.campaign.exploration import Exploration, ExplorationRun, explore
+from spin_dp.dynamics import Watch
 from spin_dp.errors import BackendError, DataError
 from spin_dp.executors import dask_client, process_pool
-from spin_dp.md import Watch
 from spin_dp.units import BAR_PER_GPA, PS_PER_FS
 
 if TYPE_CHECKING:

@@ -4,18 +4,31 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
     from spin_dp.lammps_interface import MDResult
     from spin_dp.lammps_interface.settings import CellChange, Ensemble
 
-_TALKING = ("spin_dp.md", "spin_dp.deployment", "spin_dp.lammps_interface")
+_TALKING = ("spin_dp.dynamics", "spin_dp.deployment", "spin_dp.lammps_interface")
 _LABELS, _ENSEMBLE, _OUTPUT, _RUN = "Labels", "Ensemble", "Output", "Run"
 _WATCH = "Watch: where the model no longer knows"
+_MOVES = "Labels that move"
+
+
+class LabelsMove(StrEnum):
+    """What becomes of labels."""
+
+    held = "held"
+    adiabatic = "adiabatic"
+    monte_carlo = "monte-carlo"
+
 
 LEFT = 3
 """Exit status of a run that was stopped where it left the known region."""
@@ -130,6 +143,67 @@ def md(
             rich_help_panel=_LABELS,
         ),
     ] = True,
+    labels_move: Annotated[
+        LabelsMove | None,
+        typer.Option(
+            help="held: moments as they are at the start. adiabatic: states by name, "
+            "whose moments follow the positions. monte-carlo: such states, moved "
+            "between segments of the run. If left out, adiabatic where all sites are "
+            "labelled by name and the model learnt states, else held.",
+            rich_help_panel=_LABELS,
+            show_default=False,
+        ),
+    ] = None,
+    mc_every: Annotated[
+        int,
+        typer.Option(metavar="N", help="Steps between visits.", rich_help_panel=_MOVES),
+    ] = 20,
+    mc_trials: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Moves tried in a visit; one for each site if left out.",
+            rich_help_panel=_MOVES,
+            show_default=False,
+        ),
+    ] = None,
+    mc_moves: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="exchange (states of two sites of an element), flip, spin (another "
+            "state of the same charge), transfer (an electron goes to another site), "
+            "rotate; with shares, 'exchange=2,flip'.",
+            rich_help_panel=_MOVES,
+        ),
+    ] = "exchange,flip,spin,transfer",
+    mc_reach: Annotated[
+        float,
+        typer.Option(
+            metavar="Å",
+            help="Exchanges and transfers are between sites not farther apart.",
+            rich_help_panel=_MOVES,
+        ),
+    ] = 3.5,
+    mc_states: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATES",
+            help="States that sites may be in, 'Ni=3+LS,4+LS Mn=4+'; all whose charge "
+            "is known if left out.",
+            rich_help_panel=_MOVES,
+            show_default=False,
+        ),
+    ] = None,
+    mc_temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="K",
+            help="Of the moves; that of the run if left out.",
+            rich_help_panel=_MOVES,
+            show_default=False,
+        ),
+    ] = None,
     watch_every: Annotated[
         int,
         typer.Option(
@@ -190,7 +264,7 @@ def md(
         ),
     ] = False,
 ) -> None:
-    """Run molecular dynamics with every atom's moment held as a label.
+    """Run molecular dynamics of atoms with spin labels.
 
     A run that leaves what the model knows is stopped there, with exit status 3; what
     was computed is kept. Examples:
@@ -198,6 +272,8 @@ def md(
     spin-dp md LiNiO2.cif -m model.pt2 --moments Ni=3+LS -o md --supercell 4 4 2
 
     spin-dp md cell.extxyz -m a.pth -m b.pth -m c.pth -o md --temperature 600
+
+    spin-dp md half.cif -m lixmo2 --labels 'Ni=3+LS 3=4+LS' --labels-move monte-carlo
     """
     from rich.console import Console
     from rich.progress import (
@@ -209,7 +285,8 @@ def md(
     )
 
     from spin_dp.cli.display import notes
-    from spin_dp.md import MDSettings, Watch, run_md
+    from spin_dp.dynamics import MDSettings, MonteCarlo, Watch, run_md
+    from spin_dp.sampling import MoveSettings
 
     settings = MDSettings(
         ensemble=cast("Ensemble", ensemble),
@@ -231,6 +308,16 @@ def md(
         max_temperature=max_temperature,
         stop=not no_stop,
     )
+    moves: Any = None if labels_move is None else labels_move.value
+    if labels_move is LabelsMove.monte_carlo:
+        moves = MonteCarlo(
+            every=mc_every,
+            trials=mc_trials,
+            moves=MoveSettings.parse(mc_moves, reach=mc_reach),
+            states=None if mc_states is None else _states(mc_states),
+            temperature=mc_temperature,
+            seed=seed,
+        )
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -259,6 +346,7 @@ def md(
             settings=settings,
             supercell=supercell,
             predict=predict,
+            labels_move=moves,
             watch=watch,
             ranks=ranks,
             dry_run=dry_run,
@@ -272,6 +360,44 @@ def md(
             file=sys.stderr,
         )
         raise typer.Exit(LEFT)
+
+
+def _states(text: str) -> dict[str, list[str]]:
+    """Return ``{"Ni": ["3+LS", "4+LS"]}`` of ``Ni=3+LS,4+LS``."""
+    found: dict[str, list[str]] = {}
+    for word in text.split():
+        element, equals, names = word.partition("=")
+        if not (element and equals and names):
+            raise ConfigError(
+                f"--mc-states: expected ELEMENT=STATE,STATE ..., got {word!r}."
+            )
+        found[element] = names.split(",")
+    return found
+
+
+def _print_moves(result: MDResult) -> None:
+    """Say how often moves were accepted, and where the sites are in the end."""
+    import pandas as pd
+
+    from spin_dp.dynamics.monte_carlo import LABEL_FILE
+
+    path = result.folder / LABEL_FILE
+    if not path.exists():
+        return
+    table = pd.read_csv(path)
+    first, last = table.iloc[0], table.iloc[-1]
+    for name in table.columns:
+        if (kind := name.removesuffix(" tried")) != name and last[name]:
+            share = last[f"{kind} accepted"] / last[name]
+            print(f"{kind}: {share:.1%} of {last[name]:.0f} accepted")
+    states = list(table.columns)[list(table.columns).index("gained_eV") + 1 :]
+    shown = [
+        f"{name} {first[name]:.0f} -> {last[name]:.0f}"
+        for name in states
+        if not name.endswith((" tried", " accepted")) and (first[name] or last[name])
+    ]
+    print(f"states: {', '.join(shown)}")
+    print(f"labels:     {path}")
 
 
 def _print_result(result: MDResult) -> None:
@@ -295,6 +421,7 @@ def _print_result(result: MDResult) -> None:
     print(f"trajectory: {result.trajectory}")
     print(f"energies:   {result.thermo}")
     print(f"input deck: {result.deck}")
+    _print_moves(result)
     if result.deviation_file.exists():
         print(f"deviations: {result.deviation_file}")
     if result.departure is not None:

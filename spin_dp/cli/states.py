@@ -153,11 +153,12 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
     has_twins = bool((head["degeneracy"] > 1).any())
     changes = bool(head["becomes"].any())
     has_spread = bool(table["above_lowest_interval"].notna().any())
+    has_force = bool(table["max_magnetic_force"].notna().any())
     shown = Table(
         title=f"spin states of {formula}, lowest first",
         box=SIMPLE_HEAD,
-        caption="E and ΔE per formula unit; M: total moment; |F_m|: largest magnetic "
-        "force, eV/μB"
+        caption="E and ΔE per formula unit; M: total moment"
+        + ("; |F_m|: largest magnetic force, eV/μB" if has_force else "")
         + (f"; ±: {table.attrs['interval']}" if has_spread else "")
         + ("; q: charge of the cell" if any_charge else "")
         + ("; ×: equal by symmetry" if has_twins else "")
@@ -168,7 +169,7 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
     shown.add_column("order")
     if any_charge:
         shown.add_column("q/e", justify="right")
-    for name in ("M/μB", "E/eV", "ΔE/meV", "|F_m|"):
+    for name in ("M/μB", "E/eV", "ΔE/meV", *(["|F_m|"] if has_force else [])):
         shown.add_column(name, justify="right", no_wrap=True)
     if has_twins:
         shown.add_column("×", justify="right")
@@ -183,7 +184,7 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
             f"{row.energy_per_fu:.4f}",
             f"{row.above_lowest:.1f}"
             + (f" ± {row.above_lowest_interval:.1f}" if has_spread else ""),
-            f"{row.max_magnetic_force:.2f}",
+            *([f"{row.max_magnetic_force:.2f}"] if has_force else []),
             *([str(row.degeneracy)] if has_twins else []),
         )
     console = Console()

@@ -29,11 +29,14 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
     their initial moments (:mod:`spin_dp.inference.labelling`). The moments that they
     stand for, predicted ones among them, are found where the atoms are first seen and
     then held while they move, so that forces are derivatives of the energy; other
-    labels or :meth:`reset` find them anew. They come back as ``magmoms`` and ``magmom``
-    (μB). Beyond ASE's properties, ``results["magnetic_forces"]`` holds -dE/dm, (n, 3),
-    eV/μB. Of several models the first one gives all these, and each call asks all for
-    ``results["energy_spread"]`` (eV), ``["force_deviation"]`` (n,) (eV/Å) and
-    ``["magnetic_force_deviation"]`` (n,) (eV/μB), see
+    labels or :meth:`reset` find them anew. States by name of a model that learnt them
+    are held as such: its energy is that of the states with their moments relaxed.
+    Moments come back as ``magmoms`` and ``magmom`` (μB), those that the states have at
+    the present positions where states are held. Beyond ASE's properties,
+    ``results["magnetic_forces"]`` holds -dE/dm, (n, 3), eV/μB. Of several models the
+    first one gives all these, and each call asks all for ``results["energy_spread"]``
+    (eV), ``["force_deviation"]`` (n,) (eV/Å) and ``["magnetic_force_deviation"]`` (n,)
+    (eV/μB), see
     :class:`spin_dp.inference.uncertainty.Uncertainty`.
 
     Parameters
@@ -67,7 +70,7 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.model = model if isinstance(model, SpinDP) else SpinDP(model)
         self._labels, self._order = moments, order
-        self._held: tuple[Atoms, Array] | None = None
+        self._held: tuple[Atoms, Array, bool] | None = None
 
     def reset(self) -> None:
         """Forget results and moments; labels are read anew."""
@@ -90,17 +93,24 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
         """Compute all properties of the atoms in the spin state that they carry."""
         super().calculate(atoms, properties, system_changes)
         spreads: dict[str, Any] = {}
+        held, are_states = self._inputs()
         if self.model.ensemble is None:
-            result = self.model.evaluate(self.atoms, self._moments())
+            result = self.model.predict(self.atoms, held[None]).part(0)
         else:
-            found = self.model.uncertainty(self.atoms, self._moments())
+            given = np.ones((1, len(held)), dtype=np.bool_)
+            found = self.model.ensemble.ask(
+                self.atoms, held[None], held[None], given, 0
+            )
             result = found.prediction
             spreads = {
                 "energy_spread": float(found.energy_spread),
                 "force_deviation": found.force_deviation,
                 "magnetic_force_deviation": found.magnetic_force_deviation,
             }
-        moments = shortest_moments(result.moments)
+        if are_states and self.model.info.predicts_moments:
+            moments = shortest_moments(self.model.predict_moments(self.atoms, held))
+        else:
+            moments = shortest_moments(held)
         self.results = {
             "energy": float(result.energy),
             "free_energy": float(result.energy),
@@ -116,12 +126,14 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
             symmetric = 0.5 * (stress + np.transpose(stress))
             self.results["stress"] = full_3x3_to_voigt_6_stress(symmetric)
 
-    def _moments(self) -> Array:
-        """Return the moments that are held, (n, 3), μB."""
+    def _inputs(self) -> tuple[Array, bool]:
+        """Return what the model reads, (n, 3), μB, and whether it stands for states."""
         if self._held is None or not _same_labels(self._held[0], self.atoms):
-            moments = self.model.moments(self.atoms, self._labels, order=self._order)
-            self._held = (self.atoms.copy(), moments)
-        return self._held[1]
+            labels = self.model.labels(self.atoms, self._labels, order=self._order)
+            are_states = self.model.info.reads_labels and labels.is_named
+            moments = self.model.inputs_of(self.atoms, labels)
+            self._held = (self.atoms.copy(), moments, are_states)
+        return self._held[1:]
 
 
 def _same_labels(a: Atoms, b: Atoms) -> bool:

@@ -133,6 +133,14 @@ class Engine(Protocol):
     ) -> Floats:
         """Return converged moments from a guess, (nf, n, 3), μB."""
 
+    def energies_of(
+        self, positions: Floats, types: Ints, moments: Floats, neighbours: Ints
+    ) -> Floats:
+        """Return the energies of the first atoms, whose neighbours are brought.
+
+        See :meth:`spin_dp.inference.potential.Potential.energies_of`.
+        """
+
 
 def open_engine(path: str | os.PathLike[str], device: str | None = None) -> Engine:
     """Open a model file.
@@ -194,6 +202,16 @@ class NeighbourEngine:
     ) -> Floats:
         """Return converged moments, see :class:`Engine`."""
         return _array(self._kernel.moments(*self._tensors(geometries, types, guess)))
+
+    def energies_of(
+        self, positions: Floats, types: Ints, moments: Floats, neighbours: Ints
+    ) -> Floats:
+        """Return the energies of the first atoms, see :class:`Engine`."""
+        import torch
+
+        arrays = (positions, types, moments, neighbours, np.arange(len(types)))
+        tensors = (torch.as_tensor(a, device=self._kernel.device)[None] for a in arrays)
+        return _array(self._kernel.energy(*tensors)["atom_energy"].view(-1))
 
     def _tensors(
         self, geometries: Geometries, types: Ints, moments: Floats
@@ -291,6 +309,12 @@ class HostEngine:
         self, geometries: Geometries, types: Ints, guess: Floats
     ) -> Floats:
         """Refuse: such models predict none."""
+        raise NotImplementedError
+
+    def energies_of(
+        self, positions: Floats, types: Ints, moments: Floats, neighbours: Ints
+    ) -> Floats:
+        """Refuse: deepmd-kit finds the neighbours itself."""
         raise NotImplementedError
 
 

@@ -139,9 +139,9 @@ class Ensemble:
         atoms, first = as_atoms(structure), self.models[0]
         refuse_many(moments, len(atoms))
         labels = first.labels(atoms, moments, order=order)
-        found = first.moments_of(atoms, labels)[None]
+        found = first.inputs_of(atoms, labels)[None]
         is_number = labels.is_number[None]
-        return self._ask(atoms, found, labels.moments[None], is_number, 0)
+        return self.ask(atoms, found, labels.moments[None], is_number, 0)
 
     def evaluate_many(
         self, structure: Atoms | Structure, patterns: ArrayLike
@@ -165,7 +165,7 @@ class Ensemble:
         """
         atoms = as_atoms(structure)
         moments, guesses, is_number = self.models[0].complete(atoms, patterns)
-        return self._ask(atoms, moments, guesses, is_number, slice(None))
+        return self.ask(atoms, moments, guesses, is_number)
 
     def probe_energies(self) -> list[float]:
         """Return the energy of each model in a fixed cluster of its elements, eV.
@@ -186,15 +186,28 @@ class Ensemble:
             for model in self.models
         ]
 
-    def _ask(
+    def ask(
         self,
         atoms: Atoms,
         moments: Floats,
         guesses: Floats,
         is_number: Flags,
-        part: int | slice,
+        part: int | slice = slice(None),
     ) -> Uncertainty:
-        """Return the answer of all models for moments (k, n, 3), or for one of them."""
+        """Return the answer of all models for what they read, or for one row of it.
+
+        Parameters
+        ----------
+        atoms
+            n atoms.
+        moments
+            What all models read, (k, n, 3), μB.
+        guesses, is_number
+            What each predicts moments from, (k, n, 3), μB, and where it does not,
+            (k, n).
+        part
+            Which of the k rows.
+        """
         first, *others = self.models
         geometry = first.geometry(atoms)
         predictions = [first.predict(atoms, moments, geometry)]

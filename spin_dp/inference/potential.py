@@ -145,6 +145,59 @@ class Potential:
             ]
         )
 
+    def atomic_energies(
+        self, symbols: Sequence[str], geometry: Geometries, moments: Floats
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Return the type and the energy of each atom of one frame, (n,) each, eV.
+
+        Parameters
+        ----------
+        symbols, geometry
+            As for :meth:`predict`.
+        moments
+            (n, 3), μB.
+
+        Raises
+        ------
+        ConfigError
+            If the model gives no energies of single atoms; as :meth:`predict`.
+        ShapeError, DataError, BackendError
+            As :meth:`predict`.
+        """
+        found = self.predict(symbols, geometry, moments[None])
+        if found.atomic_energies is None:
+            raise ConfigError(
+                f"{self.info.path}: gives no energies of single atoms, as deepmd-kit "
+                "runs it; freeze a model of type spin_dp."
+            )
+        index = {name: number for number, name in enumerate(self.info.type_map)}
+        types = np.array([index[name] for name in symbols], dtype=np.int64)
+        return types, found.atomic_energies[0]
+
+    def energies_of(
+        self,
+        positions: Floats,
+        types: NDArray[np.int64],
+        moments: Floats,
+        neighbours: NDArray[np.int64],
+    ) -> Floats:
+        """Return the energies of atoms whose neighbours the caller brings, unchecked.
+
+        Parameters
+        ----------
+        positions, types, moments
+            (nall, 3) in Å, (nall,) and (nall, 3) in μB; the first nloc are the atoms.
+        neighbours
+            Places of their neighbours, (nloc, nnei), -1 where there is none.
+
+        Returns
+        -------
+        ndarray
+            (nloc,), eV.
+        """
+        arrays = (positions, types, moments, neighbours)
+        return self._call(self._engine.energies_of, *arrays)
+
     def check(
         self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
     ) -> None:

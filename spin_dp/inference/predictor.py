@@ -38,7 +38,12 @@ class SpinDP:
     """A spin-aware Deep Potential.
 
     Which moments count is one rule for all functions, see
-    :mod:`spin_dp.inference.labelling`.
+    :mod:`spin_dp.inference.labelling`. A model that learnt labels
+    (``info.reads_labels``) has two energies. That of *moments*, given by number. And
+    that of *states*, where all sites are labelled by name: the model reads the mean
+    moment of each site's state and nothing elsewhere, and answers with the energy that
+    this state has at this geometry, its moments relaxed; forces are derivatives of it.
+    A model without it reads the moments that it predicts of the states.
 
     Parameters
     ----------
@@ -180,6 +185,16 @@ class SpinDP:
         atoms = as_atoms(structure)
         return self.moments_of(atoms, self.labels(atoms, moments, order=order))
 
+    def inputs_of(self, structure: Atoms | Structure, labels: Labels) -> Floats:
+        """Return what the model reads for labels, (n, 3), μB.
+
+        The mean moments of the states where all sites are labelled by name and the
+        model learnt such; else :meth:`moments_of`.
+        """
+        if self.info.reads_labels and labels.is_named:
+            return labels.moments
+        return self.moments_of(structure, labels)
+
     def moments_of(self, structure: Atoms | Structure, labels: Labels) -> Floats:
         """Return the moments of labels that :meth:`labels` gave, (n, 3), μB."""
         if not self.info.predicts_moments or labels.is_number.all():
@@ -236,8 +251,8 @@ class SpinDP:
         """
         atoms = as_atoms(structure)
         refuse_many(moments, len(atoms))
-        moments = self.moments(atoms, moments, order=order)
-        return self.predict(atoms, moments[None]).part(0)
+        labels = self.labels(atoms, moments, order=order)
+        return self.predict(atoms, self.inputs_of(atoms, labels)[None]).part(0)
 
     def evaluate_many(
         self, structure: Atoms | Structure, patterns: ArrayLike

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +94,9 @@ def rank_states(
     any_charge
         Whether assignments whose charges do not add up are tried, too.
     converge
-        Whether each assignment is a guess from which the model predicts the moments of
-        all atoms; by default if it can.
+        Whether the moments of each assignment relax: the energy is that of the states
+        if the model learnt it, else of the moments that it predicts from them; by
+        default if it can.
     max_patterns
         Largest number of assignments to evaluate.
 
@@ -105,10 +107,11 @@ def rank_states(
         tag of the ordering); ``order``; ``charge`` (e; NaN where it is
         not known); ``total_moment`` (μB); ``energy`` (eV); ``energy_per_fu`` (eV per
         formula unit); ``above_lowest`` (meV per formula unit); ``degeneracy``;
-        ``max_magnetic_force`` (eV/μB; small where the state is a valley); ``becomes``
+        ``max_magnetic_force`` (eV/μB; small where the state is a valley; NaN where the
+        energy is that of states, not of moments); ``becomes``
         (the key of the moments that it converges to, where that is another one);
-        ``labels`` (an expression that names the state); ``moments`` (of all atoms, that
-        the energy belongs to, (n, 3), μB).
+        ``labels`` (an expression that names the state); ``moments`` (of all atoms,
+        (n, 3), μB).
 
     Raises
     ------
@@ -160,10 +163,10 @@ def rank_states(
         if symbols[site] in options:
             chosen = [assignment[place] for assignment in assignments]
             patterns[:, site, 2] = [sign * state.moment for state, sign in chosen]
-    result, spreads = _evaluate(atoms, model, patterns, converge)
+    result, spreads, reached = _evaluate(atoms, model, patterns, converge)
     namer = _Namer(choices, sites, catalogue)
     rows = [
-        namer.row(assignment, result, k, others)
+        namer.row(assignment, result, reached[k], k, others)
         for k, assignment in enumerate(assignments)
     ]
     table = _table(rows, formula_units(atoms), len(atoms), spreads)
@@ -303,16 +306,34 @@ def _evaluate(
     model: SpinDP,
     patterns: Floats,
     converge: bool | None,
-) -> tuple[Prediction, Uncertainty | None]:
-    """Evaluate the patterns, or what they converge to; all models, if there are."""
+) -> tuple[Prediction, Uncertainty | None, Floats]:
+    """Evaluate the patterns, or what they converge to; all models, if there are.
+
+    Returns
+    -------
+    tuple
+        Predictions of the first model, spreads, and the moments of all atoms,
+        (k, n, 3), μB.
+    """
     if converge is None:
         converge = model.info.predicts_moments
+    moments = patterns
     if converge:
-        patterns = model.predict_moments(atoms, patterns)
+        moments = model.predict_moments(atoms, patterns)
+    if not (converge and model.info.reads_labels):
+        if model.ensemble is None:
+            result = model.evaluate_many(atoms, moments)
+            return result, None, result.moments
+        found = model.uncertainty_many(atoms, moments)
+        return found.prediction, found, found.prediction.moments
     if model.ensemble is None:
-        return model.evaluate_many(atoms, patterns), None
-    found = model.uncertainty_many(atoms, patterns)
-    return found.prediction, found
+        result, spreads = model.predict(atoms, patterns), None
+    else:
+        is_number = np.zeros(patterns.shape[:2], dtype=np.bool_)
+        spreads = model.ensemble.ask(atoms, patterns, patterns, is_number)
+        result = spreads.prediction
+    no_force = np.full_like(result.magnetic_forces, np.nan)
+    return replace(result, magnetic_forces=no_force), spreads, moments
 
 
 class _Namer:
@@ -325,10 +346,14 @@ class _Namer:
         self._ordered = OrderedSites(choices.elements, choices.cell, choices.positions)
 
     def row(
-        self, assignment: Assignment, result: Prediction, k: int, others: float
+        self,
+        assignment: Assignment,
+        result: Prediction,
+        moments: Floats,
+        k: int,
+        others: float,
     ) -> dict[str, Any]:
         """Return the row of assignment k without what depends on the other rows."""
-        moments = result.moments[k]
         reached = moments[self._sites, 2]
         key = self._key(assignment)
         charge = total_charge([state for state, _ in assignment], others)

@@ -61,6 +61,13 @@ class Labels:
         named = np.array([state is not None for state in self.states], dtype=np.bool_)
         return self.is_labelled & ~named
 
+    @property
+    def is_named(self) -> bool:
+        """Whether some sites have names of states, and none has moments by number."""
+        return not (self.is_number & self.moments.any(axis=1)).any() and any(
+            state is not None for state in self.states
+        )
+
     def tiled(self, copies: int) -> Labels:
         """Return the labels of a supercell of so many copies, one after the other."""
         return Labels(

@@ -52,6 +52,9 @@ class TrainingSettings:
         Pair net, spin rows and quadrupoles; only the spin-aware model has them.
     moment_neuron
         Widths of the net that predicts moments.
+    label_share
+        Share of the steps in which the model reads the mean moments of the spin states
+        instead of converged ones, so that it has an energy of labels, too.
     fitting_neuron
         Widths of the fitting net.
     repulsion
@@ -87,6 +90,7 @@ class TrainingSettings:
     quad_neuron: tuple[int, ...] = (8, 16)
     quad_axis_neuron: int = 4
     moment_neuron: tuple[int, ...] = (32,)
+    label_share: float = 0.5
     fitting_neuron: tuple[int, ...] = (64, 64)
     repulsion: bool = True
     precision: str = "float64"
@@ -174,6 +178,8 @@ def write_input(
         if model.get(name) is None:
             model.pop(name, None)
     learns_moments = "moment_net" in model
+    if learns_moments:
+        model["info"]["label_share"] = settings.label_share
     content = {
         **({REMARKS: dict(remarks)} if remarks else {}),
         "model": model,
@@ -253,6 +259,8 @@ def _loss(
         prefactors |= {"m": settings.moment}
     kind = "ener_spin" if spin_elements else "ener"
     loss: dict[str, Any] = {"type": "spin_dp" if learns_moments else kind}
+    if learns_moments:
+        loss["label_share"] = settings.label_share
     for name, (start, limit) in prefactors.items():
         loss |= {f"start_pref_{name}": start, f"limit_pref_{name}": limit}
     return loss

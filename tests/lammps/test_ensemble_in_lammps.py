@@ -11,8 +11,8 @@ import pytest
 from ase.build import bulk
 
 from spin_dp import Ensemble
+from spin_dp.dynamics import run_md
 from spin_dp.lammps_interface import MDSettings, Watch
-from spin_dp.md import run_md
 
 pytestmark = pytest.mark.lammps
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from spin_dp.campaign.exploration import Exploration, ExplorationRun, explore
+from spin_dp.dynamics import Watch
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.md import Watch
 from tests.lammps.heisenberg import crystal
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from ase.io import read
 from ase.units import fs
 
+from spin_dp.dynamics import run_md
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, run_job
-from spin_dp.md import run_md
 from tests.lammps.heisenberg import K, analytic, crystal, tilted_moments
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from ase.build import bulk
 
 from spin_dp import SpinDP
+from spin_dp.dynamics import run_md
 from spin_dp.lammps_interface import MDSettings, lammps_command
-from spin_dp.md import run_md
 from spin_dp.structures import carried_moments
 from spin_dp.threads import process_environment
 

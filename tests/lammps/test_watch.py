@@ -21,8 +21,8 @@ import pytest
 from ase.io import read, write
 
 from spin_dp.cli import main
+from spin_dp.dynamics import MDResult, run_md
 from spin_dp.lammps_interface import MDSettings, Watch, read_frames
-from spin_dp.md import MDResult, run_md
 from tests.lammps.heisenberg import K, analytic, crystal, tilted_moments
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from ase.io import write
 from spin_dp import SpinDP
 from spin_dp.cli import main
 from spin_dp.cli.md import md
+from spin_dp.dynamics import MDResult, MDSettings, run_md
 from spin_dp.errors import ConfigError, DataError, ShapeError
-from spin_dp.md import MDResult, MDSettings, run_md
 from tests.conftest import build_model
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def test_result_of_a_finished_run_is_told(
         progress(10, 1000, {"temperature_K": 300.0})
         return result
 
-    monkeypatch.setattr("spin_dp.md.run_md", run)
+    monkeypatch.setattr("spin_dp.dynamics.run_md", run)
     arguments = ["md", str(structure), "-m", str(frozen_model), "-o", str(tmp_path)]
     assert main(arguments) == 0
     text = capsys.readouterr().out

@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Molecular dynamics on the energy surface of chosen spin labels, in stock LAMMPS."""
+"""Molecular dynamics on the energy surface of chosen spin labels, in stock LAMMPS.
+
+Three kinds of labels. *Moments* are held as they are: given by number, or predicted in
+the structure to start from. *States* of a model that learnt them
+(:attr:`spin_dp.model_file.ModelInfo.reads_labels`): LAMMPS carries the mean moment of
+each site's state and nothing elsewhere, and the energy is that of the state with its
+moments relaxed at each geometry; forces are its derivatives. Moves of *Monte Carlo*
+change such states between segments of the run.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +16,26 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from spin_dp.errors import ConfigError, DataError, OutsideTrainingData, SpinDPError
+from spin_dp.dynamics.monte_carlo import (
+    LabelVisitor,
+    MonteCarlo,
+    drift_without_moves,
+)
+from spin_dp.dynamics.named import name_states
+from spin_dp.errors import (
+    ConfigError,
+    DataError,
+    OutsideTrainingData,
+    SpinDPError,
+    unknown,
+)
 from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, Watch, run_job
 from spin_dp.lammps_interface.watch import SHARE_OF_SHORTEST, SHORTEST
+from spin_dp.sampling import LabelSet
 from spin_dp.spin_states.catalogue import total_charge
 from spin_dp.spin_states.ions import charge_of_known_ions
 from spin_dp.spin_states.labels import Labels, Sites, ordered
@@ -34,9 +55,13 @@ if TYPE_CHECKING:
     from spin_dp.pretrained import ModelName
     from spin_dp.structures import Array
 
-__all__ = ["MDResult", "MDSettings", "Watch", "run_md"]
+__all__ = ["LabelsMove", "MDResult", "MDSettings", "Watch", "run_md"]
 
 log = logging.getLogger(__name__)
+
+LabelsMove: TypeAlias = "Literal['held', 'adiabatic'] | MonteCarlo"
+"""What becomes of labels: moments held; states held, with moments that follow the
+positions; states that Monte Carlo moves."""
 
 
 def run_md(
@@ -49,12 +74,13 @@ def run_md(
     settings: MDSettings | None = None,
     supercell: tuple[int, int, int] = (1, 1, 1),
     predict: bool = True,
+    labels_move: LabelsMove | None = None,
     watch: Watch | None = None,
     ranks: int = 1,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> MDResult:
-    """Run molecular dynamics with every atom's moment held as a label.
+    """Run molecular dynamics of atoms with spin labels.
 
     Parameters
     ----------
@@ -80,7 +106,11 @@ def run_md(
     predict
         Whether sites that are labelled by name, or not at all (oxygen), get the moments
         that the model predicts in the structure to start from, if it can; else the mean
-        ones of the states, and none.
+        ones of the states, and none. For moments that are held.
+    labels_move
+        ``held``, ``adiabatic`` or :class:`MonteCarlo`, see the head of this module; the
+        last two need models that read labels. None: adiabatic where all sites are
+        labelled by name and the model reads labels, else held.
     watch
         Limits of the known region, where the run stops; None: those of
         :class:`Watch`. A shortest distance that it does not give is 0.8 of the
@@ -125,17 +155,43 @@ def run_md(
     if model.info.slow:
         log.info("%s: `spin-dp deploy` makes it some twenty times as fast", paths[0])
     large = repeated(atoms, supercell)
-    labels = _moments(model, atoms, large, moments, order, predict)
-    model.check(large, labels)
+    settings = settings or MDSettings()
+    labels = _labels(model, atoms, large, moments, order)
+    moves = _how_labels_move(labels_move, labels, [model.info, *others])
+    visitors: list[LabelVisitor] = []
+    extra: dict[str, Any] = {}
+    if moves == "held":
+        vectors = _held(model, large, labels) if predict else labels.moments
+    else:
+        vectors = labels.moments
+        extra = {"labels_move": "adiabatic"}
+    if isinstance(moves, MonteCarlo):
+        symbols = large.get_chemical_symbols()
+        label_set = LabelSet.of(model.states, symbols, moves.states)
+        temperature = moves.temperature or settings.temperature
+        visitor = LabelVisitor(
+            model.potential,
+            symbols,
+            label_set.numbers(symbols, labels),
+            label_set,
+            moves,
+            temperature=temperature,
+            folder=Path(out),
+            timestep_fs=settings.timestep,
+        )
+        extra = {"labels_move": moves.record()}
+        visitors.append(visitor)
+    model.check(large, vectors)
     job = MDJob(
         symbols=large.get_chemical_symbols(),
         positions=large.positions,
         cell=large.cell.array,
-        moments=labels,
+        moments=vectors,
         models=paths,
-        settings=settings or MDSettings(),
+        settings=settings,
+        others=extra,
     )
-    return run_job(
+    result = run_job(
         job,
         Path(out),
         ranks=ranks,
@@ -143,7 +199,46 @@ def run_md(
         progress=progress,
         watch=_with_shortest(watch or Watch(), [model.info, *others]),
         locate=partial(_most_magnetic_deviation, job.models),
+        visitors=visitors,
     )
+    if moves != "held" and result.n_frames:
+        name_states(result.trajectory, model)
+    if visitors and result.energy_drift is not None:
+        result = replace(result, energy_drift=drift_without_moves(result))
+    return result
+
+
+def _how_labels_move(
+    asked: LabelsMove | None, labels: Labels, models: Sequence[ModelInfo]
+) -> LabelsMove:
+    """Return what becomes of labels, and refuse what the models cannot do."""
+    numbered = np.flatnonzero(
+        [
+            state is None and bool(moment.any())
+            for state, moment in zip(labels.states, labels.moments, strict=True)
+        ]
+    )
+    if asked is None:
+        can = not len(numbered) and all(info.reads_labels for info in models)
+        return "adiabatic" if can else "held"
+    if asked == "held":
+        return asked
+    if not isinstance(asked, MonteCarlo) and asked != "adiabatic":
+        raise unknown("labels_move", str(asked), ("held", "adiabatic"))
+    for info in models:
+        if not info.reads_labels:
+            raise ConfigError(
+                f"{info.path} has no energy of labels: it was trained on moments only. "
+                "Train with label_share in section loss, as spin-dp init writes it, or "
+                "hold the labels."
+            )
+    if len(numbered):
+        raise ConfigError(
+            f"atom {numbered[0]} is labelled by a moment, "
+            f"{np.linalg.norm(labels.moments[numbered[0]]):.2f} μB: labels that move "
+            "are spin states. Name them (--labels 'Ni=3+LS'), or hold the moments."
+        )
+    return asked
 
 
 def _open_models(paths: Sequence[Path]) -> tuple[SpinDP, list[ModelInfo]]:
@@ -196,28 +291,25 @@ def _most_magnetic_deviation(paths: Sequence[Path], state: Snapshot) -> int | No
     return int(spread.argmax())
 
 
-def _moments(
-    model: SpinDP,
-    atoms: Atoms,
-    large: Atoms,
-    moments: Given | None,
-    order: str | None,
-    predict: bool,
-) -> Array:
-    """Return the moments of the supercell; the labels are those of the cell."""
+def _labels(
+    model: SpinDP, atoms: Atoms, large: Atoms, moments: Given | None, order: str | None
+) -> Labels:
+    """Return the labels of the supercell; they are those of the cell."""
     cell_labels = model.labels(atoms, moments)
     _say_charge(atoms, cell_labels)
     labels = cell_labels.tiled(len(large) // len(atoms))
     sites = Sites(large.get_chemical_symbols(), large.cell.array, large.positions)
-    labels = ordered(labels, sites, model.states, order)
-    if not predict:
-        return labels.moments
+    return ordered(labels, sites, model.states, order)
+
+
+def _held(model: SpinDP, large: Atoms, labels: Labels) -> Array:
+    """Return the moments of labels in the structure to start from."""
     filled = model.moments_of(large, labels)
     is_new = ~labels.is_labelled & filled.any(axis=1)
     if is_new.any():
         log.info(
             "moments of %s predicted (up to %.2f μB)",
-            ", ".join(sorted(set(np.array(sites.symbols)[is_new]))),
+            ", ".join(sorted(set(np.array(large.get_chemical_symbols())[is_new]))),
             np.linalg.norm(filled[is_new], axis=1).max(),
         )
     return filled

@@ -165,15 +165,14 @@ class LabelVisitor:
     def _begin(self, session: LammpsSession) -> None:
         """Go on from what the session remembers; rows after that are tried anew."""
         self._has_begun = True
-        columns = self._columns()
-        rows = [self._row(0)]
+        table = pd.DataFrame([self._row(0)], columns=self._columns())
         if _CHAIN in session.notes:
             self.sampler.restore(session.notes[_CHAIN])
             last = int(session.notes[_CHAIN]["step"])
             table = pd.read_csv(self._file)
-            rows = table[table["step"] <= last].values.tolist()
+            table = table[table["step"] <= last]
         with replacing(self._file) as part:
-            pd.DataFrame(rows, columns=columns).to_csv(part, index=False)
+            table.to_csv(part, index=False)
 
     def _columns(self) -> list[str]:
         tried = [f"{kind} {what}" for kind in self._kinds for what in _SHOWN]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import exp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from spin_dp.inference.local_energies import LocalEnergies
     from spin_dp.sampling.label_set import LabelSet
     from spin_dp.sampling.moves import Trial
 
@@ -28,6 +27,29 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16  # trials; more gain nothing
 _PLENTY = 30.0  # log of what any random number is below
+
+
+class Energies(Protocol):
+    """Energies of one geometry that follow the moments.
+
+    As :class:`spin_dp.inference.local_energies.LocalEnergies` has them.
+
+    Attributes
+    ----------
+    moments
+        (n, 3), μB.
+    """
+
+    moments: Floats
+
+    def seen(self, sites: Sequence[int]) -> frozenset[int]:
+        """Return the atoms whose moments the difference of a change depends on."""
+
+    def differences(self, changes: Sequence[Change]) -> list[Floats]:
+        """Return the differences of each change, eV; their sums count."""
+
+    def accept(self, change: Change, difference: Floats) -> None:
+        """Make a change."""
 
 
 @dataclass
@@ -101,7 +123,7 @@ class Sampler:
             self.label_set, self.settings, self.symbols, self.sites, cell, positions
         )
 
-    def run(self, energies: LocalEnergies, moves: Moves, trials: int) -> int:
+    def run(self, energies: Energies, moves: Moves, trials: int) -> int:
         """Try moves at a geometry.
 
         Parameters
@@ -136,7 +158,7 @@ class Sampler:
         self._decide(energies, waiting)
         return sum(one.accepted for one in self.counts.values()) - before
 
-    def _decide(self, energies: LocalEnergies, trials: Sequence[Trial]) -> None:
+    def _decide(self, energies: Energies, trials: Sequence[Trial]) -> None:
         made = [(one.kind, one.proposal) for one in trials if one.proposal is not None]
         if not made:
             return

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Labels that move: states held with relaxed moments, and Monte Carlo between segments.
+
+The model has random weights and learnt nothing; that it says so is all that counts.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase.build import bulk
+from ase.io import read
+
+from spin_dp import SpinDP
+from spin_dp.cli.app import main
+from spin_dp.dynamics import MDSettings, MonteCarlo, Watch, run_md
+from spin_dp.dynamics.monte_carlo import LABEL_FILE, LabelVisitor
+from spin_dp.errors import ConfigError
+from spin_dp.sampling import MoveSettings
+from tests.conftest import STATES_INFO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from spin_dp.dynamics import MDResult
+
+pytestmark = pytest.mark.lammps
+
+SETTINGS = MDSettings(
+    ensemble="nve",
+    temperature=300.0,
+    steps=60,
+    timestep=0.5,
+    thermo_every=5,
+    dump_every=10,
+    restart_every=20,
+)
+HOT = MonteCarlo(every=10, trials=30, temperature=4000.0)
+LABELS = "Mn=3+HS Ni=3+LS"
+BLIND = Watch(force_limits=(1e6, 2e6), shortest=0.1, max_temperature=1e6)
+
+
+@pytest.fixture(scope="module")
+def model(
+    make_model: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a model that says that it read labels in half of its training."""
+    import torch
+
+    made = make_model(
+        {
+            "moment_net": {"neuron": [8], "seed": 3},
+            "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+            "info": STATES_INFO | {"label_share": 0.5},
+        }
+    )
+    path = tmp_path_factory.mktemp("labels") / "model.pth"
+    script: Any = torch.jit.script
+    torch.jit.save(script(made), path)
+    return path
+
+
+@pytest.fixture
+def oxide() -> Atoms:
+    """Return displaced rocksalt Mn2Ni6O8 in two cells."""
+    atoms: Atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True).repeat((2, 1, 1))
+    atoms.symbols[::8] = "Mn"
+    atoms.rattle(0.03, seed=1)
+    return atoms
+
+
+def run(oxide: Atoms, model: Path, out: Path, **changes: Any) -> MDResult:
+    given: dict[str, Any] = {
+        "moments": LABELS,
+        "settings": SETTINGS,
+        "labels_move": HOT,
+        "watch": BLIND,
+        **changes,
+    }
+    return run_md(oxide, model, out=out, **given)
+
+
+@pytest.fixture
+def whole(oxide: Atoms, model: Path, tmp_path: Path) -> MDResult:
+    return run(oxide, model, tmp_path / "whole")
+
+
+def test_states_held_by_name_have_the_energy_of_states(oxide, model, tmp_path) -> None:
+    result = run(oxide, model, tmp_path / "md", labels_move="adiabatic")
+    frames = read(result.trajectory, index=":")
+    door = SpinDP(model)
+    for atoms in (frames[0], frames[-1]):
+        expected = door.evaluate(atoms, LABELS)
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=1e-9)
+        np.testing.assert_allclose(atoms.get_forces(), expected.forces, atol=1e-6)
+        # What LAMMPS carries, and what the states have at this geometry.
+        labels = door.labels(atoms, LABELS).moments
+        np.testing.assert_allclose(atoms.arrays["labels"], labels, atol=1e-9)
+        moments = door.predict_moments(atoms, labels)
+        np.testing.assert_allclose(atoms.get_magnetic_moments(), moments, atol=1e-6)
+        assert np.abs(moments - labels).max() > 0.01
+        assert set(atoms.arrays["spin_states"]) == {"Mn3+HS", "Ni3+LS", "none"}
+    # It is the same without asking, and energy is kept.
+    same = run(oxide, model, tmp_path / "md", labels_move="adiabatic")
+    assert same.state == "finished"
+    plain = run(oxide, model, tmp_path / "plain", labels_move=None)
+    assert plain.thermo.read_text() == result.thermo.read_text()
+    table = pd.read_csv(result.thermo)
+    assert np.ptp(table["total_energy_eV"]) / len(oxide) < 1e-4
+
+
+def test_moments_are_held_where_they_are_asked_for(oxide, model, tmp_path) -> None:
+    held = run(oxide, model, tmp_path / "held", labels_move="held")
+    frame = read(held.trajectory, index=-1)
+    door = SpinDP(model)
+    start = read(held.trajectory, index=0)
+    moments = door.moments(start, LABELS)
+    np.testing.assert_allclose(frame.get_magnetic_moments(), moments, atol=1e-6)
+
+
+def test_what_moves_gain_is_what_the_total_energy_jumps_by(whole) -> None:
+    moved = pd.read_csv(whole.folder / LABEL_FILE)
+    thermo = pd.read_csv(whole.thermo)
+    assert moved["gained_eV"].iloc[-1] != 0.0
+    assert np.ptp(thermo["total_energy_eV"]) > 0.02
+    steps = thermo["step"].to_numpy()
+    gained = np.array(
+        [moved.loc[moved["step"] < max(s, 1), "gained_eV"].iloc[-1] for s in steps]
+    )
+    kept = thermo["total_energy_eV"] - gained
+    assert np.ptp(kept) < 0.02 * np.ptp(thermo["total_energy_eV"])
+    assert whole.energy_drift == pytest.approx(
+        1000.0 / 16 * np.polyfit(thermo["time_ps"], kept, 1)[0], rel=1e-3
+    )
+
+
+def test_the_charge_is_kept_and_states_are_told(whole) -> None:
+    moved = pd.read_csv(whole.folder / LABEL_FILE)
+    assert moved["step"].tolist() == [0, 10, 20, 30, 40, 50]
+    charges = {"Mn3+HS": 3, "Mn3+LS": 3, "Mn4+": 4, "Ni2+": 2, "Ni3+LS": 3}
+    states = moved[list(charges)]
+    assert (states.sum(axis=1) == 8).all()
+    assert (states @ np.array(list(charges.values())) == 24).all()
+    assert len(states.drop_duplicates()) > 1
+    for kind in ("exchange", "flip", "spin", "transfer"):
+        assert (moved[f"{kind} accepted"] <= moved[f"{kind} tried"]).all()
+    frames = read(whole.trajectory, index=":")
+    last = frames[-1]
+    counts = {name: int((last.arrays["spin_states"] == name).sum()) for name in charges}
+    assert counts == moved[list(charges)].iloc[-1].to_dict()
+    assert not np.allclose(frames[0].arrays["labels"], last.arrays["labels"])
+
+
+@pytest.mark.parametrize("visits", [1, 3, 4])
+def test_an_interrupted_run_goes_on_as_it_would_have(
+    oxide, model, tmp_path, whole, monkeypatch, visits
+) -> None:
+    seen: list[int] = []
+    visit = LabelVisitor.visit
+
+    def interrupted(self, session):
+        if len(seen) == visits:
+            raise KeyboardInterrupt
+        seen.append(session.state.step)
+        return visit(self, session)
+
+    monkeypatch.setattr(LabelVisitor, "visit", interrupted)
+    with suppress(KeyboardInterrupt):
+        run(oxide, model, tmp_path / "cut")
+    assert len(seen) == visits
+    monkeypatch.setattr(LabelVisitor, "visit", visit)
+    result = run(oxide, model, tmp_path / "cut")
+    assert result.state == "finished"
+    pd.testing.assert_frame_equal(
+        pd.read_csv(result.folder / LABEL_FILE),
+        pd.read_csv(whole.folder / LABEL_FILE),
+        atol=1e-6,
+    )
+    mine, theirs = (read(one.trajectory, index=":") for one in (result, whole))
+    assert len(mine) == len(theirs)
+    for one, other in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(one.positions, other.positions, atol=1e-6)
+        np.testing.assert_allclose(one.arrays["labels"], other.arrays["labels"])
+
+
+def test_two_ranks_give_the_same_chain(oxide, model, tmp_path, whole) -> None:
+    result = run(oxide, model, tmp_path / "two", ranks=2)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(result.folder / LABEL_FILE),
+        pd.read_csv(whole.folder / LABEL_FILE),
+        atol=1e-6,
+    )
+
+
+def test_other_moves_are_another_run(oxide, model, tmp_path, whole) -> None:
+    with pytest.raises(ConfigError, match="other settings: labels_move"):
+        run(oxide, model, whole.folder, labels_move=MonteCarlo(every=5))
+
+
+def test_rotations_turn_whole_moments(oxide, model, tmp_path) -> None:
+    shares = {"exchange": 0.0, "flip": 0.0, "spin": 0.0, "transfer": 0.0}
+    moves = MoveSettings(**shares, rotate=1.0)
+    hot = MonteCarlo(every=10, trials=30, temperature=4000.0, moves=moves)
+    result = run(oxide, model, tmp_path / "turned", labels_move=hot)
+    first, last = (read(result.trajectory, index=i).arrays["labels"] for i in (0, -1))
+    np.testing.assert_allclose(
+        np.linalg.norm(first, axis=1), np.linalg.norm(last, axis=1), atol=1e-9
+    )
+    assert np.abs(last[:, :2]).max() > 0.3
+
+
+def test_the_command_line_moves_labels(oxide, model, tmp_path, capsys) -> None:
+    structure = tmp_path / "oxide.extxyz"
+    oxide.write(structure)
+    words = [
+        *("md", str(structure), "-m", str(model), "-o", str(tmp_path / "md")),
+        *("--labels", LABELS, "--steps", "40", "--timestep", "0.5", "--no-stop"),
+        *("--dump-every", "20", "--labels-move", "monte-carlo", "--mc-every", "10"),
+        *("--mc-moves", "flip,transfer", "--mc-temperature", "3000"),
+        *("--mc-states", "Mn=3+HS,4+ Ni=2+,3+LS"),
+    ]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "flip:" in out
+    assert "exchange:" not in out
+    assert "states: Mn3+HS 2 ->" in out
+    assert not pd.read_csv(tmp_path / "md" / LABEL_FILE)["transfer tried"].isna().any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"moments": "Mn=3.7 Ni=3+LS"}, "labelled by a moment, 3.70"),
+        ({"labels_move": "often"}, "often"),
+        (
+            {"labels_move": MonteCarlo(states={"Mn": ["4+"]})},
+            "Mn3\\+HS is not among those that Mn may be in",
+        ),
+        ({"labels_move": MonteCarlo(states={"Ni": ["9+"]})}, "spin state of Ni"),
+    ],
+)
+def test_what_cannot_move_is_refused(oxide, model, tmp_path, changes, says) -> None:
+    with pytest.raises(ConfigError, match=says):
+        run(oxide, model, tmp_path / "md", **changes)
+    assert not (tmp_path / "md").exists()
+
+
+def test_a_model_that_learnt_no_labels_is_refused(
+    oxide, predicting_model, tmp_path
+) -> None:
+    with pytest.raises(ConfigError, match="has no energy of labels"):
+        run(oxide, predicting_model, tmp_path / "md")
+    assert not (tmp_path / "md").exists()
+
+
+@pytest.mark.parametrize("name", ["every", "trials", "temperature"])
+def test_settings_out_of_range_are_refused(name) -> None:
+    wrong: dict[str, Any] = {name: 0}
+    with pytest.raises(ConfigError, match="positive"):
+        MonteCarlo(**wrong)

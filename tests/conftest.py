@@ -124,6 +124,24 @@ def predicting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def label_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a frozen model that says that it read labels in half of its training."""
+    import torch
+
+    model = build_model(
+        {
+            "moment_net": {"neuron": [8], "seed": 3},
+            "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+            "info": STATES_INFO | {"label_share": 0.5},
+        }
+    )
+    path = tmp_path_factory.mktemp("labels") / "model.pth"
+    script: Any = torch.jit.script
+    torch.jit.save(script(model), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return shipped frames of LiMnO2 as ``spin-dp collect`` writes them."""
     from spin_dp.data_tools import Rules, collect

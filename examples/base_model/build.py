@@ -171,7 +171,7 @@ class Build:
                 {**asdict(self.settings), "command": COMMAND},
             )
             reporter.update("calibrate", 0, 1)
-            tested = run_ensemble_test(models, self.data, split=VALIDATION)
+            tested = run_ensemble_test(models, self.data, split=VALIDATION, labels=True)
             write_calibration(tested, self.folder / "calibration", self.data)
             shutil.copy(self.folder / "calibration" / CALIBRATION_FILE, folder)
             record["calibration"] = spread_rows(tested.table)

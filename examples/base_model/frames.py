@@ -104,7 +104,9 @@ def family(name: str, formula: str) -> str:
     return " ".join([str(Composition(formula).reduced_formula), *words])
 
 
-def held_out_frames(data: Path, models: Mapping[str, Path]) -> pd.DataFrame:
+def held_out_frames(
+    data: Path, models: Mapping[str, Path], *, labels: bool = True
+) -> pd.DataFrame:
     """Return labels and predictions of the held-out frames, with their origins.
 
     Parameters
@@ -113,6 +115,8 @@ def held_out_frames(data: Path, models: Mapping[str, Path]) -> pd.DataFrame:
         Result of :func:`collect_frames`.
     models
         Model file of each name.
+    labels
+        Whether the models read labels, as in use, or the moments of DFT.
 
     Returns
     -------
@@ -121,6 +125,8 @@ def held_out_frames(data: Path, models: Mapping[str, Path]) -> pd.DataFrame:
         and ``kind``.
     """
     systems = evaluation.read_systems(data, "validation")
-    frames = evaluation.evaluate(models, systems, open_collected(data).manifest)
+    frames = evaluation.evaluate(
+        models, systems, open_collected(data).manifest, labels=labels
+    )
     origin = origins(data)[["system", "index", "family", "temperature", "kind"]]
     return frames.merge(origin, on=["system", "index"], how="left", validate="1:1")

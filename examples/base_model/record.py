@@ -50,6 +50,7 @@ def make_record(
     origin = origins(data)
     frames = held_out_frames(data, {model.stem: model for model in models})
     answering = models[0].stem
+    with_moments = held_out_frames(data, {answering: models[0]}, labels=False)
     by_temperature = frames.dropna(subset=["temperature"])
     return {
         "name": name,
@@ -74,6 +75,7 @@ def make_record(
         "largest": dict(first.states.largest),
         "errors": {
             "all": _scores(frames, answering),
+            "with_moments": _scores(with_moments, answering),
             "kind": _groups(frames, answering, "kind"),
             "temperature": _groups(by_temperature, answering, "temperature"),
             "family": _groups(frames, answering, "family"),

@@ -65,6 +65,14 @@ def measure(
             "cannot be compared.",
         ),
     ] = None,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels",
+            help="Let the model read labels, mean moments of the spin states, as MD "
+            "and states do, instead of the moments of DFT.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -143,7 +151,14 @@ def measure(
             update(completed=done, total=total)
 
         if len(model) == 1:
-            result = run_test(model[0], data, split=chosen, level=level, progress=show)
+            result = run_test(
+                model[0],
+                data,
+                split=chosen,
+                level=level,
+                labels=labels,
+                progress=show,
+            )
         else:
             tested = run_ensemble_test(
                 model,
@@ -151,6 +166,7 @@ def measure(
                 split=chosen,
                 level=level,
                 calibration=calibration,
+                labels=labels,
                 progress=show,
             )
             result = tested.test

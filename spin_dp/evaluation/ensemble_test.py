@@ -93,6 +93,7 @@ def run_ensemble_test(
     split: str | None = None,
     level: str | None = None,
     calibration: Path | None = None,
+    labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> EnsembleTest:
     """Run the models of an ensemble over frames with labels.
@@ -101,7 +102,7 @@ def run_ensemble_test(
     ----------
     models
         Two or more model files, or loaded models.
-    data, split, level, progress
+    data, split, level, labels, progress
         As for :func:`spin_dp.evaluation.model_test.run_test`.
     calibration
         Test the factors of this file on the frames; None: find factors on them.
@@ -117,7 +118,7 @@ def run_ensemble_test(
     names = [f"model{number}" for number, _ in enumerate(models, start=1)]
     tables, parts = [], []
     for number, system in enumerate(found.systems):
-        predictions = [predict(p, system) for p in ensemble.potentials]
+        predictions = [predict(p, system, labels=labels) for p in ensemble.potentials]
         columns = frame_columns(system) | model_columns(MEAN, mean(predictions), system)
         for name, predicted in zip(names, predictions, strict=True):
             columns |= model_columns(name, predicted, system)
@@ -226,15 +227,10 @@ def _atomic_samples(
             np.linalg.norm(forces - system.forces, axis=-1),
         )
     }
-    if system.magnetic_forces is not None and system.metals:
-        metals = system.metals
-        magnetic = np.stack(
-            [
-                p.magnetic_forces[:, metals]
-                for p in predictions
-                if p.magnetic_forces is not None
-            ]
-        )
+    metals = system.metals
+    known = [p.magnetic_forces for p in predictions if p.magnetic_forces is not None]
+    if system.magnetic_forces is not None and metals and known:
+        magnetic = np.stack([forces_m[:, metals] for forces_m in known])
         errors = magnetic - system.magnetic_forces[:, metals]
         found["magnetic_force"] = (
             deviation(magnetic),

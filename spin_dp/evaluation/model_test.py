@@ -69,6 +69,7 @@ def run_test(
     *,
     split: str | None = None,
     level: str | None = None,
+    labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ModelTest:
     """Run a model over frames with labels.
@@ -85,6 +86,8 @@ def run_test(
         there is one if None.
     level
         Level of theory of the frames, where the data hold some that conflict.
+    labels
+        Whether the model reads labels, see :func:`spin_dp.evaluation.predict`.
     progress
         Called with systems done and their total number.
 
@@ -104,7 +107,11 @@ def run_test(
         data, lambda: Potential(model).reads_moments, split=split, level=level
     )
     frames = evaluate(
-        {model.stem: model}, found.systems, found.manifest, progress=progress
+        {model.stem: model},
+        found.systems,
+        found.manifest,
+        labels=labels,
+        progress=progress,
     )
     return found.tested(frames, model.stem)
 

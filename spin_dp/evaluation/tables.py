@@ -42,6 +42,7 @@ def evaluate(
     systems: Sequence[LabelledSystem],
     manifest: pd.DataFrame,
     *,
+    labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Return one row per frame with labels and the predictions of every model.
@@ -55,6 +56,8 @@ def evaluate(
         Frames to run over.
     manifest
         The table ``spin-dp collect`` wrote.
+    labels
+        Whether spin models read labels, see :func:`predict`.
     progress
         Called with systems done and their total number.
 
@@ -79,7 +82,9 @@ def evaluate(
     for number, system in enumerate(systems):
         columns = frame_columns(system)
         for name, potential in potentials.items():
-            columns |= model_columns(name, predict(potential, system), system)
+            columns |= model_columns(
+                name, predict(potential, system, labels=labels), system
+            )
         tables.append(pd.DataFrame(columns))
         if progress is not None:
             progress(number + 1, len(systems))

@@ -244,6 +244,11 @@ class _Demo:
                 reporter.update(f"{split} systems", done, total)
 
             frames = evaluation.evaluate(self.models, systems, manifest, progress=show)
+            if split == "validation":
+                named = {summary.BY_NAME: self.models["spin_aware"]}
+                by_name = evaluation.evaluate(named, systems, manifest, labels=True)
+                new = [name for name in by_name if name not in frames]
+                frames[new] = by_name[new]  # rows in the same order
             parts[split] = with_origins(frames, manifest)
         held_out = parts["validation"]
         scores = {name: evaluation.score(held_out, name) for name in MODELS[::-1]}
@@ -321,7 +326,10 @@ class _Demo:
         held_out = frames[frames["split"] == "validation"]
         text = summary.render(
             settings=self.settings,
-            scores={name: evaluation.score(held_out, name) for name in MODELS},
+            scores={
+                name: evaluation.score(held_out, name)
+                for name in (*MODELS, summary.BY_NAME)
+            },
             by_origin={
                 str(origin): {name: evaluation.score(rows, name) for name in MODELS}
                 for origin, rows in held_out.groupby("origin")

@@ -89,7 +89,7 @@ def choose_shown(states: pd.DataFrame) -> pd.DataFrame:
     return pool[pool["geometry"] == geometry]
 
 
-def agreement(states: pd.DataFrame, least: float = 20.0) -> dict[str, float]:
+def agreement(states: pd.DataFrame, least: float = 20.0) -> dict[str, int]:
     """Return how well the ranking of all geometries agrees with DFT.
 
     Parameters
@@ -104,8 +104,7 @@ def agreement(states: pd.DataFrame, least: float = 20.0) -> dict[str, float]:
     -------
     dict
         ``geometries``; ``pairs`` of states that DFT has, and how many are ``ordered``
-        as in DFT; the largest ``magnetic_force`` of the lowest state of a geometry,
-        eV/μB.
+        as in DFT.
     """
     pairs = ordered = 0
     for _, rows in states.dropna(subset="dft_above_lowest").groupby("geometry"):
@@ -114,13 +113,8 @@ def agreement(states: pd.DataFrame, least: float = 20.0) -> dict[str, float]:
         both = both[apart > least]
         pairs += len(both)
         ordered += int((both["above_lowest_b"] > both["above_lowest_a"]).sum())
-    lowest = states[states["rank"] == 1]
-    return {
-        "geometries": len(lowest),
-        "pairs": pairs,
-        "ordered": ordered,
-        "magnetic_force": float(lowest["max_magnetic_force"].max()),
-    }
+    geometries = int((states["rank"] == 1).sum())
+    return {"geometries": geometries, "pairs": pairs, "ordered": ordered}
 
 
 def _structure(data: Path, row: pd.Series) -> Atoms:

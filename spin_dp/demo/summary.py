@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from spin_dp.demo.watched import Outcome
     from spin_dp.evaluation import Scores
 
+BY_NAME = "by_name"
+"""The spin-aware model where it is given the names of the states, not DFT's moments."""
+
 _NOTES = """\
+*By name* the spin-aware model is given the mean moment of each site's spin state, which
+is known before any DFT; else the moments of DFT.
 Energy errors are root mean squares over frames, force errors over components. The
 spin gap is the energy difference of two frames of one geometry in different states;
 a model that sees no moments predicts zero for it. Order counts pairs whose DFT
@@ -124,7 +129,7 @@ def render(
 
 
 _RANKING = ["rank", "state", "order", "energy_per_fu", "above_lowest"]
-_RANKING += ["dft_above_lowest", "max_magnetic_force", "becomes"]
+_RANKING += ["dft_above_lowest", "becomes"]
 
 
 def _ranking_text(states: pd.DataFrame) -> str:
@@ -133,9 +138,7 @@ def _ranking_text(states: pd.DataFrame) -> str:
     return (
         f"In {agreed['geometries']} geometries DFT has {agreed['pairs']} pairs of "
         "states more than 20 meV per formula unit apart; the model puts "
-        f"{agreed['ordered']} in its order. The largest magnetic force on the lowest "
-        "state of a geometry is "
-        f"{agreed['magnetic_force']:.2f} eV/μB. Below: {shown['formula']}, geometry "
+        f"{agreed['ordered']} in its order. Below: {shown['formula']}, geometry "
         f"{shown['geometry']}, meV per formula unit above the lowest state; DFT where "
         "it converged to that state. All: `tables/states.csv`."
     )
@@ -147,27 +150,29 @@ def score_table(scores: Mapping[str, Scores]) -> str:
     Parameters
     ----------
     scores
-        Of ``spin_aware`` and ``spin_blind``.
+        Of ``spin_aware`` and ``spin_blind``, and of :data:`BY_NAME`, the spin-aware
+        model that reads labels.
 
     Returns
     -------
     str
         A markdown table.
     """
-    aware, blind = scores["spin_aware"], scores["spin_blind"]
+    columns = [scores[name] for name in ("spin_aware", BY_NAME, "spin_blind")]
     rows = []
     for name, title, form in _SCORES:
-        a, b = float(getattr(aware, name)), float(getattr(blind, name))
-        rows.append([title, form.format(a), form.format(b), f"{a / b:.2f}"])
+        values = [float(getattr(column, name)) for column in columns]
+        ratio = f"{values[0] / values[-1]:.2f}"
+        rows.append([title, *map(form.format, values), ratio])
     rows.append(
         [
-            f"right order, % of {aware.ordered_pairs} pairs",
-            f"{100 * aware.order:.0f}",
-            f"{100 * blind.order:.0f}",
+            f"right order, % of {columns[0].ordered_pairs} pairs",
+            *(f"{100 * column.order:.0f}" for column in columns),
             "",
         ]
     )
-    return markdown_table(["held out", "spin-aware", "spin-blind twin", "ratio"], rows)
+    header = ["held out", "spin-aware", "by name", "spin-blind twin", "ratio"]
+    return markdown_table(header, rows)
 
 
 def origin_table(by_origin: Mapping[str, Mapping[str, Scores]]) -> str:

@@ -155,7 +155,7 @@ def _job(atoms: Atoms, model: Path, settings: MDSettings) -> MDJob:
     from spin_dp.inference.predictor import SpinDP
 
     opened = SpinDP(model)
-    moments = opened.moments(atoms)
+    moments = opened.inputs_of(atoms, opened.labels(atoms))
     opened.check(atoms, moments)
     return MDJob(
         symbols=atoms.get_chemical_symbols(),

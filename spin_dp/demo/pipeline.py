@@ -247,8 +247,8 @@ class _Demo:
             if split == "validation":
                 named = {summary.BY_NAME: self.models["spin_aware"]}
                 by_name = evaluation.evaluate(named, systems, manifest, labels=True)
-                new = [name for name in by_name if name not in frames]
-                frames[new] = by_name[new]  # rows in the same order
+                new = by_name.columns.difference(frames.columns)
+                frames = frames.join(by_name[new])  # rows in the same order
             parts[split] = with_origins(frames, manifest)
         held_out = parts["validation"]
         scores = {name: evaluation.score(held_out, name) for name in MODELS[::-1]}

@@ -399,11 +399,12 @@ def test_paths_in_the_text() -> None:
 
 
 def test_python_blocks(
-    predicting_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    label_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Run as they stand, on a model with random weights."""
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "model.pth").symlink_to(predicting_model)
+    (tmp_path / "run" / "model.pth").symlink_to(label_model)
+    (tmp_path / "model.pth").symlink_to(label_model)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     results = {}
@@ -416,7 +417,10 @@ def test_python_blocks(
     names = results["README.md"]
     assert names["moments"].shape == names["forces"].shape == (8, 3)
     assert names["up"] != names["down"]
-    assert names["energy"] == pytest.approx(names["down"], rel=1e-12)
+    forces = names["atoms"].get_forces()
+    assert forces == pytest.approx(names["forces"], abs=1e-12)
+    sampled = results["docs/dynamics.md"]
+    assert sampled["sampler"].counts["exchange"].tried > 30
     assert names["table"]["energy"].is_monotonic_increasing
 
 
@@ -434,13 +438,14 @@ def test_files_left_by_collect(tmp_path: Path) -> None:
 
 def test_files_left_by_md() -> None:
     """Names that the table gives are those that the run writes."""
+    from spin_dp.dynamics.monte_carlo import LABEL_FILE
     from spin_dp.lammps_interface import Deck, MDSettings, deck, job, process, workspace
 
     made = Deck(settings=MDSettings(), models=[], elements=[])
     written = {
         *(job.DECK_FILE, job.TRAJECTORY_FILE, job.THERMO_FILE, deck.DATA_FILE),
         *(made.log, made.dump, process.SCREEN_FILE, workspace.RECORD_FILE),
-        *deck.RESTART_FILES,
+        *(*deck.RESTART_FILES, LABEL_FILE),
     }
     rows = table("`md` leaves")
     assert {n for row in rows for n in re.findall(r"`([^`]+)`", row[0])} == written

@@ -69,20 +69,20 @@ def origins(data: Path) -> pd.DataFrame:
     rows = []
     for source, frames in kept.groupby("source", sort=True):
         infos = [atoms.info for atoms in ase.io.iread(str(source), index=":")]
-        for frame in frames.itertuples(index=False):
-            info = infos[int(frame.step) - 1]
+        for frame in frames.to_dict(orient="records"):
+            info = infos[int(frame["step"]) - 1]
             temperature = float(info.get("temperature", 0.0)) or np.nan
             name = str(info.get("system", Path(str(source)).stem))
             rows.append(
                 {
-                    "system": frame.system,
-                    "index": int(frame.index),
-                    "split": frame.split,
-                    "geometry": frame.geometry,
-                    "formula": frame.formula,
-                    "key": frame.key,
-                    "level": frame.level,
-                    "family": family(name, str(frame.formula)),
+                    "system": frame["system"],
+                    "index": int(frame["index"]),
+                    "split": frame["split"],
+                    "geometry": frame["geometry"],
+                    "formula": frame["formula"],
+                    "key": frame["key"],
+                    "level": frame["level"],
+                    "family": family(name, str(frame["formula"])),
                     "temperature": temperature,
                     "kind": RATTLED if np.isnan(temperature) else HOT,
                 }

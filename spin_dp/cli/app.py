@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spin_dp.cli.analyse import analyse
 from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
 from spin_dp.cli.deployment import compile_for_here, compress, deploy
@@ -73,7 +74,7 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "compress": compress,
         "compile": compile_for_here,
     },
-    "Simulation": {"md": md, "states": states},
+    "Simulation": {"md": md, "states": states, "analyse": analyse},
 }
 """Panels of the help, in the order of the work."""
 

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What is read off a run, against crystals whose bonds and neighbours are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from spin_dp.cli.app import main
+from spin_dp.dynamics.analysis import FILES, analyse
+from spin_dp.dynamics.analysis_page import PAGE_FILE, PLOT_FILE
+from spin_dp.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT, LONG = 1.9, 2.3
+
+
+def octahedra() -> Atoms:
+    """Return Mn with four oxygens at 1.9 and two at 2.3 Å, rows up and down, and Li."""
+    cell = np.diag([2 * SHORT, 2 * SHORT, 2 * LONG])
+    unit = Atoms(
+        "MnO3",
+        positions=[[0, 0, 0], [SHORT, 0, 0], [0, SHORT, 0], [0, 0, LONG]],
+        cell=cell,
+        pbc=True,
+    )
+    atoms = unit.repeat((2, 2, 2))
+    first = np.flatnonzero(atoms.symbols == "Mn")[0]
+    atoms += Atoms("Li", positions=[atoms.positions[first] + [0.9, 0.9, 1.4]])
+    return atoms
+
+
+def frame(
+    atoms: Atoms, states: dict[int, str], moments: np.ndarray, time_fs: float
+) -> Atoms:
+    names = np.array([states.get(i, "none") for i in range(len(atoms))])
+    made = atoms.copy()
+    made.set_array("spin_states", names)
+    made.info = {"step": int(time_fs), "time_fs": time_fs}
+    made.set_velocities(np.zeros_like(atoms.positions))
+    vectors = np.zeros((len(atoms), 3))
+    vectors[:, 2] = moments
+    made.calc = SinglePointCalculator(made, energy=-1.0 - time_fs, magmoms=vectors)
+    return made
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a run of two frames: in the second one, one Mn lost an electron."""
+    atoms = octahedra()
+    metals = np.flatnonzero(atoms.symbols == "Mn").tolist()
+    states = dict.fromkeys(metals, "Mn3+HS")
+    moments = np.zeros(len(atoms))
+    moments[metals] = 3.7
+    folder = tmp_path / "run"
+    folder.mkdir()
+    flipped = moments.copy()
+    flipped[metals[0]] = -3.7
+    first = frame(atoms, states, moments, 0.0)
+    second = frame(atoms, {**states, metals[0]: "Mn4+"}, flipped, 100.0)
+    write(folder / "trajectory.extxyz", [first, second])
+    return folder
+
+
+def test_bonds_of_an_elongated_octahedron(run: Path) -> None:
+    found = analyse(run).states.set_index("state")
+    row = found.loc["Mn3+HS"]
+    mean = (4 * SHORT + 2 * LONG) / 6
+    assert row["bond"] == pytest.approx(mean)
+    assert row["stretch"] == pytest.approx(LONG / SHORT)
+    spread = (4 * (mean - SHORT) + 2 * (LONG - mean)) / 6
+    assert row["distortion"] == pytest.approx(spread / mean)
+    assert row["moment"] == pytest.approx(3.7)
+    assert row["moment_spread"] == pytest.approx(0.0, abs=1e-6)
+    # Lithium sits beside one of them: that which lost an electron in the second frame.
+    assert found.loc["Mn4+", "mobile"] == 1.0
+    assert row["mobile"] == pytest.approx(1 / 15)
+    assert row["sites"] == 7.5
+    assert found.loc["Mn4+", "sites"] == 0.5
+
+
+def test_frames_tell_states_charges_and_order(run: Path) -> None:
+    frames = analyse(run).frames
+    assert frames["time_ps"].tolist() == [0.0, 0.1]
+    assert frames["n Mn3+HS"].tolist() == [8, 7]
+    assert frames["n Mn4+"].tolist() == [0, 1]
+    assert frames["charge"].tolist() == [24, 25]
+    assert frames["changed"].tolist() == [0, 1]
+    assert frames["moment"].tolist() == pytest.approx([8 * 3.7, 6 * 3.7])
+    assert frames["energy"].tolist() == [-1.0, -101.0]
+    # No metal has another one within 3.3 Å here.
+    assert frames["order"].isna().all()
+
+
+def test_order_of_neighbouring_moments(tmp_path: Path) -> None:
+    atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)  # Ni-Ni 2.95 Å
+    metals = np.flatnonzero(atoms.symbols == "Ni").tolist()
+    layers = np.rint(2.0 * atoms.get_scaled_positions()[metals, 2]).astype(int) % 2
+    moments = np.zeros(len(atoms))
+    moments[metals] = 1.7 * (1 - 2 * layers)
+    one = frame(atoms, dict.fromkeys(metals, "Ni2+"), moments, 0.0)
+    write(tmp_path / "t.extxyz", [one])
+    # Of twelve neighbours four are in the plane, eight above and below.
+    order = analyse(tmp_path / "t.extxyz").frames["order"]
+    assert order.tolist() == pytest.approx([(4 - 8) / 12])
+
+
+def test_distances_of_a_gas_are_alike_everywhere(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    frames = []
+    for _ in range(3):
+        atoms = Atoms("Ni60O240", rng.uniform(0, 16, (300, 3)), cell=[16] * 3, pbc=True)
+        metals = list(range(60))
+        frames.append(frame(atoms, dict.fromkeys(metals, "Ni2+"), np.zeros(300), 0.0))
+    write(tmp_path / "gas.extxyz", frames)
+    rdf = analyse(tmp_path / "gas.extxyz").rdf
+    far = rdf[rdf["r"] > 2.0]
+    assert far["Ni2+-O"].mean() == pytest.approx(1.0, abs=0.03)
+    assert far["Ni2+-metal"].mean() == pytest.approx(1.0, abs=0.1)
+    peaks = analyse(tmp_path / "gas.extxyz", skip_ps=0.0).rdf
+    pd.testing.assert_frame_equal(rdf, peaks)
+
+
+def test_frames_without_names_go_by_element(run: Path) -> None:
+    from ase.io import read
+
+    atoms = read(run / "trajectory.extxyz", index=0)
+    assert isinstance(atoms, Atoms)
+    del atoms.arrays["spin_states"]
+    write(run / "plain.extxyz", [atoms])
+    found = analyse(run / "plain.extxyz")
+    assert found.states["state"].tolist() == ["Mn"]
+    assert found.frames["charge"].isna().all()
+
+
+def test_the_command_leaves_tables_picture_and_page(run: Path, capsys) -> None:
+    assert main(["analyse", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "Mn3+HS" in out
+    folder = run / "analysis"
+    left = {path.name for path in folder.iterdir()}
+    assert left == {*FILES, PAGE_FILE, PLOT_FILE}
+    page = (folder / PAGE_FILE).read_text()
+    assert "<svg" in page
+    assert "Mn4+" in page
+    assert len(pd.read_csv(folder / "frames.csv")) == 2
+    assert main(["analyse", str(run), "--skip", "0.05", "-o", str(run / "late")]) == 0
+    assert len(pd.read_csv(run / "late" / "frames.csv")) == 1
+
+
+def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such trajectory"):
+        analyse(tmp_path)
+    with pytest.raises(ConfigError, match="no frame after 9 ps"):
+        analyse(run, skip_ps=9.0)
+    gas = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], cell=[5] * 3, pbc=True)
+    gas.calc = SinglePointCalculator(gas, energy=0.0)
+    write(tmp_path / "gas.extxyz", gas)
+    with pytest.raises(DataError, match="metals with spin states"):
+        analyse(tmp_path / "gas.extxyz")

@@ -59,6 +59,8 @@ __all__ = ["LabelsMove", "MDResult", "MDSettings", "Watch", "run_md"]
 
 log = logging.getLogger(__name__)
 
+_SAME_STATE_MUB = 0.1
+
 LabelsMove: TypeAlias = "Literal['held', 'adiabatic'] | MonteCarlo"
 """What becomes of labels: moments held; states held, with moments that follow the
 positions; states that Monte Carlo moves."""
@@ -232,6 +234,7 @@ def _how_labels_move(
                 "Train with label_share in section loss, as spin-dp init writes it, or "
                 "hold the labels."
             )
+    _refuse_other_states(labels, models)
     if len(numbered):
         raise ConfigError(
             f"atom {numbered[0]} is labelled by a moment, "
@@ -289,6 +292,23 @@ def _most_magnetic_deviation(paths: Sequence[Path], state: Snapshot) -> int | No
         return None
     spread = np.square(forces - forces.mean(axis=0)).sum(axis=-1).mean(axis=0)
     return int(spread.argmax())
+
+
+def _refuse_other_states(labels: Labels, models: Sequence[ModelInfo]) -> None:
+    """Refuse models for which the states of the labels stand for other moments."""
+    first, *others = models
+    used = {state.name: state for state in labels.states if state is not None}
+    for info in others:
+        known = {state.name: state for state in info.catalogue.states}
+        for name, state in used.items():
+            twin = known.get(name)
+            if twin is None or abs(twin.moment - state.moment) > _SAME_STATE_MUB:
+                says = "does not know it" if twin is None else f"has {twin.moment:.2f}"
+                raise ConfigError(
+                    f"{name} stands for {state.moment:.2f} μB in {first.path}, and "
+                    f"{info.path} {says}: labels that move need models of one "
+                    "catalogue of states, trained on the same frames."
+                )
 
 
 def _labels(

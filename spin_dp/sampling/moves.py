@@ -351,6 +351,44 @@ class Moves:
         return Proposal(sites, numbers, vectors, log_ratio, float(draws[-1]))
 
 
+def useless_kinds(
+    labels: LabelSet, settings: MoveSettings, elements: Sequence[str]
+) -> dict[str, str]:
+    """Return the kinds of moves that are tried and can change nothing, and why.
+
+    Parameters
+    ----------
+    labels
+        What sites may carry.
+    settings
+        Which moves are tried.
+    elements
+        Of the sites.
+    """
+    here = [labels.of_element(element) for element in sorted(set(elements))]
+    charges = [set(labels.charges[own].tolist()) for own in here]
+    several = [len(own) > len(of) for own, of in zip(here, charges, strict=True)]
+    everything = set().union(*charges) if charges else set()
+    no_moment = "no state has a moment"
+    has_moment = any(bool(labels.signs[own].any()) for own in here)
+    able = {
+        "exchange": (any(len(own) > 1 for own in here), "each element has one label"),
+        "flip": (has_moment, no_moment),
+        "spin": (any(several), "each element has one label of each charge"),
+        "transfer": (
+            any(len(one) > 1 for one in charges)
+            and any(charge + 1 in everything for charge in everything),
+            "no element has two charges",
+        ),
+        "rotate": (has_moment, no_moment),
+    }
+    return {
+        kind: why
+        for kind, (can, why) in able.items()
+        if getattr(settings, kind) and not can
+    }
+
+
 def movable_sites(labels: Ints) -> Ints:
     """Return the atoms that carry labels.
 

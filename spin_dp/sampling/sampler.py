@@ -11,7 +11,14 @@ import numpy as np
 
 from spin_dp.errors import ConfigError
 from spin_dp.inference.local_energies import Change
-from spin_dp.sampling.moves import DRAWS, KINDS, Moves, MoveSettings, movable_sites
+from spin_dp.sampling.moves import (
+    DRAWS,
+    KINDS,
+    Moves,
+    MoveSettings,
+    movable_sites,
+    useless_kinds,
+)
 from spin_dp.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
@@ -90,7 +97,8 @@ class Sampler:
     Raises
     ------
     ConfigError
-        If the temperature is not positive, or no atom has a label.
+        If the temperature is not positive, no atom has a label, or no move that is
+        tried can change one.
     """
 
     label_set: LabelSet
@@ -111,6 +119,14 @@ class Sampler:
             )
         self.labels = np.array(self.labels, dtype=np.int64)
         self.sites = movable_sites(self.labels)
+        elements = [self.symbols[atom] for atom in self.sites.tolist()]
+        useless = useless_kinds(self.label_set, self.settings, elements)
+        tried = {kind for kind in KINDS if getattr(self.settings, kind)}
+        if tried <= set(useless):
+            why = "; ".join(f"{kind}: {reason}" for kind, reason in useless.items())
+            raise ConfigError(
+                f"moves: nothing can change ({why}). Allow other states or moves."
+            )
 
     @property
     def charge(self) -> int:

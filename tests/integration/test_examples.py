@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
+from spin_dp.dynamics.analysis_page import PAGE_FILE
 from spin_dp.model_file import read_model_info
+from spin_dp.pretrained import find_model
 from tests.integration.scripts import load_script
-
-if TYPE_CHECKING:
-    import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -49,3 +48,17 @@ def test_from_a_vasp_folder_to_a_model(
     types = [np.load(path / "set.000" / "real_atom_types.npy") for path in systems]
     names = (systems[0] / "type_map.raw").read_text().split()
     assert {names[t] for part in types for t in part.ravel()} == {"Fe", "O"}
+
+
+@pytest.mark.lammps
+def test_labels_move_side_by_side(tmp_path: Path) -> None:
+    example = load_script(EXAMPLES / "moving_labels" / "run.py")
+    table = example.main(tmp_path, find_model("lixmo2").files[0], steps=40)
+    assert set(table["mode"]) == set(example.MODES)
+    for crystal, states in example.CRYSTALS.items():
+        assert (tmp_path / f"{crystal}.png").is_file()
+        for mode in example.MODES:
+            assert (tmp_path / f"{crystal}-{mode}" / "analysis" / PAGE_FILE).is_file()
+        named = table[(table["crystal"] == crystal) & (table["mode"] == "monte-carlo")]
+        allowed = {f"{el}{name}" for el, names in states.items() for name in names}
+        assert set(named["state"]) <= allowed

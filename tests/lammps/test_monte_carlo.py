@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from ase.build import bulk
 from ase.io import read
 
@@ -21,6 +22,7 @@ from spin_dp.dynamics import MDSettings, MonteCarlo, Watch, run_md
 from spin_dp.dynamics.monte_carlo import LABEL_FILE, LabelVisitor
 from spin_dp.errors import ConfigError
 from spin_dp.sampling import MoveSettings
+from tests.conftest import STATES_INFO, build_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,6 +243,30 @@ def test_a_model_that_learnt_no_labels_is_refused(
     with pytest.raises(ConfigError, match="has no energy of labels"):
         run(oxide, predicting_model, tmp_path / "md")
     assert not (tmp_path / "md").exists()
+
+
+def test_models_of_other_catalogues_are_refused(oxide, model, tmp_path) -> None:
+    script: Any = torch.jit.script
+    states = [one for one in STATES_INFO["states"] if one["name"] != "Ni3+LS"]
+    for name, info in (
+        ("fewer", states),
+        ("other", [*states, {"name": "Ni3+LS", "moment": 0.9, "sites": 3}]),
+    ):
+        section = {
+            "moment_net": {"neuron": [8], "seed": 3},
+            "spin": {"use_spin": ["Mn", "Co", "Ni", "O"]},
+            "info": STATES_INFO | {"label_share": 0.5, "states": info},
+        }
+        torch.jit.save(script(build_model(section)), tmp_path / f"{name}.pth")
+    for name, says in (("fewer", "does not know it"), ("other", r"has 0\.90")):
+        with pytest.raises(ConfigError, match=f"Ni3.LS stands for 1.20 μB.*{says}"):
+            run_md(
+                oxide,
+                [model, tmp_path / f"{name}.pth"],
+                out=tmp_path / "md",
+                moments=LABELS,
+                labels_move="adiabatic",
+            )
 
 
 @pytest.mark.parametrize("name", ["every", "trials", "temperature"])

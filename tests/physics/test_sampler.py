@@ -280,6 +280,18 @@ def test_settings_that_make_no_chain_are_refused(settings, says) -> None:
         MoveSettings(**settings)
 
 
+def test_moves_that_can_change_nothing_are_refused(atoms) -> None:
+    label_set = LabelSet.of(Catalogue(), ["Mn", "Ni"], {"Mn": ["3+HS"], "Ni": ["3+LS"]})
+    only = dict.fromkeys(("exchange", "flip", "spin"), 0.0)
+    with pytest.raises(ConfigError, match="transfer: no element has two charges"):
+        sampler_of(atoms, label_set, 300.0, MoveSettings(**only))
+    # With others that can, it is only never accepted.
+    sampler = sampler_of(atoms, label_set, 3000.0)
+    visit(sampler, atoms, 20, 20)
+    assert sampler.counts["flip"].accepted
+    assert sampler.counts["transfer"].possible == 0
+
+
 def test_words_of_moves() -> None:
     made = MoveSettings.parse("exchange=2, flip", reach=4.0)
     assert (made.exchange, made.flip, made.spin, made.reach) == (2.0, 1.0, 0.0, 4.0)

@@ -99,7 +99,7 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
         else:
             given = np.ones((1, len(held)), dtype=np.bool_)
             found = self.model.ensemble.ask(
-                self.atoms, held[None], held[None], given, 0
+                self.atoms, held[None], held[None], given, 0, states=are_states
             )
             result = found.prediction
             spreads = {

@@ -108,7 +108,7 @@ class Ensemble:
     def limits(self) -> dict[str, float]:
         """Deviations above which it warns, by quantity, eV/Å and eV/μB."""
         found = self.calibration
-        return dict(DEFAULT_LIMITS if found is None else found.limits)
+        return DEFAULT_LIMITS | ({} if found is None else dict(found.limits))
 
     def evaluate(
         self,
@@ -141,7 +141,8 @@ class Ensemble:
         labels = first.labels(atoms, moments, order=order)
         found = first.inputs_of(atoms, labels)[None]
         is_number = labels.is_number[None]
-        return self.ask(atoms, found, labels.moments[None], is_number, 0)
+        states = first.info.reads_labels and labels.is_named
+        return self.ask(atoms, found, labels.moments[None], is_number, 0, states=states)
 
     def evaluate_many(
         self, structure: Atoms | Structure, patterns: ArrayLike
@@ -193,6 +194,8 @@ class Ensemble:
         guesses: Floats,
         is_number: Flags,
         part: int | slice = slice(None),
+        *,
+        states: bool = False,
     ) -> Uncertainty:
         """Return the answer of all models for what they read, or for one row of it.
 
@@ -207,6 +210,8 @@ class Ensemble:
             (k, n).
         part
             Which of the k rows.
+        states
+            Whether they are labels of states, which magnetic forces say nothing of.
         """
         first, *others = self.models
         geometry = first.geometry(atoms)
@@ -228,16 +233,18 @@ class Ensemble:
             calibration=self.calibration,
             why=self.why,
         )
-        self._warn(found, atoms)
+        self._warn(found, atoms, states=states)
         return found
 
-    def _warn(self, found: Uncertainty, atoms: Atoms) -> None:
+    def _warn(self, found: Uncertainty, atoms: Atoms, *, states: bool) -> None:
         """Say once for each quantity where it deviates more than the limit."""
         for quantity, deviation in (
             ("force", found.force_deviation),
             ("magnetic_force", found.magnetic_force_deviation),
         ):
             limit = self.limits[quantity]
+            if states and quantity == "magnetic_force":
+                continue
             if quantity in self._said or deviation.max(initial=0.0) <= limit:
                 continue
             self._said.add(quantity)

@@ -330,7 +330,7 @@ def _evaluate(
         result, spreads = model.predict(atoms, patterns), None
     else:
         is_number = np.zeros(patterns.shape[:2], dtype=np.bool_)
-        spreads = model.ensemble.ask(atoms, patterns, patterns, is_number)
+        spreads = model.ensemble.ask(atoms, patterns, patterns, is_number, states=True)
         result = spreads.prediction
     no_force = np.full_like(result.magnetic_forces, np.nan)
     return replace(result, magnetic_forces=no_force), spreads, moments

@@ -27,6 +27,7 @@ from spin_dp.files import write_text
 from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 from spin_dp.training import read_learning_curve, train_together
 from spin_dp.training.dp_input import TrainingSettings, write_input
+from spin_dp.training.output import error_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -227,7 +228,7 @@ class _Demo:
         }
 
         def show(name: str, step: int, total: int, errors: dict[str, float]) -> None:
-            reporter.update(name.replace("_", "-"), step, total, _error_note(errors))
+            reporter.update(name.replace("_", "-"), step, total, error_note(errors))
 
         for name, frozen in train_together(inputs, progress=show).items():
             shutil.copyfile(frozen, self.models[name])
@@ -358,13 +359,3 @@ def _fingerprints(folder: Path) -> dict[str, str]:
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         for file in sorted(folder.glob("*.extxyz"))
     }
-
-
-def _error_note(errors: Mapping[str, float]) -> str:
-    parts = []
-    if "rmse_e_val" in errors:
-        parts.append(f"E {1000 * errors['rmse_e_val']:.0f} meV/atom")
-    force = errors.get("rmse_fr_val", errors.get("rmse_f_val"))
-    if force is not None:
-        parts.append(f"F {1000 * force:.0f} meV/Å")
-    return ", ".join(parts)

@@ -108,7 +108,7 @@ class Ensemble:
     def limits(self) -> dict[str, float]:
         """Deviations above which it warns, by quantity, eV/Å and eV/μB."""
         found = self.calibration
-        return DEFAULT_LIMITS | ({} if found is None else dict(found.limits))
+        return dict(DEFAULT_LIMITS if found is None else found.limits)
 
     def evaluate(
         self,

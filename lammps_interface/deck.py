@@ -82,13 +82,15 @@ def render_deck(deck: Deck) -> str:
     """
     run = deck.settings
     what = f"{run.ensemble.upper()} molecular dynamics, {run.temperature:g} K"
+    if run.final_temperature is not None:
+        what += f" to {run.final_temperature:g} K"
     return f"""\
 # {what}, {run.steps} steps of {run.timestep:g} fs; moments are labels.
 # Stock LAMMPS with the deepmd-kit plug-in; run in this folder: lmp -in FILE
 {render_setup(deck)}
 # ---- Run
 restart         {run.restart_every} {" ".join(RESTART_FILES)}
-run             {run.steps} upto
+run             {run.steps} upto{run.span}
 """
 
 
@@ -194,7 +196,7 @@ def _integrator(run: MDSettings) -> str:
     if run.ensemble == "nve":
         return "nve"
     step = run.timestep * PS_PER_FS
-    kelvin = f"{run.temperature:g} {run.temperature:g}"
+    kelvin = f"{run.temperature:g} {run.temperature_at(run.steps):g}"
     thermostat = f"temp {kelvin} {THERMOSTAT_STEPS * step:g}"
     if run.ensemble == "nvt":
         return f"nvt {thermostat}"

@@ -212,7 +212,8 @@ class LammpsSession:
             count = min(end, self._saved_step + every) - self._step
             # Forces that are still right need no set-up: the segments of a run without
             # changes are the uninterrupted run.
-            self._execute(f"run {count}{' pre no' * self._has_forces} post no")
+            span = self.job.settings.span
+            self._execute(f"run {count}{span}{' pre no' * self._has_forces} post no")
             self._has_forces = True
             self._step += count
             self._is_unsaved = True

@@ -32,6 +32,9 @@ class MDSettings:
         ``nve``, ``nvt`` or ``npt``.
     temperature
         Of the thermostat and of the initial velocities, K; 0 starts at rest (nve only).
+    final_temperature
+        Of the thermostat at the end, K, towards which it goes evenly; None: it stays
+        (not in nve).
     steps
         Number of time steps.
     timestep
@@ -56,6 +59,7 @@ class MDSettings:
 
     ensemble: Ensemble = "nvt"
     temperature: float = 300.0
+    final_temperature: float | None = None
     steps: int = 1000
     timestep: float = 1.0
     pressure: float | None = None
@@ -78,6 +82,14 @@ class MDSettings:
         at_rest = self.ensemble == "nve" and _number(self.temperature) == 0.0
         kelvin = 0.0 if at_rest else positive("temperature", self.temperature, "K")
         self._set("temperature", kelvin)
+        if self.final_temperature is not None:
+            if self.ensemble == "nve":
+                raise ConfigError(
+                    "final_temperature is for a thermostat, got ensemble nve. Choose "
+                    "nvt or npt, or leave it out."
+                )
+            final = positive("final_temperature", self.final_temperature, "K")
+            self._set("final_temperature", final)
         self._check_pressure()
         if self.dump_every % self.thermo_every:
             raise ConfigError(
@@ -85,6 +97,23 @@ class MDSettings:
                 f"got {self.dump_every}. Frames take their energy from the thermo "
                 "lines; change one of the two."
             )
+
+    def temperature_at(self, step: int) -> float:
+        """Return what the thermostat aims at, K."""
+        if self.final_temperature is None:
+            return self.temperature
+        change = self.final_temperature - self.temperature
+        return self.temperature + change * step / self.steps
+
+    @property
+    def highest_temperature(self) -> float:
+        """The larger of the first and the last temperature, K."""
+        return max(self.temperature, self.final_temperature or 0.0)
+
+    @property
+    def span(self) -> str:
+        """What a ``run`` command needs to know of a ramp over all segments."""
+        return "" if self.final_temperature is None else f" start 0 stop {self.steps}"
 
     def _set(self, name: str, value: float) -> None:
         object.__setattr__(self, name, value)  # frozen from here on

@@ -211,7 +211,7 @@ class Watch:
         if settings.ensemble == "nve":  # a start away from equilibrium stays warm
             return math.inf
         spread = _HOT_DEVIATIONS * math.sqrt(2.0 / (3.0 * n_atoms))
-        return (_HOT + spread) * settings.temperature + _HOT_KELVIN
+        return (_HOT + spread) * settings.highest_temperature + _HOT_KELVIN
 
     def departure(
         self, state: Snapshot, settings: MDSettings, deviation: Deviation | None

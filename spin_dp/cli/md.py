@@ -85,6 +85,15 @@ def md(
             rich_help_panel=_ENSEMBLE,
         ),
     ] = 300.0,
+    final_temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="K",
+            help="Of the thermostat at the end, towards which it goes evenly.",
+            rich_help_panel=_ENSEMBLE,
+            show_default=False,
+        ),
+    ] = None,
     steps: Annotated[
         int, typer.Option(help="Number of time steps.", rich_help_panel=_RUN)
     ] = 1000,
@@ -133,7 +142,7 @@ def md(
     ] = 1000,
     seed: Annotated[
         int,
-        typer.Option(help="Seed of the initial velocities.", rich_help_panel=_ENSEMBLE),
+        typer.Option(help="Seed of the initial velocities.", rich_help_panel=_RUN),
     ] = 1,
     predict: Annotated[
         bool,
@@ -291,6 +300,7 @@ def md(
     settings = MDSettings(
         ensemble=cast("Ensemble", ensemble),
         temperature=temperature,
+        final_temperature=final_temperature,
         steps=steps,
         timestep=timestep,
         pressure=pressure,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spin_dp.inference.potential import Potential
-    from spin_dp.lammps_interface import LammpsSession, MDResult
+    from spin_dp.lammps_interface import LammpsSession, MDResult, MDSettings
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -100,12 +100,10 @@ class LabelVisitor:
         What sites may carry.
     settings
         How labels move.
-    temperature
-        K.
+    run
+        Settings of the run.
     folder
-        Of the run; gets :data:`LABEL_FILE`.
-    timestep_fs
-        fs.
+        Its output folder; gets :data:`LABEL_FILE`.
 
     Raises
     ------
@@ -121,17 +119,16 @@ class LabelVisitor:
         label_set: LabelSet,
         settings: MonteCarlo,
         *,
-        temperature: float,
+        run: MDSettings,
         folder: Path,
-        timestep_fs: float,
     ) -> None:
         self.every = settings.every
-        self._potential, self._settings = potential, settings
-        self._file, self._timestep = folder / LABEL_FILE, timestep_fs
+        self._potential, self._settings, self._run = potential, settings, run
+        self._file = folder / LABEL_FILE
         self.sampler = Sampler(
             label_set,
             settings.moves,
-            temperature,
+            settings.temperature or run.temperature,
             symbols,
             labels,
             np.random.default_rng(settings.seed),
@@ -146,6 +143,8 @@ class LabelVisitor:
         if not session.remaining:  # nothing would come of it
             return False
         state, sampler = session.state, self.sampler
+        if self._settings.temperature is None:
+            sampler.temperature = self._run.temperature_at(state.step)
         turns = bool(self._settings.moves.rotate)
         moments = state.moments if turns else sampler.label_set.vectors(sampler.labels)
         energies = LocalEnergies(
@@ -186,7 +185,7 @@ class LabelVisitor:
         counts = self.sampler.counts
         return [
             step,
-            round(step * self._timestep, 6),
+            round(step * self._run.timestep, 6),
             round(self.sampler.gained, 8),
             *(getattr(counts[kind], what) for kind in self._kinds for what in _SHOWN),
             *self.sampler.label_set.count(self.sampler.labels).values(),

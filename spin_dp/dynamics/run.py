@@ -170,16 +170,14 @@ def run_md(
     if isinstance(moves, MonteCarlo):
         symbols = large.get_chemical_symbols()
         label_set = LabelSet.of(model.states, symbols, moves.states)
-        temperature = moves.temperature or settings.temperature
         visitor = LabelVisitor(
             model.potential,
             symbols,
             label_set.numbers(symbols, labels),
             label_set,
             moves,
-            temperature=temperature,
+            run=settings,
             folder=Path(out),
-            timestep_fs=settings.timestep,
         )
         extra = {"labels_move": moves.record()}
         visitors.append(visitor)

@@ -125,6 +125,22 @@ def test_thermostat_and_barostat_go_on_across_segments(
     np.testing.assert_allclose(state.cell, expected[-1].cell.array, atol=1e-7)
 
 
+def test_a_ramp_goes_on_across_segments(heisenberg: list[Path], tmp_path: Path) -> None:
+    settings = replace(
+        SETTINGS, ensemble="nvt", temperature=50.0, final_temperature=3000.0, steps=40
+    )
+    job = make_job(heisenberg[:1], settings)
+    expected = list(read(run_job(job, tmp_path / "whole").trajectory, ":"))
+    flat = replace(settings, final_temperature=None)
+    cold = run_job(make_job(heisenberg[:1], flat), tmp_path / "cold")
+    last = read(cold.trajectory, -1)
+    assert not np.allclose(expected[-1].positions, last.positions, atol=1e-4)
+    with LammpsSession(job, tmp_path / "md") as session:
+        while session.remaining:
+            session.run(7)
+    check_equal(list(read(session.result.trajectory, ":")), expected, 1e-7)
+
+
 def test_the_deck_by_hand_gives_the_frames_of_the_run(
     heisenberg: list[Path], whole: list[Atoms], tmp_path: Path
 ) -> None:

@@ -78,12 +78,22 @@ def test_resumed_run_reads_the_restart_file_and_keeps_the_velocities() -> None:
             {"ensemble": "npt", "pressure": 200.0, "cell_change": "iso"},
             "npt temp 300 300 0.1 iso 200 200 1 flip no",
         ),
+        ({"final_temperature": 900.0}, "nvt temp 300 900 0.1"),
     ],
 )
 def test_integrators(settings: dict[str, Any], fix: str) -> None:
     found = commands(deck(**settings))
     assert found["fix"] == f"integrate all {fix}"
     assert found["thermo_style"].endswith("lx ly lz xy xz yz") == ("npt" in fix)
+
+
+def test_a_ramp_is_one_over_all_parts_of_a_run() -> None:
+    settings = {"temperature": 100.0, "final_temperature": 500.0, "steps": 400}
+    assert commands(deck(**settings))["run"] == "400 upto start 0 stop 400"
+    made = MDSettings(**settings)  # type: ignore[arg-type]
+    assert [made.temperature_at(step) for step in (0, 100, 400)] == [100, 200, 500]
+    assert made.highest_temperature == 500.0
+    assert MDSettings().temperature_at(7) == 300.0
 
 
 def test_more_models_give_model_deviation() -> None:
@@ -132,6 +142,11 @@ def test_text_is_plain_ascii_and_says_that_moments_are_held() -> None:
             r"pressure: expected a finite number of bar, got '1'",
         ),
         ({"temperature": 0.0}, r"temperature: expected a positive number of K"),
+        ({"final_temperature": 0.0}, r"final_temperature: expected a positive number"),
+        (
+            {"ensemble": "nve", "final_temperature": 400.0},
+            r"final_temperature is for a thermostat, got ensemble nve",
+        ),
         ({"pressure": 1.0}, r"pressure is for the npt ensemble, got ensemble 'nvt'"),
         (
             {"ensemble": "npt", "pressure": float("inf")},

@@ -65,12 +65,12 @@ def measure(
             "cannot be compared.",
         ),
     ] = None,
-    labels: Annotated[
+    by_name: Annotated[
         bool,
         typer.Option(
-            "--labels",
-            help="Let the model read labels, mean moments of the spin states, as MD "
-            "and states do, instead of the moments of DFT.",
+            "--by-name",
+            help="Give the model the spin states by name, as MD and states do, instead "
+            "of the moments of DFT.",
         ),
     ] = False,
     output: Annotated[
@@ -156,7 +156,7 @@ def measure(
                 data,
                 split=chosen,
                 level=level,
-                labels=labels,
+                labels=by_name,
                 progress=show,
             )
         else:
@@ -166,7 +166,7 @@ def measure(
                 split=chosen,
                 level=level,
                 calibration=calibration,
-                labels=labels,
+                labels=by_name,
                 progress=show,
             )
             result = tested.test

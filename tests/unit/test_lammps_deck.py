@@ -88,9 +88,13 @@ def test_integrators(settings: dict[str, Any], fix: str) -> None:
 
 
 def test_a_ramp_is_one_over_all_parts_of_a_run() -> None:
-    settings = {"temperature": 100.0, "final_temperature": 500.0, "steps": 400}
+    settings: dict[str, Any] = {
+        "temperature": 100.0,
+        "final_temperature": 500.0,
+        "steps": 400,
+    }
     assert commands(deck(**settings))["run"] == "400 upto start 0 stop 400"
-    made = MDSettings(**settings)  # type: ignore[arg-type]
+    made = MDSettings(**settings)
     assert [made.temperature_at(step) for step in (0, 100, 400)] == [100, 200, 500]
     assert made.highest_temperature == 500.0
     assert MDSettings().temperature_at(7) == 300.0

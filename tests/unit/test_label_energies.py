@@ -7,10 +7,12 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from spin_dp import SpinDP, SpinDPCalculator, rank_states
+from spin_dp.cli.app import main
 from spin_dp.errors import ConfigError, OutsideTrainingData
 from spin_dp.evaluation import predict
 from spin_dp.evaluation.systems import LabelledSystem
@@ -151,6 +153,21 @@ def test_a_test_reads_labels_if_asked_to(learnt, predicting, cell, means):
     assert predict(learnt.potential, system).energies[0] != named.energies[0]
     with pytest.raises(ConfigError, match="learnt no labels"):
         predict(predicting.potential, system, labels=True)
+
+
+def test_the_command_tests_states_by_name(
+    label_model, predicting_model, collected, tmp_path, capsys
+):
+    table = tmp_path / "table.csv"
+    words = ["test", "-m", str(label_model), str(collected), "-o", str(table)]
+    assert main([*words, "--by-name"]) == 0
+    named = pd.read_csv(table)
+    assert main(words) == 0
+    moments = pd.read_csv(table)
+    assert (named["energy"] != moments["energy"]).all()
+    words[2] = str(predicting_model)
+    assert main([*words, "--by-name"]) == 1
+    assert "learnt no labels" in capsys.readouterr().err
 
 
 def test_the_model_says_that_it_learnt_labels(label_model, predicting_model):

@@ -164,9 +164,8 @@ def test_the_command_tests_states_by_name(
     named = pd.read_csv(table)
     assert main(words) == 0
     moments = pd.read_csv(table)
-    errors = [name for name in named if name.startswith("energy")]
-    assert errors
-    assert (named[errors] != moments[errors]).all(axis=None)
+    column = "energy_meV_per_atom"
+    assert (named[column] != moments[column]).sum() > 2
     words[2] = str(predicting_model)
     assert main([*words, "--by-name"]) == 1
     assert "learnt no labels" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spin_dp.deployment.compress import compress
 from spin_dp.dynamics.analysis_page import PAGE_FILE
 from spin_dp.model_file import read_model_info
 from spin_dp.pretrained import find_model
@@ -53,7 +54,8 @@ def test_from_a_vasp_folder_to_a_model(
 @pytest.mark.lammps
 def test_labels_move_side_by_side(tmp_path: Path) -> None:
     example = load_script(EXAMPLES / "moving_labels" / "run.py")
-    table = example.main(tmp_path, find_model("lixmo2").files[0], steps=40)
+    fast = compress(find_model("lixmo2").files[0], tmp_path / "model.pth")
+    table = example.main(tmp_path, fast, steps=40)
     assert set(table["mode"]) == set(example.MODES)
     for crystal, states in example.CRYSTALS.items():
         assert (tmp_path / f"{crystal}.png").is_file()

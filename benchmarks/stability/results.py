@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from benchmarks.stability.runs import Run
 
 RESULTS, TABLE, PICTURE = "results.csv", "table.md", "stability.png"
+LEGEND = (
+    "Shortest M-O / Li-O / O-O contact, Å; metals that were out of their octahedron at "
+    "most and at the end, if any; NVE: drift of the total energy, meV/atom/ps."
+)
 _CONTACT = "shortest "
 _FAMILIES = {
     "M-O": ("Mn-O", "Co-O", "Ni-O"),
@@ -83,23 +87,25 @@ def render(table: pd.DataFrame) -> str:
     """Return the markdown: for each model a table of crystals and conditions."""
     parts = []
     for model, rows in table.groupby("model", sort=False):
-        cells = rows.assign(cell=[_cell(row) for _, row in rows.iterrows()])
-        wide = cells.pivot_table(
-            index="structure", columns="condition", values="cell", aggfunc="first"
-        )
-        wide = wide.reindex(
-            index=rows["structure"].unique(),
-            columns=[name for name in CONDITIONS if name in wide.columns],
-        )
-        wide = wide.fillna("-").rename(columns=_title).reset_index()
         held = int(rows["broken_ps"].isna().sum())
         parts.append(
-            f"`{model}`: {held} of {len(rows)} runs hold. Shortest M-O / Li-O / O-O "
-            "contact, Å; metals that were out of their octahedron at most and at the "
-            "end, if any; NVE: drift of the total energy, meV/atom/ps.\n\n"
-            + frame_table(wide)
+            f"`{model}`: {held} of {len(rows)} runs hold. {LEGEND}\n\n"
+            + frame_table(by_condition(rows))
         )
     return "\n\n".join([*parts, machine()]) + "\n"
+
+
+def by_condition(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return crystals against conditions, as text, of the runs of one model."""
+    cells = rows.assign(cell=[_cell(row) for _, row in rows.iterrows()])
+    wide = cells.pivot_table(
+        index="structure", columns="condition", values="cell", aggfunc="first"
+    )
+    names = [name for name in CONDITIONS if name in wide.columns]
+    wide = wide.reindex(index=rows["structure"].unique(), columns=names)
+    lengths = rows.groupby("condition")["wanted_ps"].max()
+    titles = {name: f"{_title(name)}, {lengths[name]:g} ps" for name in names}
+    return wide.fillna("-").rename(columns=titles).reset_index()
 
 
 def _cell(row: pd.Series) -> str:

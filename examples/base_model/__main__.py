@@ -10,6 +10,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from benchmarks.stability.results import by_condition
 from examples.base_model.build import BaseModelSettings, Build, write_record
 from examples.base_model.study import study
 from spin_dp.cli.display import stage_bars
@@ -45,14 +46,14 @@ def build(
 def card(
     stability: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Table of the stability benchmark to put in."),
+        typer.Option(metavar="CSV", help="results.csv of benchmarks/stability."),
     ] = None,
     target: Annotated[Path, typer.Option(help="Folder of the shipped model.")] = TARGET,
 ) -> None:
     """Write the card anew from the record."""
     record = json.loads((target / RECORD).read_text(encoding="utf-8"))
     if stability is not None:
-        table = pd.read_csv(stability, dtype=str, keep_default_na=False)
+        table = by_condition(pd.read_csv(stability))
         record["stability"] = table.to_dict(orient="records")
     write_record(target, record)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.stability.results import LEGEND
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -200,7 +202,14 @@ def _stability(record: Mapping[str, Any]) -> str:
         return "## Stability of MD\n\nNot measured yet: watch the ensemble."
     heads = list(rows[0])
     table = _table(heads, [[str(row[head]) for head in heads] for row in rows])
-    return f"## Stability of MD\n\n{table}"
+    return f"""
+## Stability of MD
+
+The first model, states by name, about 200 atoms, stock LAMMPS, volume fixed. {LEGEND} \
+What fell apart is said, and when.
+
+{table}
+"""
 
 
 def _made(record: Mapping[str, Any]) -> str:

@@ -138,7 +138,7 @@ def test_table_and_picture(tmp_path: Path) -> None:
         (folder / RECORD).write_text(json.dumps(result.record()))
     text = write_results(runs, tmp_path).read_text()
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == "| structure | NVT 600 K | NVE 300 K |"
+    assert rows[0] == "| structure | NVT 600 K, 5 ps | NVE 300 K, 5 ps |"
     assert rows[2].startswith("| LiNiO2 | 1.65 / 1.80 / 2.20, lost 3, 1 |")
     assert rows[2].endswith("| 1.65 / 1.80 / 2.20, +0.002 |")
     assert rows[3] == "| Li0.5MnO2 | **0.71 ps: O-O 0.74 Å** | - |"

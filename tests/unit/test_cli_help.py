@@ -22,7 +22,7 @@ PANELS = {
         "compress",
         "compile",
     ],
-    "Simulation": ["md", "states"],
+    "Simulation": ["md", "states", "analyse"],
 }
 
 

@@ -63,7 +63,7 @@ class DemoSettings:
     temperature: float = 600.0
     repeats: tuple[int, int, int] = (4, 2, 1)
     training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(steps=3000)
+        default_factory=lambda: TrainingSettings(steps=2500)
     )
 
 

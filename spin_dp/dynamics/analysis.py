@@ -14,6 +14,7 @@ import ase.io
 import numpy as np
 import pandas as pd
 
+from spin_dp.dynamics.named import NO_STATE
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import replacing
 from spin_dp.lammps_interface.job import TRAJECTORY_FILE
@@ -38,7 +39,7 @@ MOBILE = ("Li", "Na", "K")
 _LIGAND_COUNT = 6
 _SHELL = 3.3  # Å: metals and lithium of the first shell around a metal
 _RDF_END, _RDF_BIN = 6.0, 0.05  # Å
-_NONE = "none"
+_EDGES = np.arange(0.0, _RDF_END + 0.5 * _RDF_BIN, _RDF_BIN)
 _SMALL_MUB = 0.1
 
 FILES = ("frames.csv", "states.csv", "rdf.csv")
@@ -213,7 +214,6 @@ class _Seen:
         distances = pairs.distances[order]
         lengths = np.linalg.norm(moments, axis=1)
         bounds = np.searchsorted(first, np.arange(len(atoms) + 1))
-        edges = np.arange(0.0, _RDF_END + 0.5 * _RDF_BIN, _RDF_BIN)
         volume = atoms.get_volume()
         for site in np.flatnonzero(metals).tolist():
             name = names[site]
@@ -233,7 +233,7 @@ class _Seen:
                 sums["stretch"] += float(bonds[4:].mean() / bonds[:4].mean())
             for kind, wanted in (("O", is_ligand), ("metal", metals)):
                 key = f"{name}-{kind}"
-                found, _ = np.histogram(apart[wanted[others]], edges)
+                found, _ = np.histogram(apart[wanted[others]], _EDGES)
                 self.distances[key] = self.distances.get(key, 0.0) + found
                 density = float(wanted.sum()) / volume
                 self.densities[key] = self.densities.get(key, 0.0) + density
@@ -262,9 +262,8 @@ class _Seen:
                     "mobile": sums["mobile"] / count,
                 }
             )
-        edges = np.arange(0.0, _RDF_END + 0.5 * _RDF_BIN, _RDF_BIN)
-        shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-        rdf = {"r": 0.5 * (edges[1:] + edges[:-1])}
+        shells = 4.0 / 3.0 * np.pi * np.diff(_EDGES**3)
+        rdf = {"r": 0.5 * (_EDGES[1:] + _EDGES[:-1])}
         for key in sorted(self.distances):
             rdf[key] = self.distances[key] / (shells * (self.densities[key] or np.nan))
         return Analysis(frames, pd.DataFrame(rows), pd.DataFrame(rdf))
@@ -274,9 +273,11 @@ def _names(atoms: Atoms) -> list[str]:
     """Return the state of each site, its element where it has no name, else ""."""
     symbols = atoms.get_chemical_symbols()
     carried = atoms.arrays.get(SPIN_STATES)
-    states = [_NONE] * len(atoms) if carried is None else [str(one) for one in carried]
+    states = (
+        [NO_STATE] * len(atoms) if carried is None else [str(one) for one in carried]
+    )
     return [
-        state if state != _NONE else (symbol if carries_spin_state(symbol) else "")
+        state if state != NO_STATE else (symbol if carries_spin_state(symbol) else "")
         for state, symbol in zip(states, symbols, strict=True)
     ]
 

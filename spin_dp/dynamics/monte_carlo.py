@@ -9,7 +9,6 @@ apart: the total energy less that sum is what NVE conserves.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-
-log = logging.getLogger(__name__)
 
 LABEL_FILE = "labels.csv"
 """Table of a run: what was tried and accepted, and how many sites are in each state."""

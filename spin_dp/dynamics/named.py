@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 LABELS = "labels"
 """Array of a frame: the moments that LAMMPS carries, (n, 3), μB."""
 
-_NO_STATE = "none"  # what ASE reads back as text in any column
+NO_STATE = "none"
+"""Of a site without one; an empty word would not be read back."""
+
 _SAME_MUB = 1e-4
 
 
@@ -79,5 +81,5 @@ def _names(
         ]
         # Of states with one moment that of more sites: LAMMPS cannot tell them apart.
         best = max(alike, key=lambda state: state.sites, default=None)
-        names.append(_NO_STATE if best is None else best.name)
+        names.append(NO_STATE if best is None else best.name)
     return np.array(names)

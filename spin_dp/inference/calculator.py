@@ -130,7 +130,7 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
         """Return what the model reads, (n, 3), μB, and whether it stands for states."""
         if self._held is None or not _same_labels(self._held[0], self.atoms):
             labels = self.model.labels(self.atoms, self._labels, order=self._order)
-            are_states = self.model.info.reads_labels and labels.is_named
+            are_states = self.model.means_states(labels)
             moments = self.model.inputs_of(self.atoms, labels)
             self._held = (self.atoms.copy(), moments, are_states)
         return self._held[1:]

@@ -141,7 +141,7 @@ class Ensemble:
         labels = first.labels(atoms, moments, order=order)
         found = first.inputs_of(atoms, labels)[None]
         is_number = labels.is_number[None]
-        states = first.info.reads_labels and labels.is_named
+        states = first.means_states(labels)
         return self.ask(atoms, found, labels.moments[None], is_number, 0, states=states)
 
     def evaluate_many(

@@ -170,9 +170,7 @@ class Potential:
                 f"{self.info.path}: gives no energies of single atoms, as deepmd-kit "
                 "runs it; freeze a model of type spin_dp."
             )
-        index = {name: number for number, name in enumerate(self.info.type_map)}
-        types = np.array([index[name] for name in symbols], dtype=np.int64)
-        return types, found.atomic_energies[0]
+        return self._types(symbols), found.atomic_energies[0]
 
     def energies_of(
         self,
@@ -221,10 +219,7 @@ class Potential:
         self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
     ) -> NDArray[np.int64]:
         """Check all but distances; return the type of each atom, (n,)."""
-        index = {name: number for number, name in enumerate(self.info.type_map)}
-        for name in symbols:
-            if name not in index:
-                raise unknown(f"element for model {self.info.path}", name, index)
+        types = self._types(symbols)
         n = geometries.positions.shape[1]
         if n != len(symbols):
             raise ShapeError(f"positions: expected {len(symbols)} atoms, got {n}.")
@@ -232,6 +227,14 @@ class Potential:
             self._check_moments(moments, symbols, geometries)
         elif self.reads_moments:
             raise ConfigError(f"{self.info.path}: reads moments; got none.")
+        return types
+
+    def _types(self, symbols: Sequence[str]) -> NDArray[np.int64]:
+        """Return the type of each atom, (n,); refuse elements that it does not know."""
+        index = {name: number for number, name in enumerate(self.info.type_map)}
+        for name in symbols:
+            if name not in index:
+                raise unknown(f"element for model {self.info.path}", name, index)
         return np.array([index[name] for name in symbols], dtype=np.int64)
 
     def _batches(

@@ -191,9 +191,13 @@ class SpinDP:
         The mean moments of the states where all sites are labelled by name and the
         model learnt such; else :meth:`moments_of`.
         """
-        if self.info.reads_labels and labels.is_named:
+        if self.means_states(labels):
             return labels.moments
         return self.moments_of(structure, labels)
+
+    def means_states(self, labels: Labels) -> bool:
+        """Return whether the energy of labels is that of states, not of moments."""
+        return self.info.reads_labels and labels.is_named
 
     def moments_of(self, structure: Atoms | Structure, labels: Labels) -> Floats:
         """Return the moments of labels that :meth:`labels` gave, (n, 3), μB."""

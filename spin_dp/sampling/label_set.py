@@ -118,15 +118,19 @@ class LabelSet:
         return np.array([state.charge for state in self.states], dtype=np.int64)
 
     @cached_property
-    def turned(self) -> Ints:
-        """Label of the same state and the other sign, (k,); itself without moment."""
-        number = {
+    def _number(self) -> dict[tuple[str, int], int]:
+        """Label of each state's name and sign."""
+        return {
             (state.name, int(sign)): k
             for k, (state, sign) in enumerate(zip(self.states, self.signs, strict=True))
         }
+
+    @cached_property
+    def turned(self) -> Ints:
+        """Label of the same state and the other sign, (k,); itself without moment."""
         return np.array(
             [
-                number[state.name, -int(sign)]
+                self._number[state.name, -int(sign)]
                 for state, sign in zip(self.states, self.signs, strict=True)
             ],
             dtype=np.int64,
@@ -164,10 +168,6 @@ class LabelSet:
             If a site of an element with states is labelled by a number, or not at all,
             or by a state that is not among the labels.
         """
-        number = {
-            (state.name, int(sign)): k
-            for k, (state, sign) in enumerate(zip(self.states, self.signs, strict=True))
-        }
         elements = {state.element for state in self.states}
         found = np.full(len(symbols), NO_LABEL, dtype=np.int64)
         for atom, (symbol, state) in enumerate(
@@ -182,13 +182,13 @@ class LabelSet:
                     f"{symbol}={self.states[self.of_element(symbol)[0]].name}."
                 )
             key = state.name, state.sign(int(np.sign(labels.moments[atom, 2])) or 1)
-            if key not in number:
+            if key not in self._number:
                 known = [self.states[k].name for k in self.of_element(symbol)]
                 raise ConfigError(
                     f"atom {atom}: its state {state.name} is not among those that "
                     f"{symbol} may be in, {', '.join(dict.fromkeys(known))}."
                 )
-            found[atom] = number[key]
+            found[atom] = self._number[key]
         return found
 
     def vectors(self, numbers: Ints) -> Floats:

@@ -18,7 +18,7 @@ other moves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from math import cos, log, pi, sin, sqrt
 from typing import TYPE_CHECKING
@@ -122,10 +122,6 @@ class MoveSettings:
         shares = np.array([getattr(self, kind) for kind in KINDS])
         steps: Floats = np.cumsum(shares) / shares.sum()
         return steps
-
-    def record(self) -> dict[str, float | None]:
-        """Return the settings in JSON types."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from spin_dp.errors import ConfigError, unknown
 from spin_dp.lammps_interface.settings import positive
-from spin_dp.neighbours import find_pairs
+from spin_dp.neighbours import find_pairs, pair_name
 from spin_dp.units import PS_PER_FS
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Watch:
         some tenths of eV/μB wherever labels are off their converged values.
     shortest
         Shortest distance of two atoms, Å; None: :data:`SHORTEST`, and in ``run_md`` at
-        least 0.8 of the shortest one in the model's training data.
+        least 0.8 of the shortest one of each pair in the model's training data.
     distances
         Shortest distance of single pairs of elements, ``{"O-O": 1.9}``, Å.
     max_temperature
@@ -257,7 +257,7 @@ class Watch:
         symbols = state.symbols
         limits = np.array(
             [
-                self.distances.get(_pair_of(symbols[i], symbols[j]), default)
+                self.distances.get(pair_name(symbols[i], symbols[j]), default)
                 for i, j in zip(pairs.first, pairs.second, strict=True)
             ]
         )
@@ -339,8 +339,4 @@ def _pair(name: str) -> str:
     for element in elements:
         if element not in atomic_numbers:
             raise unknown("element", element, atomic_numbers)
-    return _pair_of(*elements)
-
-
-def _pair_of(first: str, second: str) -> str:
-    return "-".join(sorted((first, second)))
+    return pair_name(*elements)

@@ -50,6 +50,9 @@ class ModelInfo:
         Spin states of its training data, and the moments they stand for.
     min_distance
         Shortest distance in its training data, Å; nan if not recorded.
+    shortest
+        Of each pair of elements that touch there, ``{"Ni-O": 1.6}``, Å; empty if not
+        recorded.
     predicts_moments
         Whether it predicts converged moments from a guess.
     slow
@@ -65,6 +68,7 @@ class ModelInfo:
     label_share: float = 0.0
     catalogue: Catalogue = field(default_factory=Catalogue)
     min_distance: float = nan
+    shortest: Mapping[str, float] = field(default_factory=dict)
     predicts_moments: bool = False
     slow: bool = False
 
@@ -246,6 +250,7 @@ def _info(
         label_share=float(info.get("label_share", 0.0)),
         catalogue=Catalogue.from_records(info.get("states", ()), info.get("largest")),
         min_distance=min_distance if min_distance > 0.0 else nan,
+        shortest=dict(info.get("shortest", {})),
     )
 
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
 
 _SAME_ANGSTROM = 1.0e-8
+
+CONTACT_ANGSTROM = 3.25
+"""Atoms that are closer touch: twice a bond of an oxide is farther, its layers too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,3 +90,49 @@ def find_pairs(
         shifts.take(others, axis=0).astype(np.int64),
         distances.take(others),
     )
+
+
+def pair_name(first: str, second: str) -> str:
+    """Return the name of a pair of elements, ``Ni-O``, in alphabetical order."""
+    return "-".join(sorted((first, second)))
+
+
+def shortest_contacts(
+    symbols: Sequence[str],
+    cell: npt.NDArray[np.float64],
+    positions: npt.NDArray[np.float64],
+) -> dict[str, float]:
+    """Return the shortest distance of each pair of elements that touch, Å.
+
+    Parameters
+    ----------
+    symbols
+        Elements, (n,).
+    cell, positions
+        Cell vectors as rows, (3, 3), and (n, 3), Å.
+
+    Returns
+    -------
+    dict
+        By :func:`pair_name`; pairs farther apart than :data:`CONTACT_ANGSTROM` are left
+        out.
+    """
+    pairs = find_pairs(cell, positions, CONTACT_ANGSTROM)
+    elements, number = np.unique(np.asarray(symbols), return_inverse=True)
+    first, second = number[pairs.first], number[pairs.second]
+    shortest = np.full((len(elements), len(elements)), np.inf)
+    lower, upper = np.minimum(first, second), np.maximum(first, second)
+    np.minimum.at(shortest, (lower, upper), pairs.distances)
+    return {
+        f"{elements[a]}-{elements[b]}": float(shortest[a, b])
+        for a, b in np.argwhere(np.isfinite(shortest)).tolist()
+    }
+
+
+def least_of(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the least number of each name."""
+    least: dict[str, float] = {}
+    for one in several:
+        for name, value in one.items():
+            least[name] = min(value, least.get(name, value))
+    return least

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What a system holds: numbers of atoms, and the largest moments."""
+"""What a system holds: numbers of atoms, largest moments, shortest distances."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.errors import DataError
+from spin_dp.neighbours import least_of, shortest_contacts
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from spin_dp.data_tools.systems.system import DeepmdSystem
 
 _FRAMES_AT_ONCE = 4096
+_FLAT_ANGSTROM3 = 1e-6
 
 
 def count_contents(system: DeepmdSystem) -> tuple[dict[str, int], dict[str, float]]:
@@ -56,3 +60,40 @@ def largest_moments(systems: Iterable[DeepmdSystem]) -> dict[str, float]:
         for element, moment in count_contents(system)[1].items():
             largest[element] = max(moment, largest.get(element, 0.0))
     return largest
+
+
+def shortest_distances(systems: Iterable[DeepmdSystem]) -> dict[str, float]:
+    """Return the shortest distance of each pair of elements that touch, Å.
+
+    Parameters
+    ----------
+    systems
+        Looked through frame by frame, half a millisecond each.
+
+    Returns
+    -------
+    dict
+        By names as :func:`spin_dp.neighbours.pair_name` gives them; ``Ni-O``.
+
+    Raises
+    ------
+    DataError
+        If a cell has no volume, or an array cannot be read.
+    """
+    return least_of(one for system in systems for one in _contacts(system))
+
+
+def _contacts(system: DeepmdSystem) -> Iterator[Mapping[str, float]]:
+    elements = np.array(system.elements)
+    for part in system.sets:
+        types = system.frame_types(part)
+        frames = zip(part.label("box"), part.label("coord"), types, strict=True)
+        for number, (cell, positions, kinds) in enumerate(frames):
+            if abs(np.linalg.det(cell)) < _FLAT_ANGSTROM3:
+                raise DataError(
+                    f"{part.folder / 'box.npy'}: expected cells with a volume, got "
+                    f"{cell.tolist()} in frame {number}; collect the runs anew."
+                )
+            is_atom = kinds >= 0
+            symbols = elements[kinds[is_atom]]
+            yield shortest_contacts(symbols, cell, positions[is_atom])

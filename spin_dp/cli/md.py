@@ -244,8 +244,8 @@ def md(
         float | None,
         typer.Option(
             metavar="Å",
-            help="Shortest distance of two atoms; 0.8 of that in the model's training "
-            "data, at least 1 Å, if left out.",
+            help="Shortest distance of two atoms; 0.8 of that of their elements in the "
+            "model's training data, at least 1 Å, if left out.",
             rich_help_panel=_WATCH,
         ),
     ] = None,

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from itertools import combinations_with_replacement
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from spin_dp.neighbours import find_pairs
-from spin_dp.spin_states.elements import carries_spin_state, type_order
+from spin_dp.neighbours import find_pairs, least_of, shortest_contacts
+from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,6 @@ class Contacts:
     def __post_init__(self) -> None:
         self._elements = np.array(self.symbols)
         self._metals = np.array([carries_spin_state(s) for s in self.symbols])
-        self._names = pair_names(self.symbols)
         self._frames, self._since = 0, 0.0  # of the window
         self._sum: Floats = np.zeros((len(self.symbols), 3))
 
@@ -89,10 +88,11 @@ class Contacts:
         positions
             Unwrapped, (n, 3), Å.
         """
-        for name, distance in shortest_contacts(cell, positions, self._names).items():
-            self.shortest[name] = min(distance, self.shortest.get(name, np.inf))
-            if distance < BROKEN_ANGSTROM and self.broken_ps is None:
-                self.broken_ps, self.broken_by = time_ps, f"{name} {distance:.2f} Å"
+        found = shortest_contacts(self.symbols, cell, positions)
+        self.shortest = least_of([self.shortest, found])
+        name, distance = min(found.items(), key=itemgetter(1), default=("", np.inf))
+        if distance < BROKEN_ANGSTROM and self.broken_ps is None:
+            self.broken_ps, self.broken_by = time_ps, f"{name} {distance:.2f} Å"
         if self._frames == 0:
             self._since = time_ps
         self._sum += positions
@@ -101,39 +101,6 @@ class Contacts:
             mean = self._sum / self._frames
             self.lost.append(lost_octahedra(cell, mean, self._metals, self._elements))
             self._frames, self._sum = 0, np.zeros_like(self._sum)
-
-
-def pair_names(symbols: Sequence[str]) -> NDArray[np.str_]:
-    """Return the name of each pair of atoms by their elements, (n, n), ``Ni-O``."""
-    order = type_order(symbols)
-    place = np.array([order.index(symbol) for symbol in symbols])
-    table = np.empty((len(order), len(order)), dtype=object)
-    for a, b in combinations_with_replacement(range(len(order)), 2):
-        table[a, b] = table[b, a] = f"{order[a]}-{order[b]}"
-    return np.asarray(table[place[:, None], place[None, :]].astype(str))
-
-
-def shortest_contacts(
-    cell: Floats, positions: Floats, names: NDArray[np.str_]
-) -> dict[str, float]:
-    """Return the shortest distance of each pair of elements that touch, Å.
-
-    Parameters
-    ----------
-    cell, positions
-        (3, 3) and (n, 3), Å.
-    names
-        Of each pair of atoms, (n, n).
-
-    Returns
-    -------
-    dict
-        Of pairs closer than twice a bond; those further apart are left out.
-    """
-    pairs = find_pairs(cell, positions, 1.2 * BOND_ANGSTROM)
-    order = np.argsort(pairs.distances)[::-1]  # of one name, the shortest comes last
-    found = names[pairs.first[order], pairs.second[order]]
-    return dict(zip(found.tolist(), pairs.distances[order].tolist(), strict=True))
 
 
 def lost_octahedra(

@@ -35,6 +35,7 @@ from spin_dp.errors import (
 )
 from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, Watch, run_job
 from spin_dp.lammps_interface.watch import SHARE_OF_SHORTEST, SHORTEST
+from spin_dp.neighbours import least_of
 from spin_dp.sampling import LabelSet
 from spin_dp.spin_states.catalogue import total_charge
 from spin_dp.spin_states.ions import charge_of_known_ions
@@ -115,8 +116,8 @@ def run_md(
         labelled by name and the model reads labels, else held.
     watch
         Limits of the known region, where the run stops; None: those of
-        :class:`Watch`. A shortest distance that it does not give is 0.8 of the
-        shortest one in the models' training data, at least 1 Å.
+        :class:`Watch`. Without a shortest distance there, that of each pair of elements
+        is 0.8 of what the models' training data show, at least 1 Å.
     ranks
         Number of MPI processes.
     dry_run
@@ -197,7 +198,7 @@ def run_md(
         ranks=ranks,
         dry_run=dry_run,
         progress=progress,
-        watch=_with_shortest(watch or Watch(), [model.info, *others]),
+        watch=within_data(watch or Watch(), [model.info, *others]),
         locate=partial(_most_magnetic_deviation, job.models),
         visitors=visitors,
     )
@@ -263,12 +264,25 @@ def _open_models(paths: Sequence[Path]) -> tuple[SpinDP, list[ModelInfo]]:
     return first, others
 
 
-def _with_shortest(watch: Watch, models: Sequence[ModelInfo]) -> Watch:
-    """Return a watch with a shortest distance: that of the models if it has none."""
+def within_data(watch: Watch, models: Sequence[ModelInfo]) -> Watch:
+    """Return a watch that knows the shortest distances of the models' training data.
+
+    Parameters
+    ----------
+    watch
+        Kept as it is where it has a shortest distance; pairs that it names are kept.
+    models
+        Of those that know a pair, the one with the shortest distance counts.
+    """
     known = [one.min_distance for one in models if np.isfinite(one.min_distance)]
     if watch.shortest is not None or not known:
         return watch
-    return replace(watch, shortest=max(SHORTEST, SHARE_OF_SHORTEST * min(known)))
+    shortest = max(SHORTEST, SHARE_OF_SHORTEST * min(known))
+    pairs = {
+        pair: max(shortest, SHARE_OF_SHORTEST * distance)
+        for pair, distance in least_of(one.shortest for one in models).items()
+    }
+    return replace(watch, shortest=shortest, distances=pairs | dict(watch.distances))
 
 
 def _most_magnetic_deviation(paths: Sequence[Path], state: Snapshot) -> int | None:

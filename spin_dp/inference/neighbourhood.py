@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spin_dp.neighbours import find_pairs
+from spin_dp.neighbours import CONTACT_ANGSTROM, find_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,17 +37,17 @@ class Neighbourhood:
         The local atom that each is an image of, (nf, nall).
     neighbours
         Of each local atom, (nf, n, nnei), -1 where there is none.
-    shortest
-        Shortest distance of two atoms in each frame, (nf,), Å; inf without neighbours.
-    closest
-        The two atoms of that distance, (nf, 2).
+    contacts
+        Local atoms that touch, (m, 2), in all frames.
+    contact_distances
+        How far they are apart, (m,), Å.
     """
 
     positions: Floats
     owner: Ints
     neighbours: Ints
-    shortest: Floats
-    closest: Ints
+    contacts: Ints
+    contact_distances: Floats
 
 
 def find_neighbourhood(
@@ -76,15 +76,13 @@ def find_neighbourhood(
     column = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
     neighbours = np.full((n, max(1, int(counts.max(initial=0)))), -1, dtype=np.int64)
     neighbours[first[order], column] = index[order]
-    nearest = int(distances.argmin()) if len(distances) else -1
+    near = np.flatnonzero(distances < CONTACT_ANGSTROM)
     return Neighbourhood(
         positions=(positions[owner] + vectors @ cell)[None],
         owner=owner[None],
         neighbours=neighbours[None],
-        shortest=np.array([distances[nearest] if nearest >= 0 else np.inf]),
-        closest=np.array(
-            [[first[nearest], second[nearest]] if nearest >= 0 else [0, 0]]
-        ),
+        contacts=np.stack([first[near], second[near]], axis=1),
+        contact_distances=distances[near],
     )
 
 
@@ -137,6 +135,6 @@ def stack_neighbourhoods(frames: Sequence[Neighbourhood]) -> Neighbourhood:
         positions=np.concatenate([filled(f.positions, 1, n_all, 0) for f in frames]),
         owner=np.concatenate([filled(f.owner, 1, n_all, 0) for f in frames]),
         neighbours=np.concatenate([filled(f.neighbours, 2, width, -1) for f in frames]),
-        shortest=np.concatenate([f.shortest for f in frames]),
-        closest=np.concatenate([f.closest for f in frames]),
+        contacts=np.concatenate([f.contacts for f in frames]),
+        contact_distances=np.concatenate([f.contact_distances for f in frames]),
     )

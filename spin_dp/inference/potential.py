@@ -53,7 +53,9 @@ class Potential:
     def __init__(self, path: str | os.PathLike[str], device: str | None = None) -> None:
         self._engine = open_engine(resolve(path)[0], device)
         self.info = self._engine.info
-        self._range = TrainingRange(self.info.catalogue, self.info.min_distance)
+        self._range = TrainingRange(
+            self.info.catalogue, self.info.min_distance, self.info.shortest
+        )
 
     @property
     def reads_moments(self) -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.errors import DataError, OutsideTrainingData
+from spin_dp.neighbours import pair_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Distances: shares of the shortest one in the training data.
+# Distances: shares of the shortest one in the training data, or of its two elements.
 _OVERLAP, _CLOSE = 0.5, 0.9
 _OVERLAP_ANGSTROM = 0.4  # where that is not known
 # Moments: multiples of the largest one of the element in the training data, and a slack
@@ -70,11 +71,19 @@ class TrainingRange:
     catalogue
         With the largest moment of each element.
     shortest
-        Shortest distance of two atoms, Å; nan if it is not known.
+        Shortest distance of any two atoms, Å; nan if it is not known.
+    by_pair
+        Of pairs of elements, ``{"Ni-O": 1.6}``, Å; may be empty.
     """
 
-    def __init__(self, catalogue: Catalogue, shortest: float) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        shortest: float,
+        by_pair: Mapping[str, float] | None = None,
+    ) -> None:
         self.catalogue, self.shortest = catalogue, shortest
+        self._by_pair = by_pair or {}
         self._said: set[str] = set()
 
     def check_distances(
@@ -92,24 +101,44 @@ class TrainingRange:
         Raises
         ------
         DataError
-            If atoms are closer than half of that distance.
+            If atoms are closer than half of the shortest distance of any.
         """
-        frame = int(neighbourhood.shortest.argmin())
-        distance = float(neighbourhood.shortest[frame])
-        first, second = neighbourhood.closest[frame]
-        what = (
-            f"atoms {first} ({symbols[first]}) and {second} ({symbols[second]}) are "
-            f"{distance:.2f} Å apart"
+        distances = neighbourhood.contact_distances
+        if not len(distances):
+            return
+        self._check_overlap(neighbourhood, symbols)
+        elements, number = np.unique(np.asarray(symbols), return_inverse=True)
+        known = np.array(
+            [
+                [self._by_pair.get(pair_name(a, b), self.shortest) for b in elements]
+                for a in elements
+            ]
         )
-        known = ""
-        overlap = _OVERLAP_ANGSTROM
-        if np.isfinite(self.shortest):
+        shortest = known[tuple(number[neighbourhood.contacts].T)]
+        shares = np.where(np.isfinite(shortest), distances / shortest, np.inf)
+        worst = int(shares.argmin())
+        if shares[worst] < _CLOSE:
+            what = _apart(neighbourhood, worst, symbols)
+            first, second = (symbols[k] for k in neighbourhood.contacts[worst])
+            self._say(
+                "distance",
+                f"{what}; the model's data show {shortest[worst]:.2f} Å at least"
+                + (f" of {first} and {second}" if self._by_pair else ""),
+            )
+
+    def _check_overlap(
+        self, neighbourhood: Neighbourhood, symbols: Sequence[str]
+    ) -> None:
+        distances = neighbourhood.contact_distances
+        nearest = int(distances.argmin())
+        is_known = np.isfinite(self.shortest)
+        limit = _OVERLAP * self.shortest if is_known else _OVERLAP_ANGSTROM
+        if distances[nearest] < limit:
             known = f"; the model's data show {self.shortest:.2f} Å at least"
-            overlap = _OVERLAP * self.shortest
-        if distance < overlap:
-            raise DataError(f"{what}{known}. They overlap, and no energy is right.")
-        if distance < _CLOSE * self.shortest:
-            self._say("distance", what + known)
+            raise DataError(
+                f"{_apart(neighbourhood, nearest, symbols)}{known if is_known else ''}"
+                ". They overlap, and no energy is right."
+            )
 
     def check_moments(self, moments: Floats, symbols: Sequence[str]) -> None:
         """Refuse absurd moments; say which are larger than in training data.
@@ -144,3 +173,11 @@ class TrainingRange:
         if kind not in self._said:
             self._said.add(kind)
             warnings.warn(f"{what}: it extrapolates.", OutsideTrainingData, 2)
+
+
+def _apart(neighbourhood: Neighbourhood, contact: int, symbols: Sequence[str]) -> str:
+    first, second = neighbourhood.contacts[contact]
+    return (
+        f"atoms {first} ({symbols[first]}) and {second} ({symbols[second]}) are "
+        f"{neighbourhood.contact_distances[contact]:.2f} Å apart"
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.data_tools.systems.contents import largest_moments
+from spin_dp.data_tools.systems.contents import largest_moments, shortest_distances
 from spin_dp.data_tools.systems.system import DeepmdSystem, find_systems, open_system
 from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
@@ -169,7 +169,7 @@ def write_input(
     if n_frames <= settings.in_memory:
         model["modifier"] = {"type": "frames_in_memory"}
     if spin_elements:
-        model["info"] = moments_info(systems)
+        model["info"] = data_info(systems)
     have_guess = all("initial_spin" in system.labels for system in systems)
     if spin_elements and "moment_net" not in model and have_guess:
         neuron = list(settings.moment_neuron)
@@ -273,8 +273,8 @@ def _optimizer(settings: TrainingSettings) -> dict[str, Any]:
     return {"type": "HybridMuon", "enable_gram": False}
 
 
-def moments_info(systems: Sequence[DeepmdSystem]) -> dict[str, Any]:
-    """Return what a model shall remember of the moments that it is trained on.
+def data_info(systems: Sequence[DeepmdSystem]) -> dict[str, Any]:
+    """Return what a model shall remember of the data that it is trained on.
 
     Parameters
     ----------
@@ -285,8 +285,9 @@ def moments_info(systems: Sequence[DeepmdSystem]) -> dict[str, Any]:
     -------
     dict
         For section ``info`` of the model: ``moment_labels`` (``dft`` or ``nominal``),
-        ``states`` (records of :class:`spin_dp.spin_states.catalogue.SpinState`) and
-        ``largest`` (moment of each element, μB).
+        ``states`` (records of :class:`spin_dp.spin_states.catalogue.SpinState`),
+        ``largest`` (moment of each element, μB) and ``shortest`` (distance of each pair
+        of elements that touch, Å).
     """
     notes = [system.note for system in systems]
     labels = {note.labels for note in notes if note.labels}
@@ -296,6 +297,10 @@ def moments_info(systems: Sequence[DeepmdSystem]) -> dict[str, Any]:
         "largest": {
             element: round(moment, 4)
             for element, moment in largest_moments(systems).items()
+        },
+        "shortest": {
+            pair: round(distance, 3)
+            for pair, distance in shortest_distances(systems).items()
         },
     }
 

@@ -16,7 +16,7 @@ import pytest
 from spin_dp.data_tools import Rules, collect
 from spin_dp.data_tools.systems.system import find_systems, open_system
 from spin_dp.model_file import read_model_info
-from spin_dp.training.dp_input import moments_info
+from spin_dp.training.dp_input import data_info
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
@@ -36,7 +36,7 @@ def trained(
 ) -> Path:
     folder = tmp_path_factory.mktemp("train")
     systems = data / "training"
-    info = moments_info([open_system(system) for system in find_systems(systems)])
+    info = data_info([open_system(system) for system in find_systems(systems)])
     tiny_input(folder, systems, 4, info=info)
     dp(folder, "train", "input.json")
     dp(folder, "freeze", "-o", "model.pth")

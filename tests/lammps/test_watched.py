@@ -10,10 +10,10 @@ import ase.io
 import pytest
 
 from spin_dp.demo import contacts
-from spin_dp.demo.contacts import pair_names, shortest_contacts
 from spin_dp.demo.watched import fast_form, run_watched
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.lammps_interface import MDSettings
+from spin_dp.neighbours import shortest_contacts
 from tests.lammps.heisenberg import crystal, tilted_moments
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def test_the_outcome_is_that_of_the_trajectory(
     assert outcome.holds
     assert outcome.atoms == 8
     assert outcome.ps == pytest.approx(0.1)
-    names = pair_names(atoms.get_chemical_symbols())
+    symbols = atoms.get_chemical_symbols()
     frames = ase.io.read(tmp_path / "md" / "trajectory.extxyz", ":")
     assert len(frames) == 11  # one for each look
     expected: dict[str, float] = {}
     for frame in frames:
-        found = shortest_contacts(frame.cell.array, frame.positions, names)
+        found = shortest_contacts(symbols, frame.cell.array, frame.positions)
         for name, distance in found.items():
             expected[name] = min(distance, expected.get(name, 99.0))
     assert outcome.shortest == pytest.approx(expected, abs=1e-6)

@@ -15,7 +15,7 @@ from spin_dp.cli import main
 from spin_dp.data_tools import Rules, collect, merge_systems
 from spin_dp.data_tools.systems.system import find_systems, open_system
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.training.dp_input import moments_info
+from spin_dp.training.dp_input import data_info
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gpaw"
 
@@ -142,7 +142,7 @@ def test_merged_systems_say_what_they_are_made_of(data: Path, tmp_path: Path) ->
         assert note["labels"] == "dft"
         assert len(note["levels"]) == 1
     mixed, plain = (
-        moments_info([open_system(folder) for folder in find_systems(root)])
+        data_info([open_system(folder) for folder in find_systems(root)])
         for root in (tmp_path / "mixed", data)
     )
     assert mixed == plain

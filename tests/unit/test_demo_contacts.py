@@ -8,13 +8,9 @@ import json
 import numpy as np
 import pytest
 
-from spin_dp.demo.contacts import (
-    Contacts,
-    lost_octahedra,
-    pair_names,
-    shortest_contacts,
-)
+from spin_dp.demo.contacts import Contacts, lost_octahedra
 from spin_dp.demo.structure import layered_oxide
+from spin_dp.neighbours import shortest_contacts
 
 ATOMS = layered_oxide("LiNiO2", (2, 2, 1))
 SYMBOLS = ATOMS.get_chemical_symbols()
@@ -38,7 +34,7 @@ def test_shortest_contacts_are_those_of_ase() -> None:
     rng = np.random.default_rng(3)
     moved = ATOMS.copy()
     moved.positions += rng.normal(0.0, 0.2, moved.positions.shape)
-    found = shortest_contacts(CELL, moved.positions, pair_names(SYMBOLS))
+    found = shortest_contacts(SYMBOLS, CELL, moved.positions)
     table = moved.get_all_distances(mic=True) + 99.0 * np.eye(len(moved))
     symbols = np.array(SYMBOLS)
     assert {"Li-Li", "Li-Ni", "Li-O", "Ni-Ni", "Ni-O", "O-O"} == set(found)

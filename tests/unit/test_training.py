@@ -56,7 +56,9 @@ def write_system(folder: Path, frames: int) -> None:
     (folder / "type.raw").write_text("0\n1\n1\n2\n")
     (folder / "type_map.raw").write_text("\n".join(TYPE_MAP))
     np.save(folder / "set.000" / "coord.npy", np.zeros((frames, 12)))
-    np.save(folder / "set.000" / "box.npy", np.zeros((frames, 9)))
+    np.save(
+        folder / "set.000" / "box.npy", np.tile(8.0 * np.eye(3).ravel(), (frames, 1))
+    )
 
 
 @pytest.fixture

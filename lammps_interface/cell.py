@@ -70,6 +70,23 @@ class LammpsFrame:
         inverse = np.rint(np.linalg.inv(self.basis))  # unimodular: integers again
         return self.from_lammps(inverse @ box)
 
+    def strained(self, strain: Array) -> Array:
+        """Return the box of the strained lattice.
+
+        Parameters
+        ----------
+        strain
+            Symmetric tensor in the structure's frame, (3, 3).
+
+        Returns
+        -------
+        Array
+            Lower triangular box in the same basis, (3, 3), Å. A lattice that is sheared
+            is turned a little: LAMMPS keeps the first vector along x.
+        """
+        turned = self.rotation.T @ strain @ self.rotation
+        return _lower_triangular(self.box @ (np.eye(3) + turned))[0]
+
 
 def lammps_frame(cell: ArrayLike) -> LammpsFrame:
     """Return the LAMMPS frame of a cell.

@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from spin_dp.lammps_interface.cell import Array
     from spin_dp.lammps_interface.settings import MDSettings
 
 DATA_FILE = "data.spin"
 RESTART_FILES = ("restart.a", "restart.b")
+RELAX_LOG = "relax.log"
+
+RELAX_STEPS = 2000
+RELAX_TIMES = 4  # how often a cell is relaxed anew, from where it was: LAMMPS takes the
+# strain from its first cell, and stops short of the minimum where that is far away
 
 THERMOSTAT_STEPS = 100  # damping times in time steps, as the LAMMPS manual advises
 BAROSTAT_STEPS = 1000
@@ -42,6 +48,9 @@ class Deck:
         0 for the first start of a run, then one more at each resumption.
     restart
         Restart file to go on from; None starts from the data file.
+    strained
+        Lower triangular cell vectors at the end of a run that strains the cell, (3, 3),
+        Å.
     """
 
     settings: MDSettings
@@ -50,6 +59,7 @@ class Deck:
     moments: bool = True
     part: int = 0
     restart: str | None = None
+    strained: Array | None = None
 
     @property
     def log(self) -> str:
@@ -104,14 +114,12 @@ def render_setup(deck: Deck, *, output: bool = True) -> str:
     output
         Whether log, thermo lines and frames are written.
     """
-    blocks = [_system(deck), _potential(deck), _dynamics(deck)]
+    blocks = [_system(deck), _potential(deck)]
+    if deck.restart is None and deck.settings.relax != "no":
+        blocks.append(_relaxation(deck, output=output))
     if output:
-        blocks = [
-            [f"log             {deck.log}"],
-            *blocks[:2],
-            _output(deck),
-            blocks[2],
-        ]
+        blocks = [[f"log             {deck.log}"], *blocks, _output(deck)]
+    blocks.append(_dynamics(deck))
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -155,9 +163,32 @@ def _potential(deck: Deck) -> list[str]:
     ]
 
 
+def _relaxation(deck: Deck, *, output: bool) -> list[str]:
+    run = deck.settings
+    minimize = f"minimize        0.0 {run.relax_force:g} {RELAX_STEPS} {RELAX_STEPS}0"
+    lines = [
+        "# ---- Relaxation at fixed moments, to the largest component of a force, eV/A",
+        "min_style       cg",
+        "min_modify      norm inf",
+    ]
+    if output:
+        lines += [f"log             {RELAX_LOG}"]
+    lines += [minimize]
+    if run.relax == "cell":  # in a cell that fits its atoms, it is on its way
+        bar = run.pressure or 0.0
+        for _ in range(RELAX_TIMES):
+            lines += [
+                f"fix             cell all box/relax {run.cell_change} {bar:g}",
+                minimize,
+                "unfix           cell",
+            ]
+    lines += ["reset_timestep  0"]
+    return [*lines, f"log             {deck.log}"] if output else lines
+
+
 def _output(deck: Deck) -> list[str]:
     run = deck.settings
-    cell = " lx ly lz xy xz yz" if run.ensemble == "npt" else ""
+    cell = " lx ly lz xy xz yz" if run.cell_changes else ""
     return [
         "# ---- Output",
         "# sp: |moment| (muB), spx spy spz: direction, fm = |moment|/hbar * (-dE/dm)",
@@ -189,7 +220,23 @@ def _dynamics(deck: Deck) -> list[str]:
         lines += [
             "# flip no: frames are turned back into the structure's own cell vectors"
         ]
-    return [*lines, f"fix             integrate all {_integrator(run)}"]
+    lines += [f"fix             integrate all {_integrator(run)}"]
+    if deck.strained is not None:
+        lines += ["# The cell at the end, evenly", *_deformation(deck.strained)]
+    return lines
+
+
+def _deformation(box: Array) -> list[str]:
+    """Return the fix that deforms the cell to the box, its corner at the origin."""
+    lengths = [f"{name} final 0 {box[k, k]:.12g}" for k, name in enumerate("xyz")]
+    tilts = [
+        f"{name} final {box[row, column]:.12g}"
+        for name, row, column in (("xy", 1, 0), ("xz", 2, 0), ("yz", 2, 1))
+    ]
+    return [
+        f"fix             strain all deform 1 {' '.join(lengths)} &",
+        f"                {' '.join(tilts)} remap x flip no",
+    ]
 
 
 def _integrator(run: MDSettings) -> str:

@@ -13,9 +13,10 @@ from spin_dp.errors import ConfigError, DataError, ShapeError
 from spin_dp.files import write_text
 from spin_dp.lammps_interface.cell import Array, lammps_frame
 from spin_dp.lammps_interface.data_file import element_types, render_data
-from spin_dp.lammps_interface.deck import DATA_FILE, Deck, render_deck
+from spin_dp.lammps_interface.deck import DATA_FILE, RELAX_LOG, Deck, render_deck
 from spin_dp.lammps_interface.deviation import TABLE_COLUMNS, write_deviation_table
 from spin_dp.lammps_interface.frames import Frame, read_frames
+from spin_dp.lammps_interface.relaxation import Relaxation, read_relaxation
 from spin_dp.lammps_interface.settings import MDSettings
 from spin_dp.lammps_interface.thermo import (
     energy_drift,
@@ -93,7 +94,19 @@ class MDJob:
             settings=self.settings,
             models=[model.resolve() for model in self.models],
             elements=element_types(self.symbols),
+            strained=self._strained(),
         )
+
+    def _strained(self) -> Array | None:
+        """Return the box at the end of a run that strains the cell, (3, 3), Å."""
+        if self.settings.strain is None:
+            return None
+        strain = np.zeros((3, 3))
+        for name, value in self.settings.strain.items():
+            row, column = ("xyz".index(letter) for letter in name)
+            strain[row, column] = strain[column, row] = value
+        frame = lammps_frame(self.cell)
+        return frame.strained(strain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +128,8 @@ class MDResult:
         Slope of the total energy, meV/atom/ps (nve only).
     ns_per_day
         Speed, as LAMMPS measured it.
+    relaxation
+        What came of the relaxation before the first step; None without one.
     departure
         Where the run left the known region; None if it did not, or was not watched.
     """
@@ -126,6 +141,7 @@ class MDResult:
     temperature: float | None = None
     energy_drift: float | None = None
     ns_per_day: float | None = None
+    relaxation: Relaxation | None = None
     departure: Departure | None = None
 
     @property
@@ -284,4 +300,11 @@ def collect_output(job: MDJob, workspace: Workspace, state: Status) -> MDResult:
         temperature=mean_temperature(rows),
         energy_drift=drift,
         ns_per_day=ns_per_day(loops, timestep_fs=run.timestep),
+        relaxation=_relaxation(job, workspace.folder / RELAX_LOG),
     )
+
+
+def _relaxation(job: MDJob, log_file: Path) -> Relaxation | None:
+    if job.settings.relax == "no" or not log_file.exists():
+        return None
+    return read_relaxation(log_file)

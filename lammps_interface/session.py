@@ -152,13 +152,14 @@ class LammpsSession:
         self._process = LammpsProcess(self._workspace.folder, ranks=self._ranks)
         try:
             self._execute(render_setup(deck))
-            self._execute("run 0 post no")
+            self._execute(f"run 0{self.job.settings.span} post no")
             self._read_state()
         except BaseException:
             self._leave(is_clean=False)
             raise
         self._saved_step = self.state.step
-        self._is_unsaved = False
+        # A relaxation alone has no segment that would end it.
+        self._is_unsaved = self.remaining == 0 and not self.is_finished
         return self
 
     def __exit__(
@@ -278,7 +279,7 @@ set group all spin/atom v_m v_mx v_my v_mu"""
         """
         self._require_open()
         if self._moments is not self.state.moments:
-            self._execute("run 0 post no")
+            self._execute(f"run 0{self.job.settings.span} post no")
             self._read_state()
         return self.state
 

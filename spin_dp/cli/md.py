@@ -14,10 +14,11 @@ from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
     from spin_dp.lammps_interface import MDResult
-    from spin_dp.lammps_interface.settings import CellChange, Ensemble
+    from spin_dp.lammps_interface.settings import CellChange, Ensemble, Relax
 
 _TALKING = ("spin_dp.dynamics", "spin_dp.deployment", "spin_dp.lammps_interface")
 _LABELS, _ENSEMBLE, _OUTPUT, _RUN = "Labels", "Ensemble", "Output", "Run"
+_START = "Start"
 _WATCH = "Watch: where the model no longer knows"
 _MOVES = "Labels that move"
 
@@ -104,19 +105,48 @@ def md(
     pressure: Annotated[
         float | None,
         typer.Option(
-            metavar="BAR", help="npt only; 0 if left out.", rich_help_panel=_ENSEMBLE
+            metavar="BAR",
+            help="Of npt and of --relax cell; 0 if left out.",
+            rich_help_panel=_ENSEMBLE,
         ),
     ] = None,
     cell_change: Annotated[
         str,
         typer.Option(
-            help="What npt changes: iso, aniso or tri.", rich_help_panel=_ENSEMBLE
+            help="What npt and --relax cell change: iso, aniso or tri.",
+            rich_help_panel=_ENSEMBLE,
         ),
     ] = "tri",
     supercell: Annotated[
         tuple[int, int, int],
-        typer.Option(help="Repetitions of the cell.", rich_help_panel=_RUN),
+        typer.Option(help="Repetitions of the cell.", rich_help_panel=_START),
     ] = (1, 1, 1),
+    relax: Annotated[
+        str,
+        typer.Option(
+            help="What is relaxed before the first step: no, atoms, or cell, which is "
+            "both. With --steps 0 nothing else is done.",
+            rich_help_panel=_START,
+        ),
+    ] = "no",
+    relax_force: Annotated[
+        float,
+        typer.Option(
+            metavar="EV/Å",
+            help="Largest component of a force where a relaxation ends.",
+            rich_help_panel=_START,
+        ),
+    ] = 0.01,
+    strain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STRAIN",
+            help="Strain of the cell at the end of the run, reached evenly, as "
+            "'zz=0.02' or 'xx=0.01,xy=-0.01'; nve and nvt.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
     ranks: Annotated[
         int, typer.Option(help="Number of MPI processes.", rich_help_panel=_RUN)
     ] = 1,
@@ -142,7 +172,7 @@ def md(
     ] = 1000,
     seed: Annotated[
         int,
-        typer.Option(help="Seed of the initial velocities.", rich_help_panel=_RUN),
+        typer.Option(help="Seed of all random numbers.", rich_help_panel=_START),
     ] = 1,
     predict: Annotated[
         bool,
@@ -305,6 +335,9 @@ def md(
         timestep=timestep,
         pressure=pressure,
         cell_change=cast("CellChange", cell_change),
+        relax=cast("Relax", relax),
+        relax_force=relax_force,
+        strain=None if strain is None else _strain(strain),
         thermo_every=thermo_every,
         dump_every=dump_every,
         restart_every=restart_every,
@@ -385,6 +418,21 @@ def _states(text: str) -> dict[str, list[str]]:
     return found
 
 
+def _strain(text: str) -> dict[str, float]:
+    """Return ``{"zz": 0.02}`` of ``zz=0.02``."""
+    found: dict[str, float] = {}
+    for word in text.split(","):
+        name, _, value = word.strip().partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"--strain: expected COMPONENT=NUMBER,... such as zz=0.02, got "
+                f"{word.strip()!r}."
+            ) from error
+    return found
+
+
 def _print_moves(result: MDResult) -> None:
     """Say how often moves were accepted, and where the sites are in the end."""
     import pandas as pd
@@ -427,6 +475,9 @@ def _print_result(result: MDResult) -> None:
     ):
         if value is not None:
             table.add_row(name, f"{value:.4g} {unit}")
+    if (relaxed := result.relaxation) is not None:
+        table.add_row("relaxation", f"{relaxed.energy_change:.4f} eV")
+        table.add_row("largest force after it", f"{relaxed.largest_force:.2g} eV/Å")
     Console().print(table)
     print(f"trajectory: {result.trajectory}")
     print(f"energies:   {result.thermo}")

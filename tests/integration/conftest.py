@@ -4,33 +4,29 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from spin_dp.training.program import environment
+from tests.integration.dp_process import dp_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 TYPE_MAP = ("Li", "Mn", "Co", "Ni", "O")
 
 
 def run_dp(folder: Path, *arguments: str, expect: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "deepmd", "--pt", *arguments],
-        cwd=folder,
-        env=environment(threads=1),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == expect, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
+    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+        status = dp_process(
+            folder, ["--pt", *arguments], environment(threads=1), Path(log.name)
+        )
+        said = Path(log.name).read_text()
+    assert status == expect, said[-6000:]
+    return said
 
 
 def write_tiny_input(

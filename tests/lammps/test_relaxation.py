@@ -17,6 +17,8 @@ from tests.lammps.test_session import make_job
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from spin_dp.lammps_interface.settings import CellChange
+
 pytestmark = pytest.mark.lammps
 
 AT_REST = MDSettings(ensemble="nve", temperature=0.0, steps=0, relax="atoms")
@@ -45,7 +47,7 @@ def test_relaxed_atoms_have_no_forces_and_their_old_cell(
 
 @pytest.mark.parametrize("change", ["iso", "tri"])
 def test_a_relaxed_cell_has_the_pressure_that_is_asked_for(
-    heisenberg: list[Path], tmp_path: Path, change: str
+    heisenberg: list[Path], tmp_path: Path, change: CellChange
 ) -> None:
     """Of a cell that changes in size only, the mean of the three."""
     settings = replace(

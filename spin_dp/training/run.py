@@ -164,7 +164,7 @@ def train_together(
 
 
 def freeze(checkpoint: Path, output: Path, *, threads: int = 1) -> Path:
-    """Freeze a checkpoint with ``dp --pt freeze``.
+    """Freeze a checkpoint with ``dp --pt freeze``, if that was not done yet.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ class _Run:
             origin = ["--finetune", str(self.finetune)]
         else:
             origin = []
-        command = [*program.dp_command(), "train", self.input.name, *origin]
+        command = program.train_command(MODEL, self.input.name, *origin)
         with (self.folder / _LOG).open("ab") as stream:
             self.process = subprocess.Popen(
                 command,

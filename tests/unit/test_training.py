@@ -8,6 +8,7 @@ run by the integration tests.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ command, *rest = sys.argv[1:]
 if command == "freeze":
     open(rest[rest.index("-o") + 1], "w").write(rest[rest.index("-c") + 1])
     sys.exit()
+model, *rest = rest
 total = json.load(open(rest[0]))["training"]["numb_steps"]
 first = 0
 if "--restart" in rest:
@@ -48,6 +50,7 @@ with open("lcurve.out", "a" if first else "w") as curve:
             print("INFO fine so far")
             print("RuntimeError: no more memory")
             sys.exit(1)
+open(model, "w").write(f"model.ckpt-{total}.pt")
 """
 
 
@@ -75,6 +78,9 @@ def fake_dp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script.write_text(FAKE_DP)
     command = [sys.executable, str(script)]
     monkeypatch.setattr(program, "dp_command", lambda *_: command)
+    monkeypatch.setattr(
+        program, "train_command", lambda *words: [*command, "train", *words]
+    )
     monkeypatch.setattr(run, "_POLL_SECONDS", 0.01)
 
 
@@ -186,6 +192,17 @@ def test_a_finished_run_is_left_alone(tmp_path: Path, data: Path) -> None:
     assert (path.parent / "train.log").read_text().count("began") == 1
     training.train(path, resume=False)
     assert (path.parent / "train.log").read_text() == "began at 0\n"
+
+
+@pytest.mark.usefixtures("fake_dp")
+def test_a_model_that_is_missing_is_frozen_anew(tmp_path: Path, data: Path) -> None:
+    path = make_input(tmp_path / "run", data, ["Mn"])
+    model = training.train(path)
+    for spoil in (model.unlink, lambda: os.utime(model, (0, 0))):
+        spoil()
+        assert training.train(path) == model
+        assert model.read_text() == str(path.parent / "model.ckpt-5.pt")
+    assert (path.parent / "train.log").read_text().count("began") == 1
 
 
 @pytest.mark.usefixtures("fake_dp")

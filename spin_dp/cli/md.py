@@ -6,15 +6,21 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
 from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase import Atoms
+
     from spin_dp.lammps_interface import MDResult
     from spin_dp.lammps_interface.settings import CellChange, Ensemble, Relax
+
+T = TypeVar("T")
 
 _TALKING = ("spin_dp.dynamics", "spin_dp.deployment", "spin_dp.lammps_interface")
 _LABELS, _ENSEMBLE, _OUTPUT, _RUN = "Labels", "Ensemble", "Output", "Run"
@@ -75,6 +81,16 @@ def md(
             rich_help_panel=_LABELS,
         ),
     ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATES",
+            help="State that sites change to, as many as make the supercell neutral, "
+            "drawn with --seed: 'Ni=4+LS'.",
+            rich_help_panel=_LABELS,
+            show_default=False,
+        ),
+    ] = None,
     ensemble: Annotated[
         str, typer.Option(help="nve, nvt or npt.", rich_help_panel=_ENSEMBLE)
     ] = "nvt",
@@ -121,6 +137,24 @@ def md(
         tuple[int, int, int],
         typer.Option(help="Repetitions of the cell.", rich_help_panel=_START),
     ] = (1, 1, 1),
+    vacancies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Atoms taken out of the supercell, 'Li=0.5' (a share) or 'Li=6,O=1'; "
+            "labels by atom are then those of what is left.",
+            rich_help_panel=_START,
+            show_default=False,
+        ),
+    ] = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread",
+            help="Take out atoms that are far from each other, not any ones.",
+            rich_help_panel=_START,
+        ),
+    ] = False,
     relax: Annotated[
         str,
         typer.Option(
@@ -303,7 +337,7 @@ def md(
         ),
     ] = False,
 ) -> None:
-    """Run molecular dynamics of atoms with spin labels.
+    r"""Run molecular dynamics of atoms with spin labels.
 
     A run that leaves what the model knows is stopped there, with exit status 3; what
     was computed is kept. Examples:
@@ -312,7 +346,8 @@ def md(
 
     spin-dp md cell.extxyz -m a.pth -m b.pth -m c.pth -o md --temperature 600
 
-    spin-dp md half.cif -m lixmo2 --labels 'Ni=3+LS 3=4+LS' --labels-move monte-carlo
+    spin-dp md LiNiO2.cif -m lixmo2 --labels Ni=3+LS --supercell 4 4 1 \\
+        --vacancies Li=0.5 --balance Ni=4+LS --labels-move monte-carlo
     """
     from rich.console import Console
     from rich.progress import (
@@ -326,6 +361,8 @@ def md(
     from spin_dp.cli.display import notes
     from spin_dp.dynamics import MDSettings, MonteCarlo, Watch, run_md
     from spin_dp.sampling import MoveSettings
+    from spin_dp.structures import read_structure, repeated
+    from spin_dp.vacancies import with_vacancies
 
     settings = MDSettings(
         ensemble=cast("Ensemble", ensemble),
@@ -337,13 +374,19 @@ def md(
         cell_change=cast("CellChange", cell_change),
         relax=cast("Relax", relax),
         relax_force=relax_force,
-        strain=None if strain is None else _strain(strain),
+        strain=None if strain is None else _pairs("--strain", strain, float),
         thermo_every=thermo_every,
         dump_every=dump_every,
         restart_every=restart_every,
         watch_every=watch_every,
         seed=seed,
     )
+    start: Path | Atoms = structure
+    if vacancies is not None:
+        missing = _pairs("--vacancies", vacancies, float)
+        large = repeated(read_structure(structure), supercell)
+        start = with_vacancies(large, missing, spread=spread, seed=seed)
+        supercell = (1, 1, 1)
     watch = Watch(
         force_limits=force_limits,
         magnetic_limits=magnetic_limits,
@@ -381,11 +424,12 @@ def md(
             bar.update(task, completed=step, total=total, description=shown)
 
         result = run_md(
-            structure,
+            start,
             model,
             out=output,
             moments=moments,
             order=order,
+            balance=None if balance is None else _pairs("--balance", balance, str),
             settings=settings,
             supercell=supercell,
             predict=predict,
@@ -418,17 +462,19 @@ def _states(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _strain(text: str) -> dict[str, float]:
-    """Return ``{"zz": 0.02}`` of ``zz=0.02``."""
-    found: dict[str, float] = {}
-    for word in text.split(","):
-        name, _, value = word.strip().partition("=")
+def _pairs(option: str, text: str, kind: Callable[[str], T]) -> dict[str, T]:
+    """Return ``{"zz": 0.02}`` of ``zz=0.02``; words are divided by commas or blanks."""
+    found: dict[str, T] = {}
+    for word in text.replace(",", " ").split():
+        name, equals, value = word.partition("=")
         try:
-            found[name] = float(value)
+            if not (name and equals and value):
+                raise ValueError
+            found[name] = kind(value)
         except ValueError as error:
+            what = "STATE" if kind is str else "NUMBER"
             raise ConfigError(
-                f"--strain: expected COMPONENT=NUMBER,... such as zz=0.02, got "
-                f"{word.strip()!r}."
+                f"{option}: expected NAME={what},NAME={what}, got {word!r}."
             ) from error
     return found
 

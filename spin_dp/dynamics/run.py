@@ -37,14 +37,12 @@ from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, Watch, run_job
 from spin_dp.lammps_interface.watch import SHARE_OF_SHORTEST, SHORTEST
 from spin_dp.neighbours import least_of
 from spin_dp.sampling import LabelSet
-from spin_dp.spin_states.catalogue import total_charge
-from spin_dp.spin_states.ions import charge_of_known_ions
+from spin_dp.spin_states.balance import balanced, cell_charge
 from spin_dp.spin_states.labels import Labels, Sites, ordered
-from spin_dp.spin_states.nominal import has_nominal_states
 from spin_dp.structures import as_atoms, read_structure, repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
     from pymatgen.core import Structure
@@ -74,6 +72,7 @@ def run_md(
     out: str | Path,
     moments: Given | None = None,
     order: str | None = None,
+    balance: Mapping[str, str] | None = None,
     settings: MDSettings | None = None,
     supercell: tuple[int, int, int] = (1, 1, 1),
     predict: bool = True,
@@ -102,6 +101,9 @@ def run_md(
         it carries.
     order
         Magnetic ordering of the supercell, ``FM``, ``AFM``, ``AFM-001``.
+    balance
+        State that sites of an element change to, as many as make the supercell neutral,
+        ``{"Ni": "4+LS"}``: which ones is drawn with the seed of the settings.
     settings
         Ensemble, temperature, lengths and output.
     supercell
@@ -159,7 +161,7 @@ def run_md(
         log.info("%s: `spin-dp deploy` makes it some twenty times as fast", paths[0])
     large = repeated(atoms, supercell)
     settings = settings or MDSettings()
-    labels = _labels(model, atoms, large, moments, order)
+    labels = _labels(model, atoms, large, moments, order, balance, settings.seed)
     moves = _how_labels_move(labels_move, labels, [model.info, *others])
     visitors: list[LabelVisitor] = []
     extra: dict[str, Any] = {}
@@ -324,13 +326,21 @@ def _refuse_other_states(labels: Labels, models: Sequence[ModelInfo]) -> None:
 
 
 def _labels(
-    model: SpinDP, atoms: Atoms, large: Atoms, moments: Given | None, order: str | None
+    model: SpinDP,
+    atoms: Atoms,
+    large: Atoms,
+    moments: Given | None,
+    order: str | None,
+    balance: Mapping[str, str] | None,
+    seed: int,
 ) -> Labels:
     """Return the labels of the supercell; they are those of the cell."""
-    cell_labels = model.labels(atoms, moments)
-    _say_charge(atoms, cell_labels)
-    labels = cell_labels.tiled(len(large) // len(atoms))
+    labels = model.labels(atoms, moments).tiled(len(large) // len(atoms))
     sites = Sites(large.get_chemical_symbols(), large.cell.array, large.positions)
+    if balance:
+        labels = balanced(labels, sites, model.states, balance, seed=seed)
+    elif charge := cell_charge(labels, sites):
+        log.warning("the charges of the labelled states add up to %+g e", charge)
     return ordered(labels, sites, model.states, order)
 
 
@@ -345,19 +355,3 @@ def _held(model: SpinDP, large: Atoms, labels: Labels) -> Array:
             np.linalg.norm(filled[is_new], axis=1).max(),
         )
     return filled
-
-
-def _say_charge(atoms: Atoms, labels: Labels) -> None:
-    """Say that the cell is not neutral with the oxidation states of its labels."""
-    symbols = atoms.get_chemical_symbols()
-    states = [
-        state
-        for symbol, state in zip(symbols, labels.states, strict=True)
-        if has_nominal_states(symbol)
-    ]
-    if None in states:  # labelled by number
-        return
-    known = charge_of_known_ions(symbols, atoms.cell.array, atoms.positions)
-    charge = total_charge(states, known)
-    if charge:
-        log.warning("the charges of the labelled states add up to %+g e", charge)

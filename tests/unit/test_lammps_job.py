@@ -85,6 +85,17 @@ def test_several_ranks_need_a_launcher(programs: Path) -> None:
             lammps_command("in.lammps", ranks=wrong)  # type: ignore[arg-type]
 
 
+def test_another_launcher(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lmp = install(programs, "")
+    monkeypatch.setenv("SPIN_DP_LAUNCHER", "srun --mpi='pmi 2' -n {ranks}")
+    command = lammps_command("in.lammps", ranks=8)
+    assert command[:5] == ["srun", "--mpi=pmi 2", "-n", "8", str(lmp)]
+    assert lammps_command("in.lammps")[0] == str(lmp)
+    monkeypatch.setenv("SPIN_DP_LAUNCHER", "srun")
+    with pytest.raises(ConfigError, match=r"SPIN_DP_LAUNCHER: .*got 'srun'"):
+        lammps_command("in.lammps", ranks=2)
+
+
 @pytest.mark.lammps
 def test_the_script_that_looks_for_libraries_is_asked_once() -> None:
     """The program itself starts in a tenth of a second, the script in three."""

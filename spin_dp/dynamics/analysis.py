@@ -14,6 +14,7 @@ import ase.io
 import numpy as np
 import pandas as pd
 
+from spin_dp.dynamics.layers import find_layers
 from spin_dp.dynamics.named import NO_STATE
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import replacing
@@ -55,10 +56,12 @@ class Analysis:
     frames
         A row for each frame: ``time_ps``; ``energy`` (eV); ``temperature`` (K);
         ``volume`` (Å³ an atom); ``a``, ``b``, ``c`` (Å), ``alpha``, ``beta``,
-        ``gamma`` (°) of the cell; ``moment`` (sum of the moments along z, μB);
-        ``order`` (mean cosine between moments of neighbouring metals, nan without);
-        ``changed`` (sites in another state than in the first frame); ``charge`` (sum of
-        the oxidation states, e; nan if one is not known); ``n STATE`` (sites in it).
+        ``gamma`` (°) of the cell; ``layer_spacing`` and ``slab`` (Å, see
+        :class:`spin_dp.dynamics.layers.Layers`; nan without layers); ``moment`` (sum
+        of the moments along z, μB); ``order`` (mean cosine between moments of
+        neighbouring metals, nan without); ``changed`` (sites in another state than in
+        the first frame); ``charge`` (sum of the oxidation states, e; nan if one is not
+        known); ``n STATE`` (sites in it).
     states
         A row for each state, means over sites and frames: ``sites`` (mean number);
         ``bond`` (to the six nearest ligands, Å); ``distortion`` (Δ = mean of
@@ -175,6 +178,8 @@ class _Seen:
         charges = [find_nominal_state(name) for name in names if name]
         known = all(one is not None for one in charges)
         a, b, c, alpha, beta, gamma = atoms.cell.cellpar()
+        ligands = np.isin(atoms.get_chemical_symbols(), LIGANDS)
+        layers = find_layers(atoms.cell.array, atoms.positions, metals, ligands)
         self.rows.append(
             {
                 "time_ps": float(atoms.info.get("time_fs", 0.0)) * 1e-3,
@@ -187,6 +192,8 @@ class _Seen:
                 "alpha": alpha,
                 "beta": beta,
                 "gamma": gamma,
+                "layer_spacing": np.nan if layers is None else layers.spacing,
+                "slab": np.nan if layers is None else layers.slab,
                 "moment": float(moments[:, 2].sum()),
                 "order": float(cosines.mean()) if len(cosines) else np.nan,
                 "changed": sum(

@@ -37,6 +37,8 @@ _FRAMES: Columns = {
     "temperature": ("T, K", COUNT),
     "energy": ("energy, eV", digits(3)),
     "volume": ("volume, Å³ an atom", digits(3)),
+    "layer_spacing": ("layer to layer, Å", digits(3)),
+    "slab": ("slab, Å", digits(3)),
     "moment": ("moment, μB", digits(2)),
     "order": ("cosine of neighbours", digits(2)),
     "changed": ("sites in another state", COUNT),
@@ -74,7 +76,7 @@ def write_page(found: Analysis, folder: Path, run: str) -> Path:
             ("sites in another state at the end", f"{last['changed']:.0f}"),
         ],
         states=html.as_text(found.states, _STATES),
-        frames=html.as_text(found.frames, _FRAMES),
+        frames=html.as_text(found.frames.dropna(axis="columns", how="all"), _FRAMES),
     )
     path = folder / PAGE_FILE
     write_text(path, text)

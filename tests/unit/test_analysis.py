@@ -11,15 +11,20 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.io import read, write
 
 from spin_dp.cli.app import main
+from spin_dp.demo.structure import layered_oxide
 from spin_dp.dynamics.analysis import FILES, analyse
 from spin_dp.dynamics.analysis_page import PAGE_FILE, PLOT_FILE
+from spin_dp.dynamics.layers import find_layers
 from spin_dp.errors import ConfigError, DataError
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from spin_dp.dynamics.layers import Layers
 
 SHORT, LONG = 1.9, 2.3
 
@@ -167,3 +172,64 @@ def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
     write(tmp_path / "gas.extxyz", gas)
     with pytest.raises(DataError, match="metals with spin states"):
         analyse(tmp_path / "gas.extxyz")
+
+
+def layers_of(atoms: Atoms) -> Layers | None:
+    symbols = np.array(atoms.get_chemical_symbols())
+    metals = np.isin(symbols, ["Mn", "Ni"])
+    return find_layers(atoms.cell.array, atoms.positions, metals, symbols == "O")
+
+
+def test_layers_of_a_layered_oxide_in_any_cell_and_turned() -> None:
+    """R-3m: three layers along c = 14.19 Å, oxygen at z = 0.258 (LAYERED)."""
+    whole = layered_oxide("LiNiO2", (2, 1, 1))
+    primitive = Atoms(
+        "LiNiO2",
+        scaled_positions=[[0.5] * 3, [0.0] * 3, [0.258] * 3, [0.742] * 3],
+        cell=np.array([[0, 2, 1], [-(3**0.5), -1, 1], [3**0.5, -1, 1]])
+        * [2.878 / 12**0.5, 2.878 / 12**0.5, 14.19 / 3],
+        pbc=True,
+    )
+    turned = whole.copy()
+    turned.rotate(40.0, (1, 2, 3), rotate_cell=True)
+    rng = np.random.default_rng(2)
+    moved = whole.repeat((2, 2, 1))
+    moved.positions += rng.normal(0.0, 0.08, moved.positions.shape)
+    for atoms, tolerance in ((whole, 1e-6), (primitive, 1e-6), (turned, 1e-6)):
+        found = layers_of(atoms)
+        assert found is not None
+        assert found.spacing == pytest.approx(14.19 / 3, abs=tolerance)
+        assert found.slab == pytest.approx(2 * (1 / 3 - 0.258) * 14.19, abs=tolerance)
+    found = layers_of(moved)
+    assert found is not None
+    assert found.spacing == pytest.approx(14.19 / 3, abs=0.05)
+    assert found.slab == pytest.approx(2 * (1 / 3 - 0.258) * 14.19, abs=0.05)
+
+
+def test_one_metal_between_the_layers_is_no_other_crystal() -> None:
+    atoms = layered_oxide("LiNiO2", (2, 2, 1))
+    symbols = atoms.get_chemical_symbols()
+    first, second = symbols.index("Li"), symbols.index("Ni")
+    symbols[first], symbols[second] = "Ni", "Li"
+    atoms.set_chemical_symbols(symbols)
+    found = layers_of(atoms)
+    assert found is not None
+    assert found.spacing == pytest.approx(14.19 / 3)
+    assert found.slab == pytest.approx(2 * (1 / 3 - 0.258) * 14.19, abs=0.05)
+
+
+@pytest.mark.parametrize("prototype", ["rocksalt", "spinel"])
+def test_crystals_without_layers(prototype: str) -> None:
+    if prototype == "rocksalt":
+        atoms = bulk("NiO", "rocksalt", 4.2, cubic=True)
+    else:
+        atoms = read(ROOT / "examples" / "gpaw" / "LiMn2O4_14.extxyz")
+    assert layers_of(atoms) is None
+
+
+def test_layers_are_in_the_table(tmp_path: Path) -> None:
+    atoms = layered_oxide("LiNiO2", (1, 1, 1))
+    write(tmp_path / "run.extxyz", [frame(atoms, {}, np.zeros(len(atoms)), 0.0)])
+    row = analyse(tmp_path / "run.extxyz").frames.iloc[0]
+    assert row["layer_spacing"] == pytest.approx(4.73)
+    assert row["slab"] == pytest.approx(2.138, abs=1e-3)

@@ -92,6 +92,7 @@ def explore_all(
     watch = Watch(
         force_limits=settings.choice.force,
         magnetic_limits=settings.choice.magnetic_force,
+        shortest=settings.exploration.shortest,
     )
     jobs = [(run, list(models), folder / run.name, watch) for run in runs]
     if progress is not None:

@@ -153,6 +153,9 @@ class Exploration(_Section):
         fs.
     every
         Time between two looks at the deviation, fs; these frames are candidates.
+    shortest
+        Distance of two atoms below which a run is stopped, Å; for each pair of elements
+        0.8 of the shortest one in the data if left out.
     most_atoms
         Largest cell; what is explored goes to DFT as it is.
     runs
@@ -168,6 +171,7 @@ class Exploration(_Section):
     picoseconds: PositiveFloat = 2.0
     timestep: PositiveFloat = 1.0
     every: PositiveFloat = 20.0
+    shortest: PositiveFloat | None = None
     most_atoms: PositiveInt = 64
     runs: PositiveInt = 24
 

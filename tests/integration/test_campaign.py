@@ -49,6 +49,7 @@ states = 1
 temperatures = [900.0]
 picoseconds = 0.16
 every = 10.0
+shortest = 0.8
 [choice]
 frames = 3
 force = [1e-6, 100.0]

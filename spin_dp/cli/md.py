@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
 
+from spin_dp.cli import md_options as options
 from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,319 +23,51 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TALKING = ("spin_dp.dynamics", "spin_dp.deployment", "spin_dp.lammps_interface")
-_LABELS, _ENSEMBLE, _OUTPUT, _RUN = "Labels", "Ensemble", "Output", "Run"
-_START = "Start"
-_WATCH = "Watch: where the model no longer knows"
-_MOVES = "Labels that move"
-
-
-class LabelsMove(StrEnum):
-    """What becomes of labels."""
-
-    held = "held"
-    adiabatic = "adiabatic"
-    monte_carlo = "monte-carlo"
-
 
 LEFT = 3
 """Exit status of a run that was stopped where it left the known region."""
 
 
 def md(
-    structure: Annotated[
-        Path,
-        typer.Argument(help="Structure file of any format that ASE or pymatgen reads."),
-    ],
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            "-m",
-            "--model",
-            help="Model file, .pth or .pt2, or a shipped model, lixmo2: its ensemble, "
-            "compiled at the first use. Several models, each with -m, watch how far "
-            "they differ, and the first one moves the atoms.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="DIR", help="Output folder."),
-    ] = Path("md"),
-    moments: Annotated[
-        str | None,
-        typer.Option(
-            "--moments",
-            "--labels",
-            metavar="LABELS",
-            help="Spin states by element or atom, 'Mn=3+HS' or 'Ni=2+ Mn=-4+ 5=4+' (- "
-            "for down), or moments in μB, 'Mn=3.7' or one number per atom, or a file "
-            "of one or three numbers a row; what the structure carries if left out.",
-            rich_help_panel=_LABELS,
-        ),
-    ] = None,
-    order: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Magnetic ordering of the supercell: FM, AFM, AFM-001.",
-            rich_help_panel=_LABELS,
-        ),
-    ] = None,
-    balance: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATES",
-            help="State that sites change to, as many as make the supercell neutral, "
-            "drawn with --seed: 'Ni=4+LS'.",
-            rich_help_panel=_LABELS,
-            show_default=False,
-        ),
-    ] = None,
-    ensemble: Annotated[
-        str, typer.Option(help="nve, nvt or npt.", rich_help_panel=_ENSEMBLE)
-    ] = "nvt",
-    temperature: Annotated[
-        float,
-        typer.Option(
-            metavar="K",
-            help="Of thermostat and first velocities.",
-            rich_help_panel=_ENSEMBLE,
-        ),
-    ] = 300.0,
-    final_temperature: Annotated[
-        float | None,
-        typer.Option(
-            metavar="K",
-            help="Of the thermostat at the end, towards which it goes evenly.",
-            rich_help_panel=_ENSEMBLE,
-            show_default=False,
-        ),
-    ] = None,
-    steps: Annotated[
-        int, typer.Option(help="Number of time steps.", rich_help_panel=_RUN)
-    ] = 1000,
-    timestep: Annotated[
-        float,
-        typer.Option(metavar="FS", help="Time step in fs.", rich_help_panel=_ENSEMBLE),
-    ] = 1.0,
-    pressure: Annotated[
-        float | None,
-        typer.Option(
-            metavar="BAR",
-            help="Of npt and of --relax cell; 0 if left out.",
-            rich_help_panel=_ENSEMBLE,
-        ),
-    ] = None,
-    cell_change: Annotated[
-        str,
-        typer.Option(
-            help="What npt and --relax cell change: iso, aniso or tri.",
-            rich_help_panel=_ENSEMBLE,
-        ),
-    ] = "tri",
-    supercell: Annotated[
-        tuple[int, int, int],
-        typer.Option(help="Repetitions of the cell.", rich_help_panel=_START),
-    ] = (1, 1, 1),
-    vacancies: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBERS",
-            help="Atoms taken out of the supercell, 'Li=0.5' (a share) or 'Li=6,O=1'; "
-            "labels by atom are then those of what is left.",
-            rich_help_panel=_START,
-            show_default=False,
-        ),
-    ] = None,
-    spread: Annotated[
-        bool,
-        typer.Option(
-            "--spread",
-            help="Take out atoms that are far from each other, not any ones.",
-            rich_help_panel=_START,
-        ),
-    ] = False,
-    relax: Annotated[
-        str,
-        typer.Option(
-            help="What is relaxed before the first step: no, atoms, or cell, which is "
-            "both. With --steps 0 nothing else is done.",
-            rich_help_panel=_START,
-        ),
-    ] = "no",
-    relax_force: Annotated[
-        float,
-        typer.Option(
-            metavar="EV/Å",
-            help="Largest component of a force where a relaxation ends.",
-            rich_help_panel=_START,
-        ),
-    ] = 0.01,
-    strain: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STRAIN",
-            help="Strain of the cell at the end of the run, reached evenly, as "
-            "'zz=0.02' or 'xx=0.01,xy=-0.01'; nve and nvt.",
-            rich_help_panel=_RUN,
-            show_default=False,
-        ),
-    ] = None,
-    ranks: Annotated[
-        int, typer.Option(help="Number of MPI processes.", rich_help_panel=_RUN)
-    ] = 1,
-    thermo_every: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Steps between lines of energies.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = 10,
-    dump_every: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Steps between frames.", rich_help_panel=_OUTPUT
-        ),
-    ] = 100,
-    restart_every: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Steps between restart files.", rich_help_panel=_OUTPUT
-        ),
-    ] = 1000,
-    seed: Annotated[
-        int,
-        typer.Option(help="Seed of all random numbers.", rich_help_panel=_START),
-    ] = 1,
-    predict: Annotated[
-        bool,
-        typer.Option(
-            help="Let the model predict the moments of sites that are labelled by name "
-            "or not at all, in the structure to start from.",
-            rich_help_panel=_LABELS,
-        ),
-    ] = True,
-    labels_move: Annotated[
-        LabelsMove | None,
-        typer.Option(
-            help="held: moments as they are at the start. adiabatic: states by name, "
-            "whose moments follow the positions. monte-carlo: such states, moved "
-            "between segments of the run. If left out, adiabatic where all sites are "
-            "labelled by name and the model learnt states, else held.",
-            rich_help_panel=_LABELS,
-            show_default=False,
-        ),
-    ] = None,
-    mc_every: Annotated[
-        int,
-        typer.Option(metavar="N", help="Steps between visits.", rich_help_panel=_MOVES),
-    ] = 20,
-    mc_trials: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Moves tried in a visit; one for each site if left out.",
-            rich_help_panel=_MOVES,
-            show_default=False,
-        ),
-    ] = None,
-    mc_moves: Annotated[
-        str,
-        typer.Option(
-            metavar="KINDS",
-            help="exchange (states of two sites of an element), flip, spin (another "
-            "state of the same charge), transfer (an electron goes to another site), "
-            "rotate; with shares, 'exchange=2,flip'.",
-            rich_help_panel=_MOVES,
-        ),
-    ] = "exchange,flip,spin,transfer",
-    mc_reach: Annotated[
-        float,
-        typer.Option(
-            metavar="Å",
-            help="Exchanges and transfers are between sites not farther apart.",
-            rich_help_panel=_MOVES,
-        ),
-    ] = 3.5,
-    mc_states: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATES",
-            help="States that sites may be in, 'Ni=3+LS,4+LS Mn=4+'; all whose charge "
-            "is known if left out.",
-            rich_help_panel=_MOVES,
-            show_default=False,
-        ),
-    ] = None,
-    mc_temperature: Annotated[
-        float | None,
-        typer.Option(
-            metavar="K",
-            help="Of the moves; that of the run if left out.",
-            rich_help_panel=_MOVES,
-            show_default=False,
-        ),
-    ] = None,
-    watch_every: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Steps between looks at the limits below; with several models each "
-            "costs an evaluation of all.",
-            rich_help_panel=_WATCH,
-        ),
-    ] = 10,
-    force_limits: Annotated[
-        tuple[float, float],
-        typer.Option(
-            metavar="LOW HIGH",
-            help="Of the largest deviation of a force between models, eV/Å: worth a "
-            "calculation by DFT above LOW, stop above HIGH.",
-            rich_help_panel=_WATCH,
-        ),
-    ] = (0.5, 1.5),
-    magnetic_limits: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LOW HIGH",
-            help="The same of magnetic forces, eV/μB, for models that were trained on "
-            "them; they do not count if left out.",
-            rich_help_panel=_WATCH,
-        ),
-    ] = None,
-    shortest: Annotated[
-        float | None,
-        typer.Option(
-            metavar="Å",
-            help="Shortest distance of two atoms; 0.8 of that of their elements in the "
-            "model's training data, at least 1 Å, if left out.",
-            rich_help_panel=_WATCH,
-        ),
-    ] = None,
-    max_temperature: Annotated[
-        float | None,
-        typer.Option(
-            metavar="K",
-            help="Highest temperature; if left out, twice that of the thermostat, its "
-            "fluctuations and 300 K, and none in nve.",
-            rich_help_panel=_WATCH,
-        ),
-    ] = None,
-    no_stop: Annotated[
-        bool,
-        typer.Option(
-            "--no-stop",
-            help="Go on where a limit is exceeded, and only say so.",
-            rich_help_panel=_WATCH,
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Write the input deck and stop.", rich_help_panel=_RUN
-        ),
-    ] = False,
+    structure: options.Structure,
+    model: options.Model,
+    output: options.Output = Path("md"),
+    moments: options.Moments = None,
+    order: options.Order = None,
+    balance: options.Balance = None,
+    ensemble: options.Ensemble = "nvt",
+    temperature: options.Temperature = 300.0,
+    final_temperature: options.FinalTemperature = None,
+    steps: options.Steps = 1000,
+    timestep: options.Timestep = 1.0,
+    pressure: options.Pressure = None,
+    cell_change: options.CellChange = "tri",
+    supercell: options.Supercell = (1, 1, 1),
+    vacancies: options.Vacancies = None,
+    spread: options.Spread = False,
+    relax: options.Relax = "no",
+    relax_force: options.RelaxForce = 0.01,
+    strain: options.Strain = None,
+    ranks: options.Ranks = 1,
+    thermo_every: options.ThermoEvery = 10,
+    dump_every: options.DumpEvery = 100,
+    restart_every: options.RestartEvery = 1000,
+    seed: options.Seed = 1,
+    predict: options.Predict = True,
+    labels_move: options.HowLabelsMove = None,
+    mc_every: options.McEvery = 20,
+    mc_trials: options.McTrials = None,
+    mc_moves: options.McMoves = "exchange,flip,spin,transfer",
+    mc_reach: options.McReach = 3.5,
+    mc_states: options.McStates = None,
+    mc_temperature: options.McTemperature = None,
+    watch_every: options.WatchEvery = 10,
+    force_limits: options.ForceLimits = (0.5, 1.5),
+    magnetic_limits: options.MagneticLimits = None,
+    shortest: options.Shortest = None,
+    max_temperature: options.MaxTemperature = None,
+    no_stop: options.NoStop = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     r"""Run molecular dynamics of atoms with spin labels.
 
@@ -346,7 +78,7 @@ def md(
 
     spin-dp md cell.extxyz -m a.pth -m b.pth -m c.pth -o md --temperature 600
 
-    spin-dp md LiNiO2.cif -m lixmo2 --labels Ni=3+LS --supercell 4 4 1 \\
+    spin-dp md LiNiO2.cif -m lixmo2 --labels Ni=3+LS --supercell 4 4 1 \
         --vacancies Li=0.5 --balance Ni=4+LS --labels-move monte-carlo
     """
     from rich.console import Console
@@ -395,7 +127,7 @@ def md(
         stop=not no_stop,
     )
     moves: Any = None if labels_move is None else labels_move.value
-    if labels_move is LabelsMove.monte_carlo:
+    if labels_move is options.LabelsMove.monte_carlo:
         moves = MonteCarlo(
             every=mc_every,
             trials=mc_trials,

@@ -51,7 +51,7 @@ Progress: TypeAlias = Callable[[int, int, "ThermoRow"], None]
 
 _STATE_FILE = "state.bin"
 _STATE_COLUMNS = "id xu yu zu vx vy vz fx fy fz c_moment[*]"
-_MOMENT_FILES = ("moments.x", "moments.y", "moments.z")
+_COLUMN_FILES = ("vectors.x", "vectors.y", "vectors.z")
 
 
 class LammpsSession:
@@ -95,6 +95,7 @@ class LammpsSession:
     state: Snapshot
     _step: int  # ahead of the state's while a long segment runs
     _moments: Array  # in LAMMPS; the state has those of its energy
+    _places: Array  # likewise
     _has_forces: bool  # LAMMPS has, of its present positions and moments
     _saved_step: int
     _is_unsaved: bool
@@ -244,23 +245,45 @@ class LammpsSession:
         array = vectors("moments", moments, len(self.job.symbols))
         if np.array_equal(array, self._moments):
             return
-        files = [self._workspace.folder / name for name in _MOMENT_FILES]
-        for file, values in zip(files, array.T, strict=True):
-            rows = (f"{i} {m!r}\n" for i, m in enumerate(values.tolist(), start=1))
-            file.write_text(f"{len(array)}\n{''.join(rows)}", encoding="utf-8")
+        self._write_columns(array)
         self._execute(
-            "\n".join(
-                f"variable m{name[-1]} delete\nvariable m{name[-1]} atomfile {name}"
-                for name in _MOMENT_FILES
-            )
-            + """
+            """
 variable m  atom sqrt(v_mx*v_mx+v_my*v_my+v_mz*v_mz)
 variable mu atom v_mz+(v_m==0.0)  # a direction also where there is no moment
 set group all spin/atom v_m v_mx v_my v_mu"""
         )
-        for file in files:
-            file.unlink()
+        self._remove_columns()
         self._moments = array
+        self._has_forces = False
+        self._is_unsaved = True
+
+    def set_positions(self, positions: ArrayLike) -> None:
+        """Put the atoms elsewhere; it counts in the next segment, velocities stay.
+
+        The frame of the present step keeps the positions before.
+
+        Parameters
+        ----------
+        positions
+            (n, 3), Å, in the order of the structure, unwrapped.
+
+        Raises
+        ------
+        ShapeError
+            If there are not three numbers for each atom.
+        DataError
+            If one is no finite number.
+        """
+        self._require_open()
+        array = vectors("positions", positions, len(self.job.symbols))
+        ways = self._frame.to_lammps(array - self._places)
+        if not ways.any():
+            return
+        self._write_columns(ways)
+        # Unlike `set`, it hands atoms that went far to the rank that has them then.
+        self._execute("displace_atoms all move v_mx v_my v_mz units box")
+        self._remove_columns()
+        self._places = array
         self._has_forces = False
         self._is_unsaved = True
 
@@ -278,7 +301,8 @@ set group all spin/atom v_m v_mx v_my v_mu"""
             If LAMMPS fails; with its own error line.
         """
         self._require_open()
-        if self._moments is not self.state.moments:
+        is_new = self._moments is not self.state.moments
+        if is_new or self._places is not self.state.positions:
             self._execute(f"run 0{self.job.settings.span} post no")
             self._read_state()
         return self.state
@@ -350,7 +374,25 @@ set group all spin/atom v_m v_mx v_my v_mu"""
         )
         self._step = self.state.step
         self._moments = self.state.moments
+        self._places = self.state.positions
         self._has_forces = True
+
+    def _write_columns(self, vectors: Array) -> None:
+        """Hand LAMMPS three numbers per atom, as variables mx, my, mz."""
+        for name, values in zip(_COLUMN_FILES, vectors.T, strict=True):
+            rows = (f"{i} {m!r}\n" for i, m in enumerate(values.tolist(), start=1))
+            text = f"{len(vectors)}\n{''.join(rows)}"
+            (self._workspace.folder / name).write_text(text, encoding="utf-8")
+        self._execute(
+            "\n".join(
+                f"variable m{name[-1]} delete\nvariable m{name[-1]} atomfile {name}"
+                for name in _COLUMN_FILES
+            )
+        )
+
+    def _remove_columns(self) -> None:
+        for name in _COLUMN_FILES:
+            (self._workspace.folder / name).unlink()
 
     def _new_deviations(self) -> list[Deviation]:
         if len(self.job.models) == 1:
@@ -381,7 +423,7 @@ set group all spin/atom v_m v_mx v_my v_mu"""
         """Stop LAMMPS and write the trajectory, after an error as far as it goes."""
         self._require_open().stop()
         self._process = None
-        for name in (_STATE_FILE, *_MOMENT_FILES):
+        for name in (_STATE_FILE, *_COLUMN_FILES):
             (self._workspace.folder / name).unlink(missing_ok=True)
         try:
             _ = self.result

@@ -92,6 +92,54 @@ def find_pairs(
     )
 
 
+def find_near(
+    cell: npt.NDArray[np.float64],
+    points: npt.NDArray[np.float64],
+    others: npt.NDArray[np.float64],
+    cutoff: float,
+    *,
+    periodic: Sequence[bool] = (True, True, True),
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Find the images of some points that are near to others.
+
+    Parameters
+    ----------
+    cell, periodic
+        As for :func:`find_pairs`.
+    points, others
+        (k, 3) and (n, 3), Å.
+    cutoff
+        Largest distance, Å.
+
+    Returns
+    -------
+    tuple
+        Point, other, and the way from the point to that image of the other, (m, 3), Å;
+        of a point that is one of the others, itself as well.
+    """
+    from pymatgen.optimization.neighbors import find_points_in_spheres
+
+    if not all(periodic):
+        from ase.geometry import complete_cell
+
+        cell = complete_cell(np.where(np.array(periodic)[:, None], cell, 0.0))
+    # What lies many cells away would cost as many images.
+    inverse = np.linalg.inv(cell)
+    points, others = (
+        np.ascontiguousarray(one - np.floor(one @ inverse) * periodic @ cell)
+        for one in (points, others)
+    )
+    first, second, shifts, _ = find_points_in_spheres(
+        others,
+        points,
+        r=cutoff,
+        pbc=np.array(periodic, dtype=np.int64),
+        lattice=np.ascontiguousarray(cell, dtype=np.float64),
+        tol=_SAME_ANGSTROM,
+    )
+    return first, second, others[second] + shifts @ cell - points[first]
+
+
 def pair_name(first: str, second: str) -> str:
     """Return the name of a pair of elements, ``Ni-O``, in alphabetical order."""
     return "-".join(sorted((first, second)))

@@ -251,7 +251,8 @@ McMoves = Annotated[
         metavar="KINDS",
         help="exchange (states of two sites of an element), flip, spin (another "
         "state of the same charge), transfer (an electron goes to another site), "
-        "rotate; with shares, 'exchange=2,flip'.",
+        "rotate, vacancy (an alkali ion goes to an empty octahedron), antisite (it "
+        "changes places with a metal); with shares, 'exchange=2,flip'.",
         rich_help_panel=_MOVES,
     ),
 ]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Labels that Monte Carlo moves between segments of a run.
+"""Labels and ions that Monte Carlo moves between segments of a run.
 
-Every so many steps the positions stand still and labels are tried to move, at the
-temperature of the run. Together both sample the equilibrium of positions and labels;
-how fast labels move is no kinetics. The energy that accepted moves take or give is kept
-apart: the total energy less that sum is what NVE conserves.
+Every so many steps time stands still and labels are tried to move, by choice also ions
+to other octahedra, at the temperature of the run. Together both sample the equilibrium
+of positions and labels; how fast labels move is no kinetics. The energy that accepted
+moves take or give is kept apart: the total energy less that sum is what NVE conserves.
 """
 
 from __future__ import annotations
@@ -153,6 +153,7 @@ class LabelVisitor:
         moves = sampler.at(state.cell, state.positions)
         if sampler.run(energies, moves, self._trials):
             session.set_moments(energies.moments)
+            session.set_positions(energies.positions)
         session.notes[_CHAIN] = {"step": state.step, **sampler.record()}
         with self._file.open("a", encoding="utf-8") as file:
             file.write(",".join(map(str, self._row(state.step))) + "\n")

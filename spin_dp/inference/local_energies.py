@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Energy differences of changed moments at fixed positions, at a cost of few atoms.
+"""Energy differences of other moments, or of atoms elsewhere, at a cost of few atoms.
 
 The energy is a sum over atoms, each of which sees no farther than the cutoff: other
-moments on some sites change the energies of these sites and of their neighbours. Only
-these are computed, whatever the size of the cell.
+moments on some sites change the energies of these sites and of their neighbours, an
+atom that is elsewhere those around its old and its new place. Only these are computed,
+whatever the size of the cell.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.inference.engines import Geometries
+from spin_dp.inference.moved_atoms import MovedSurroundings, moved_surroundings
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from spin_dp.inference.engines import Geometries
+    from spin_dp.inference.neighbourhood import Neighbourhood
     from spin_dp.inference.potential import Potential
 
     Floats = NDArray[np.float64]
@@ -30,7 +34,7 @@ _KEPT = 4096  # surroundings; each some ten kilobytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """Other moments on some sites.
+    """Other moments on some sites, or other positions of some atoms.
 
     Attributes
     ----------
@@ -38,10 +42,13 @@ class Change:
         Atoms, each once, (k,).
     moments
         What they get, (k, 3), μB.
+    positions
+        Where they are then, (k, 3), Å; None: where they were.
     """
 
     sites: tuple[int, ...]
     moments: Floats
+    positions: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,10 +114,26 @@ class LocalEnergies:
         self._types, self.energies = potential.atomic_energies(
             symbols, geometry, self.moments
         )
-        near = geometry.neighbourhood(potential.info.cutoff)
+        self._geometry = geometry
+        self._look()
+
+    def _look(self) -> None:
+        """Find ghosts and neighbours of the geometry as it is."""
+        near = self._near
         self._positions, self._owner = near.positions[0], near.owner[0]
         self._neighbours = near.neighbours[0]
         self._known: OrderedDict[tuple[int, ...], _Surroundings] = OrderedDict()
+        self._moved: dict[int, MovedSurroundings] = {}
+
+    @property
+    def _near(self) -> Neighbourhood:
+        return self._geometry.neighbourhood(self._potential.info.cutoff)
+
+    @property
+    def positions(self) -> Floats:
+        """Of the atoms as they are now, (n, 3), Å."""
+        positions: Floats = self._geometry.positions[0]
+        return positions
 
     @property
     def energy(self) -> float:
@@ -139,6 +162,13 @@ class LocalEnergies:
             Differences of energies of the atoms that feel each change, eV, in the order
             of :meth:`accept`; their sum is the difference of the energy.
         """
+        if any(change.positions is not None for change in changes):
+            return [
+                self.differences([one])[0]
+                if one.positions is None
+                else self._elsewhere(one, one.positions)
+                for one in changes
+            ]
         around = [self._surroundings(change.sites) for change in changes]
         local = np.array([len(one.centres) for one in around])
         ghosts = np.array([len(one.members) for one in around]) - local
@@ -175,7 +205,47 @@ class LocalEnergies:
     def accept(self, change: Change, difference: Floats) -> None:
         """Make a change whose differences :meth:`differences` gave."""
         self.moments[list(change.sites)] = change.moments
-        self.energies[self._surroundings(change.sites).centres] += difference
+        if change.positions is None:
+            self.energies[self._surroundings(change.sites).centres] += difference
+            return
+        self.energies[self._around(change.sites, change.positions).centres] += (
+            difference
+        )
+        positions = self.positions.copy()
+        positions[list(change.sites)] = change.positions
+        cells, periodic = self._geometry.cells, self._geometry.periodic
+        self._geometry = Geometries(positions[None], cells, periodic)
+        self._look()
+
+    def nearest(self, sites: Sequence[int], positions: Floats) -> float:
+        """Return how near atoms that are elsewhere would come to any other, Å."""
+        return self._around(sites, positions).nearest
+
+    def _elsewhere(self, change: Change, positions: Floats) -> Floats:
+        around = self._around(change.sites, positions)
+        moments = self.moments[around.owners]
+        for site, moment in zip(change.sites, change.moments, strict=True):
+            moments[around.owners == site] = moment
+        energies = self._potential.energies_of(
+            around.positions, self._types[around.owners], moments, around.neighbours
+        )
+        difference: Floats = energies - self.energies[around.centres]
+        return difference
+
+    def _around(self, sites: Sequence[int], positions: Floats) -> MovedSurroundings:
+        key = hash((tuple(sites), positions.tobytes()))
+        if key not in self._moved:  # the last one is asked for again
+            self._moved = {
+                key: moved_surroundings(
+                    self._near,
+                    self._geometry.cells[0],
+                    self._geometry.periodic,
+                    self._potential.info.cutoff,
+                    sites,
+                    positions,
+                )
+            }
+        return self._moved[key]
 
     def _surroundings(self, sites: Sequence[int]) -> _Surroundings:
         key = tuple(sites)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Moves of labels, and how likely each is proposed against its reverse.
+"""Moves of labels and ions, and how likely each is proposed against its reverse.
 
 Sites are drawn whatever their labels are, and each move has its reverse:
 
@@ -10,6 +10,10 @@ Sites are drawn whatever their labels are, and each move has its reverse:
 ``spin``      another state or sign of the same charge.
 ``transfer``  one site gives an electron to another: Ni2+ Mn4+ becomes Ni3+ Mn3+.
 ``rotate``    a moment points elsewhere; its length stays.
+``vacancy``   an alkali ion goes to an empty octahedron of anions, as far from its
+              centre as it was from the other.
+``antisite``  an alkali ion and a metal change places in the same way; the metal keeps
+              its label.
 
 With n the number of what a transfer can lead to, it is accepted with probability
 min(1, n/n' exp(-ΔE/kT)) (W. K. Hastings, Biometrika 57, 97 (1970)); n = n' in all
@@ -27,6 +31,7 @@ import numpy as np
 
 from spin_dp.errors import ConfigError
 from spin_dp.neighbours import find_pairs
+from spin_dp.sampling.ion_sites import ALKALI, find_ion_sites
 from spin_dp.sampling.label_set import NO_LABEL
 
 if TYPE_CHECKING:
@@ -39,7 +44,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-KINDS = ("exchange", "flip", "spin", "transfer", "rotate")
+LABEL_KINDS = ("exchange", "flip", "spin", "transfer", "rotate")
+ION_KINDS = ("vacancy", "antisite")
+KINDS = (*LABEL_KINDS, *ION_KINDS)
 DRAWS = 9
 """Random numbers of a trial: kind, two sites, what becomes of them (4), spare, and
 whether it is accepted. Always so many, so that each trial has its own."""
@@ -51,7 +58,7 @@ class MoveSettings:
 
     Attributes
     ----------
-    exchange, flip, spin, transfer, rotate
+    exchange, flip, spin, transfer, rotate, vacancy, antisite
         How often each kind is tried, as shares of their sum.
     reach
         Exchanges and transfers are between sites not farther apart, Å; None: any two.
@@ -70,6 +77,8 @@ class MoveSettings:
     spin: float = 1.0
     transfer: float = 1.0
     rotate: float = 0.0
+    vacancy: float = 0.0
+    antisite: float = 0.0
     reach: float | None = 3.5
     turn: float = 0.5
 
@@ -116,9 +125,14 @@ class MoveSettings:
                 ) from error
         return cls(**shares, **others)  # type: ignore[arg-type]
 
+    @property
+    def moves_ions(self) -> bool:
+        """Whether atoms change their places."""
+        return any(getattr(self, kind) for kind in ION_KINDS)
+
     @cached_property
     def steps(self) -> Floats:
-        """Cumulated shares of the kinds, the last one 1, (5,)."""
+        """Cumulated shares of the kinds, the last one 1, (7,)."""
         shares = np.array([getattr(self, kind) for kind in KINDS])
         steps: Floats = np.cumsum(shares) / shares.sum()
         return steps
@@ -136,6 +150,8 @@ class Proposal:
         log n/n'.
     draw
         Random number that decides, 0 to 1.
+    positions
+        Where the atoms would be, (k, 3), Å; None: where they are.
     """
 
     sites: tuple[int, ...]
@@ -143,6 +159,7 @@ class Proposal:
     moments: Floats
     log_ratio: float
     draw: float
+    positions: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,9 +208,22 @@ class Moves:
         positions: Floats,
     ) -> None:
         self._labels, self._settings, self._sites = labels, settings, sites
+        self._symbols, self._cell = symbols, cell
         self._elements = [symbols[atom] for atom in sites.tolist()]
-        self._partners, self._equals = self._find_partners(cell, positions)
         self._transfers: dict[tuple[int, int], tuple[Ints, float]] = {}
+        self._centres: Floats | None = None
+        self.look(positions)
+
+    def look(self, positions: Floats) -> None:
+        """Take the ions where they are now, (n, 3), Å; anions are where they were."""
+        self._positions = positions
+        self._partners, self._equals = self._find_partners(self._cell, positions)
+        if self._settings.moves_ions:
+            places = find_ion_sites(self._symbols, self._cell, positions, self._centres)
+            self._places, self._centres = places, places.centres
+            alkali = np.flatnonzero(np.isin(self._symbols, ALKALI))
+            self._alkali = places.alone(alkali)
+            self._metals = places.alone(self._sites)
 
     def _find_partners(
         self, cell: Floats, positions: Floats
@@ -227,6 +257,8 @@ class Moves:
         """
         number = int(np.searchsorted(self._settings.steps, draws[0], side="right"))
         kind = KINDS[number]
+        if kind in ION_KINDS:
+            return self._ions(kind, draws, labels, moments)
         place = int(draws[1] * len(self._sites))
         site = int(self._sites[place])
         if kind == "rotate":
@@ -335,6 +367,33 @@ class Moves:
         numbers = labels[[site]]
         return Proposal((site,), numbers, turned[None], 0.0, float(draws[-1]))
 
+    def _ions(self, kind: str, draws: Floats, labels: Ints, moments: Floats) -> Trial:
+        """Return a trial in which ions are in other octahedra.
+
+        Ions and octahedra are drawn whatever the energy is, and there are as many of
+        each afterwards: a move is as likely as its reverse.
+        """
+        places = self._places
+        others = self._metals if kind == "antisite" else places.empty
+        if not (len(self._alkali) and len(others)):
+            return Trial(kind, (), None)
+        first = int(self._alkali[int(draws[1] * len(self._alkali))])
+        other = int(others[int(draws[2] * len(others))])
+        if kind == "antisite":
+            atoms: tuple[int, ...] = (first, other)
+            sites = places.site[[other, first]]
+        else:
+            atoms, sites = (first,), np.array([other])
+        chosen = list(atoms)
+        to = places.centres[sites] + places.offset[chosen]
+        # The image that is nearest to where the atom was.
+        way = np.linalg.solve(self._cell.T, (to - self._positions[chosen]).T).T
+        to = to - way.round() @ self._cell
+        proposal = Proposal(
+            atoms, labels[chosen], moments[chosen], 0.0, float(draws[-1]), to
+        )
+        return Trial(kind, atoms, proposal)
+
     def _made(
         self,
         sites: tuple[int, ...],
@@ -348,7 +407,10 @@ class Moves:
 
 
 def useless_kinds(
-    labels: LabelSet, settings: MoveSettings, elements: Sequence[str]
+    labels: LabelSet,
+    settings: MoveSettings,
+    elements: Sequence[str],
+    symbols: Sequence[str],
 ) -> dict[str, str]:
     """Return the kinds of moves that are tried and can change nothing, and why.
 
@@ -358,8 +420,8 @@ def useless_kinds(
         What sites may carry.
     settings
         Which moves are tried.
-    elements
-        Of the sites.
+    elements, symbols
+        Of the sites with labels, and of all atoms.
     """
     here = [labels.of_element(element) for element in sorted(set(elements))]
     charges = [set(labels.charges[own].tolist()) for own in here]
@@ -377,6 +439,9 @@ def useless_kinds(
             "no element has two charges",
         ),
         "rotate": (has_moment, no_moment),
+        **dict.fromkeys(
+            ION_KINDS, (not set(ALKALI).isdisjoint(symbols), "there is no alkali ion")
+        ),
     }
     return {
         kind: why

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A Markov chain over labels, with energies from the atoms that feel a change only."""
+"""A Markov chain over labels and ions; energies from the atoms that feel a change."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from spin_dp.errors import ConfigError
 from spin_dp.inference.local_energies import Change
 from spin_dp.sampling.moves import (
     DRAWS,
+    ION_KINDS,
     KINDS,
     Moves,
     MoveSettings,
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16  # trials; more gain nothing
 _PLENTY = 30.0  # log of what any random number is below
+_TOO_NEAR = 1.4  # Å; no oxide has such contacts, and no model is right about them
 
 
 class Energies(Protocol):
-    """Energies of one geometry that follow the moments.
+    """Energies of one cell that follow moments and ions.
 
     As :class:`spin_dp.inference.local_energies.LocalEnergies` has them.
 
@@ -48,6 +50,13 @@ class Energies(Protocol):
     """
 
     moments: Floats
+
+    @property
+    def positions(self) -> Floats:
+        """Of the atoms, (n, 3), Å; asked for where ions move."""
+
+    def nearest(self, sites: Sequence[int], positions: Floats) -> float:
+        """Return how near atoms that are elsewhere would come to any other, Å."""
 
     def seen(self, sites: Sequence[int]) -> frozenset[int]:
         """Return the atoms whose moments the difference of a change depends on."""
@@ -120,7 +129,7 @@ class Sampler:
         self.labels = np.array(self.labels, dtype=np.int64)
         self.sites = movable_sites(self.labels)
         elements = [self.symbols[atom] for atom in self.sites.tolist()]
-        useless = useless_kinds(self.label_set, self.settings, elements)
+        useless = useless_kinds(self.label_set, self.settings, elements, self.symbols)
         tried = {kind for kind in KINDS if getattr(self.settings, kind)}
         if tried <= set(useless):
             why = "; ".join(f"{kind}: {reason}" for kind, reason in useless.items())
@@ -148,7 +157,7 @@ class Sampler:
             Of the geometry, with the moments of the labels as they are; it is kept up
             to date.
         moves
-            Of the geometry, see :meth:`at`.
+            Of the geometry, see :meth:`at`; they follow the ions.
         trials
             How many.
 
@@ -162,6 +171,11 @@ class Sampler:
         seen: set[int] = set()  # by those that wait
         for draws in self.random.random((trials, DRAWS)):
             trial = moves.propose(draws, self.labels, energies.moments)
+            if trial.kind in ION_KINDS:  # by itself: what others see moves, too
+                self._decide(energies, waiting)
+                waiting, seen = [], set()
+                self._move_ions(energies, moves, draws)
+                continue
             # What a trial leads to, and at what cost, may hang on those that wait.
             if len(waiting) == _AT_ONCE or not seen.isdisjoint(trial.sites):
                 self._decide(energies, waiting)
@@ -174,11 +188,24 @@ class Sampler:
         self._decide(energies, waiting)
         return sum(one.accepted for one in self.counts.values()) - before
 
+    def _move_ions(self, energies: Energies, moves: Moves, draws: Floats) -> None:
+        trial = moves.propose(draws, self.labels, energies.moments)
+        self.counts[trial.kind].tried += 1
+        made = trial.proposal
+        if made is None or made.positions is None:
+            return
+        if energies.nearest(made.sites, made.positions) < _TOO_NEAR:
+            return
+        before = self.counts[trial.kind].accepted
+        self._decide(energies, [trial])
+        if self.counts[trial.kind].accepted > before:
+            moves.look(energies.positions)
+
     def _decide(self, energies: Energies, trials: Sequence[Trial]) -> None:
         made = [(one.kind, one.proposal) for one in trials if one.proposal is not None]
         if not made:
             return
-        changes = [Change(proposal.sites, proposal.moments) for _, proposal in made]
+        changes = [Change(one.sites, one.moments, one.positions) for _, one in made]
         beta = 1.0 / (BOLTZMANN_EV_PER_K * self.temperature)
         for (kind, proposal), change, parts in zip(
             made, changes, energies.differences(changes), strict=True

@@ -225,7 +225,7 @@ def ordered(
     Raises
     ------
     ConfigError
-        If there is no such ordering, or no site with a moment.
+        If there is no such ordering, or no site with a moment but for FM.
     """
     if order is None:
         return labels
@@ -233,6 +233,8 @@ def ordered(
     is_labelled = labels.is_labelled & has_states
     magnetic = np.flatnonzero(is_labelled & labels.moments.any(axis=1)).tolist()
     if not magnetic:
+        if order == "FM":  # nothing points the other way
+            return labels
         raise ConfigError(f"ordering {order}: no labelled site has a moment.")
     symbols = [sites.symbols[atom] for atom in magnetic]
     signs = find_ordering(order, symbols, sites.cell, sites.positions[magnetic])

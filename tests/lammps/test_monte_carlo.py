@@ -7,6 +7,7 @@ The model has random weights and learnt nothing; that it says so is all that cou
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +100,67 @@ def test_states_held_by_name_have_the_energy_of_states(oxide, model, tmp_path) -
     assert plain.thermo.read_text() == result.thermo.read_text()
     table = pd.read_csv(result.thermo)
     assert np.ptp(table["total_energy_eV"]) / len(oxide) < 1e-4
+
+
+IONS = MonteCarlo(
+    every=10,
+    trials=12,
+    temperature=2.0e4,
+    moves=MoveSettings.parse("exchange,vacancy=2,antisite=2"),
+)
+
+
+@pytest.fixture
+def half_empty(oxide: Atoms) -> Atoms:
+    """Return that oxide with three Li and three empty places."""
+    nickel = [i for i, symbol in enumerate(oxide.symbols) if symbol == "Ni"]
+    for i in nickel[:3]:
+        oxide.symbols[i] = "Li"
+    del oxide[nickel[3:]]
+    return oxide
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_ions_move_and_the_energy_is_that_of_the_model(
+    half_empty, model, tmp_path, ranks
+) -> None:
+    """Also over an interruption, of which nothing is seen."""
+    given = {"moments": "Mn=3+HS", "labels_move": IONS, "ranks": ranks}
+    whole = run(half_empty, model, tmp_path / "whole", **given)
+    moved = pd.read_csv(whole.folder / LABEL_FILE)
+    for kind in ("vacancy", "antisite"):
+        assert 0 < moved[f"{kind} accepted"].iloc[-1] <= moved[f"{kind} tried"].iloc[-1]
+    frames = read(whole.trajectory, index=":")
+    steps = [np.abs(b.positions - a.positions).max() for a, b in pairwise(frames)]
+    assert max(steps) > 2.0  # a jump to another octahedron
+    door = SpinDP(model)
+    for atoms in frames[::3]:
+        assert atoms.get_chemical_symbols() == half_empty.get_chemical_symbols()
+        expected = door.evaluate(atoms, "Mn=3+HS")
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=1e-7)
+        np.testing.assert_allclose(atoms.get_forces(), expected.forces, atol=1e-6)
+    thermo = pd.read_csv(whole.thermo)
+    gained = [
+        moved.loc[moved["step"] < max(s, 1), "gained_eV"].iloc[-1]
+        for s in thermo["step"]
+    ]
+    kept = thermo["total_energy_eV"] - np.array(gained)
+    assert np.ptp(kept) < 0.02 * np.ptp(thermo["total_energy_eV"])
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: int, *_: object) -> None:
+        if step >= 35:
+            raise Stop
+
+    with suppress(Stop):
+        run(half_empty, model, tmp_path / "parts", progress=stop, **given)
+    parts = run(half_empty, model, tmp_path / "parts", **given)
+    again = pd.read_csv(parts.folder / LABEL_FILE)
+    pd.testing.assert_frame_equal(again, moved, atol=1e-5, rtol=1e-6)
+    for one, other in zip(read(parts.trajectory, ":"), frames, strict=True):
+        np.testing.assert_allclose(one.positions, other.positions, atol=1e-5)
 
 
 def test_moments_are_held_where_they_are_asked_for(oxide, model, tmp_path) -> None:

@@ -91,6 +91,66 @@ def test_accepted_changes_add_up(model) -> None:
     np.testing.assert_allclose(local.energies, found.atomic_energies[0], atol=1e-10)
 
 
+@pytest.mark.parametrize("repeats", [(1, 1, 1), (2, 1, 1), (3, 3, 3)])
+def test_atoms_elsewhere_have_the_energy_of_the_whole_cell(model, repeats) -> None:
+    """Nearby, across the border of the cell, two that swap places, with moments."""
+    atoms, rng = oxide(repeats), np.random.default_rng(7)
+    moments = random_moments(atoms, rng)
+    local = energies_of(model, atoms, moments)
+    whole = model.predict(atoms, moments[None]).energy[0]
+    places = atoms.positions
+    nickel, manganese = atoms.symbols.search("Ni")[-1], atoms.symbols.search("Mn")[0]
+    changes = [
+        Change((3,), moments[[3]], places[[3]] + [0.3, -0.2, 0.1]),
+        Change((5,), moments[[5]], places[[5]] + [0.1, 0.1, 0.2] - atoms.cell[1]),
+        Change(
+            (nickel, manganese),
+            moments[[nickel, manganese]] * 0.5,
+            places[[manganese, nickel]] + rng.normal(0.0, 0.05, (2, 3)),
+        ),
+    ]
+    for change, parts in zip(changes, local.differences(changes), strict=True):
+        changed, moved = moments.copy(), atoms.copy()
+        changed[list(change.sites)] = change.moments
+        moved.positions[list(change.sites)] = change.positions
+        expected = model.predict(moved, changed[None]).energy[0] - whole
+        assert abs(expected) > 1e-4
+        assert parts.sum() == pytest.approx(expected, abs=1e-8)
+        if repeats == (3, 3, 3):
+            assert len(parts) < len(atoms)
+
+
+def test_accepted_atoms_stay_where_they_are(model) -> None:
+    """Other positions and other moments, one after the other, add up."""
+    atoms, rng = oxide((2, 1, 1)), np.random.default_rng(8)
+    moments = random_moments(atoms, rng)
+    local = energies_of(model, atoms, moments)
+    for step in range(12):
+        sites = tuple(rng.choice(len(atoms), 2, replace=False).tolist())
+        to = atoms.positions[list(sites)] + rng.normal(0.0, 0.1, (2, 3))
+        change = Change(sites, other_moments(atoms, sites, rng), to)
+        if step % 3 == 2:
+            change = replace(change, positions=None)
+        else:
+            atoms.positions[list(sites)] = to
+        local.accept(change, local.differences([change])[0])
+        moments[list(sites)] = change.moments
+    np.testing.assert_array_equal(local.positions, atoms.positions)
+    found = model.predict(atoms, moments[None])
+    assert found.atomic_energies is not None
+    np.testing.assert_allclose(local.energies, found.atomic_energies[0], atol=1e-10)
+
+
+def test_how_near_an_atom_would_come(model) -> None:
+    atoms = oxide((2, 1, 1))
+    local = energies_of(model, atoms, np.zeros((len(atoms), 3)))
+    to = atoms.positions[[3]] + [0.4, -0.3, 0.1] + atoms.cell[0]
+    moved = atoms.copy()
+    moved.positions[3] = to
+    distances = np.delete(moved.get_distances(3, range(len(atoms)), mic=True), 3)
+    assert local.nearest((3,), to) == pytest.approx(distances.min())
+
+
 def test_changes_out_of_sight_do_not_hang_on_each_other(model) -> None:
     atoms, rng = oxide((6, 1, 1)), np.random.default_rng(5)
     local = energies_of(model, atoms, random_moments(atoms, rng))

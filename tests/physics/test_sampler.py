@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from scipy.stats import chi2
 
+from spin_dp.demo.structure import layered_oxide
 from spin_dp.errors import ConfigError
 from spin_dp.sampling import LabelSet, MoveSettings, Sampler
+from spin_dp.sampling.ion_sites import find_ion_sites
 from spin_dp.sampling.moves import Moves
 from spin_dp.spin_states.catalogue import Catalogue
 from spin_dp.spin_states.labels import Sites, parse_labels
@@ -44,6 +47,10 @@ class IsingEnergies:
         self.exchange = J * near
         self.field = FIELD * np.cos(np.arange(len(atoms)))
         self.moments = moments.copy()
+        self.positions = atoms.positions
+
+    def nearest(self, sites: Sequence[int], positions: np.ndarray) -> float:
+        return np.inf
 
     def energy_of(self, moments: np.ndarray) -> np.ndarray:
         pairs = 0.5 * np.einsum("...ia,ij,...ja->...", moments, self.exchange, moments)
@@ -153,7 +160,8 @@ def test_populations_are_those_of_all_assignments(
     value, freedom = misfit(seen, everything, temperature)
     assert freedom >= 4
     assert chi2.sf(value, freedom) > 1e-3
-    assert all(one.accepted for k, one in sampler.counts.items() if k != "rotate")
+    tried = ("exchange", "flip", "spin", "transfer")
+    assert all(sampler.counts[kind].accepted for kind in tried)
 
 
 def test_each_state_is_as_frequent_as_it_is_likely(
@@ -264,6 +272,157 @@ def test_rotations_sample_the_langevin_function() -> None:
     expected = -(1.0 / np.tanh(x) - 1.0 / x)
     assert np.mean(cosines) == pytest.approx(expected, abs=0.04)
     assert expected < -0.3
+
+
+class ColumnEnergies:
+    """Energies of ions in places: a field for each element, and like ones repel.
+
+    Places are what :func:`find_ion_sites` finds, so that all arrangements can be
+    enumerated by hand.
+    """
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.cell, self.symbols = atoms.cell.array, atoms.get_chemical_symbols()
+        self.positions, self.moments = atoms.positions.copy(), np.zeros((len(atoms), 3))
+        self.centres = find_ion_sites(self.symbols, self.cell, self.positions).centres
+        self.ions = [i for i, symbol in enumerate(self.symbols) if symbol != "O"]
+        waves = np.cos(1.0 + np.arange(len(self.centres)))
+        self.fields = {"Li": 0.05 * waves, "Ni": -0.03 * waves**2}
+        table = Atoms("H" * len(self.centres), self.centres, cell=self.cell, pbc=True)
+        distances = table.get_all_distances(mic=True) + 99.0 * np.eye(len(table))
+        self.near = 0.04 * (distances < 3.2)
+
+    def places(self, positions: np.ndarray) -> np.ndarray:
+        ways = positions[self.ions][:, None] - self.centres
+        ways -= (ways / self.cell.diagonal()).round() * self.cell.diagonal()
+        nearest: np.ndarray = np.square(ways).sum(axis=-1).argmin(axis=1)
+        return nearest
+
+    def energy_of(self, places: Sequence[int] | np.ndarray) -> float:
+        kinds = [self.symbols[i] for i in self.ions]
+        total = sum(self.fields[k][p] for k, p in zip(kinds, places, strict=True))
+        for a, b in itertools.combinations(range(len(places)), 2):
+            if kinds[a] == kinds[b]:
+                total += self.near[places[a], places[b]]
+        return float(total)
+
+    def seen(self, sites: Sequence[int]) -> frozenset[int]:
+        return frozenset(sites)
+
+    def nearest(self, sites: Sequence[int], positions: np.ndarray) -> float:
+        return 2.0
+
+    def differences(self, changes: Sequence[Change]) -> list[np.ndarray]:
+        before = self.energy_of(self.places(self.positions))
+        found = []
+        for change in changes:
+            positions = self.positions.copy()
+            positions[list(change.sites)] = change.positions
+            found.append(np.array([self.energy_of(self.places(positions)) - before]))
+        return found
+
+    def accept(self, change: Change, difference: np.ndarray) -> None:
+        self.positions = self.positions.copy()
+        self.positions[list(change.sites)] = change.positions
+
+
+@pytest.fixture(scope="module")
+def half_empty() -> Atoms:
+    """Return rocksalt of eight places with two Ni and three Li, all displaced."""
+    atoms = bulk("NiO", "rocksalt", a=4.2, cubic=True).repeat((2, 1, 1))
+    metals = [i for i, symbol in enumerate(atoms.symbols) if symbol == "Ni"]
+    for i in metals[2:5]:
+        atoms.symbols[i] = "Li"
+    del atoms[metals[5:]]
+    atoms.rattle(0.06, seed=3)
+    return atoms
+
+
+def test_octahedra_of_displaced_crystals(half_empty) -> None:
+    found = find_ion_sites(
+        half_empty.get_chemical_symbols(), half_empty.cell.array, half_empty.positions
+    )
+    assert len(found.centres) == 8
+    assert len(found.empty) == 3
+    ions = np.array([symbol != "O" for symbol in half_empty.symbols])
+    assert (found.site[ions] >= 0).all()
+    assert (found.site[~ions] == -1).all()
+    assert len(set(found.site[ions].tolist())) == 5
+    assert np.linalg.norm(found.offset[ions], axis=1).max() < 0.4
+    layered = layered_oxide("Li0.5NiO2", (2, 2, 1))
+    layered.rattle(0.08, seed=4)
+    symbols = layered.get_chemical_symbols()
+    found = find_ion_sites(symbols, layered.cell.array, layered.positions)
+    assert len(found.centres) == symbols.count("O")
+    assert len(found.empty) == symbols.count("Ni") // 2
+    turned = layered.copy()
+    turned.rotate(33.0, (1, 2, 3), rotate_cell=True)
+    again = find_ion_sites(symbols, turned.cell.array, turned.positions)
+    assert len(again.empty) == len(found.empty)
+
+
+@pytest.mark.parametrize("kinds", [("vacancy",), ("vacancy", "antisite")])
+def test_ions_are_where_all_arrangements_say(half_empty, label_set, kinds) -> None:
+    temperature = 900.0
+    settings = MoveSettings.parse(",".join(kinds))
+    sampler = sampler_of(half_empty, label_set, temperature, settings, words="Ni=3+LS")
+    energies = ColumnEnergies(half_empty)
+    moves = sampler.at(half_empty.cell.array, half_empty.positions)
+    first = energies.places(energies.positions)
+    counts: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+
+    def arrangement(
+        places: Sequence[int] | np.ndarray,
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        kinds = [half_empty.symbols[i] for i in energies.ions]
+        of = {
+            kind: tuple(
+                sorted(int(p) for k, p in zip(kinds, places, strict=True) if k == kind)
+            )
+            for kind in ("Ni", "Li")
+        }
+        return of["Ni"], of["Li"]
+
+    for _ in range(1500):
+        sampler.run(energies, moves, 6)
+        key = arrangement(energies.places(energies.positions))
+        counts[key] = counts.get(key, 0) + 1
+    weights = {}
+    nickel = [k for k, i in enumerate(energies.ions) if half_empty.symbols[i] == "Ni"]
+    for places in itertools.permutations(range(8), 5):
+        if len(kinds) == 1 and any(places[k] != first[k] for k in nickel):
+            continue
+        key = arrangement(places)
+        weights[key] = np.exp(
+            -energies.energy_of(places) / (BOLTZMANN_EV_PER_K * temperature)
+        )
+    assert len(weights) == (20 if len(kinds) == 1 else 560)
+    assert set(counts) <= set(weights)
+    keys = sorted(weights, key=weights.__getitem__)
+    expected = np.array([weights[key] for key in keys])
+    expected *= 1500 / expected.sum()
+    group = np.minimum((np.cumsum(expected) / 1500 * 10).astype(int), 9)
+    found = np.bincount(group, [counts.get(key, 0) for key in keys], 10)
+    wanted = np.bincount(group, expected, 10)
+    full = wanted > 5.0
+    value = float((np.square(found - wanted) / np.maximum(wanted, 1e-9))[full].sum())
+    assert chi2.sf(value, int(full.sum()) - 1) > 1e-3
+    assert np.ptp(list(weights.values())) > 0.5 * max(weights.values())
+    # All are as far from their centres as before, and no ion is lost.
+    after = find_ion_sites(energies.symbols, energies.cell, energies.positions).offset[
+        energies.ions
+    ]
+    before = find_ion_sites(
+        energies.symbols, energies.cell, half_empty.positions
+    ).offset[energies.ions]
+    np.testing.assert_allclose(after, before, atol=1e-9)
+    for kind in kinds:
+        assert sampler.counts[kind].accepted
+
+
+def test_ions_that_cannot_move_are_refused(atoms, label_set) -> None:
+    with pytest.raises(ConfigError, match="vacancy: there is no alkali ion"):
+        sampler_of(atoms, label_set, 300.0, MoveSettings.parse("vacancy"))
 
 
 @pytest.mark.parametrize(

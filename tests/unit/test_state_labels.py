@@ -137,7 +137,10 @@ def test_an_ordering_or_signs_not_both() -> None:
     with pytest.raises(ConfigError, match="some labels of 'Mn=-4\\+' are down already"):
         parse_labels("Mn=-4+", SITES, CATALOGUE, order="FM")
     with pytest.raises(ConfigError, match="no labelled site has a moment"):
-        parse_labels("Mn=3+NM", SITES, CATALOGUE, order="FM")
+        parse_labels("Mn=3+NM", SITES, CATALOGUE, order="AFM")
+    plain = parse_labels("Mn=3+NM", SITES, CATALOGUE)
+    alike = parse_labels("Mn=3+NM", SITES, CATALOGUE, order="FM")
+    assert alike.states == plain.states
 
 
 # ---- orderings ----------------------------------------------------------------------

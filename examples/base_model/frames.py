@@ -15,6 +15,7 @@ from spin_dp import evaluation
 from spin_dp.data_tools import Rules, collect
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.data_tools.collection.manifest import KEPT
+from spin_dp.demo.origins import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,9 @@ HELD_OUT = 0.15
 SEED = 0
 
 RATTLED, HOT = "rattled, strained or displaced", "MD of another potential"
+LEARNT = "asked for by active learning"
 """Kinds of geometries."""
+KINDS = {"hot": HOT, "learnt": LEARNT}
 
 _SPECIAL = {"antisite": "Li/M anti-site", "LNMO": "spinel", "rocksalt": "rocksalt"}
 """What the beginning of a system's name says that its formula does not."""
@@ -84,7 +87,7 @@ def origins(data: Path) -> pd.DataFrame:
                     "level": frame["level"],
                     "family": family(name, str(frame["formula"])),
                     "temperature": temperature,
-                    "kind": RATTLED if np.isnan(temperature) else HOT,
+                    "kind": KINDS.get(origin_of(info), RATTLED),
                 }
             )
     return pd.DataFrame(rows)

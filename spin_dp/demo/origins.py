@@ -19,10 +19,14 @@ RATTLED = (
 """The 13 systems of small rattled cells, 221 frames that never grow: published
 comparisons stand on them."""
 
+EXPLORED_BY = "explored_by"
+"""What frames of a campaign say: the MD run that they come from."""
+
 ORIGINS = {
     "rattled": "random strain and displacements of small layered cells",
     "displaced": "larger strains, close contacts, lithium on its way, rocksalts",
     "hot": "snapshots of MD of another potential",
+    "learnt": "asked for by active learning, from MD of the shipped model",
     "other": "not said in the frames",
 }
 
@@ -34,7 +38,8 @@ def origin_of(info: Mapping[str, object]) -> str:
     ----------
     info
         What an extended XYZ file says of the frame: ``rattle_std`` of rattled cells,
-        ``temperature`` (K, 0 without MD) and ``sampler`` of the others.
+        ``explored_by`` of those of a campaign, ``temperature`` (K, 0 without MD) and
+        ``sampler`` of the others.
 
     Returns
     -------
@@ -43,6 +48,8 @@ def origin_of(info: Mapping[str, object]) -> str:
     """
     if "rattle_std" in info:
         return "rattled"
+    if EXPLORED_BY in info:
+        return "learnt"
     if float(str(info.get("temperature", 0.0))) > 0.0:
         return "hot"
     return "displaced" if "sampler" in info else "other"

@@ -26,6 +26,7 @@ FRAMES_OF_RATTLED = 221  # what published comparisons stand on
 PULAY = {"Li": 0.060, "Co": 4.773, "Ni": 4.279, "Mn": 4.286}  # eV, the card
 
 card = load_script(FOLDER / "card.py")
+from_campaign = load_script(FOLDER / "from_campaign.py")
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,34 @@ def test_origins(files: dict[str, list[Atoms]], manifest: pd.DataFrame) -> None:
     assert (origins[of_file.str.startswith("hot")] == "hot").all()
     assert (origins[of_file.str.startswith("rocksalt")] == "displaced").all()
     assert origin_of({}) == "other"
+
+
+def test_frames_of_a_campaign_are_taken_once(tmp_path: Path) -> None:
+    campaign, folder = tmp_path / "campaign", tmp_path / "frames"
+    folder.mkdir()
+    for number, is_converged in enumerate((True, True, False)):
+        atoms = ase.io.read(FOLDER / "hotLi05NiO2.extxyz", number)
+        atoms.info |= {
+            "geometry_id": f"campaign-00-00{number}",
+            "explored_by": "Li05NiO2_600K",
+            "temperature": 600.0,
+            "converged": is_converged,
+        }
+        run = campaign / "generation-00" / "dft" / f"run-{number}"
+        run.mkdir(parents=True)
+        ase.io.write(run / "frame.extxyz", atoms)
+    expected = {"learntLiNi2O4": 2, "unconverged": 1}
+    assert from_campaign.take(campaign, "learnt7", folder) == expected
+    assert from_campaign.take(campaign, "learnt7", folder) == {}
+    frames = ase.io.read(folder / "learntLiNi2O4.extxyz", ":")
+    assert [atoms.info["geometry_id"] for atoms in frames] == [
+        "learnt7-00-000",
+        "learnt7-00-001",
+    ]
+    first = ase.io.read(FOLDER / "hotLi05NiO2.extxyz", 0)
+    np.testing.assert_allclose(frames[0].get_forces(), first.get_forces(), atol=1e-8)
+    assert origin_of(frames[0].info) == "learnt"
+    assert from_campaign.take(campaign, "learnt8", folder) == expected
 
 
 def test_the_card_is_up_to_date(collected: Path) -> None:

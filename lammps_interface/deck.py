@@ -19,7 +19,7 @@ DATA_FILE = "data.spin"
 RESTART_FILES = ("restart.a", "restart.b")
 RELAX_LOG = "relax.log"
 
-RELAX_STEPS = 2000
+RELAX_STEPS, RELAX_FORCES = 2000, 20_000  # at most, of a minimisation
 RELAX_TIMES = 4  # how often a cell is relaxed anew, from where it was: LAMMPS takes the
 # strain from its first cell, and stops short of the minimum where that is far away
 
@@ -165,7 +165,7 @@ def _potential(deck: Deck) -> list[str]:
 
 def _relaxation(deck: Deck, *, output: bool) -> list[str]:
     run = deck.settings
-    minimize = f"minimize        0.0 {run.relax_force:g} {RELAX_STEPS} {RELAX_STEPS}0"
+    minimize = f"minimize        0.0 {run.relax_force:g} {RELAX_STEPS} {RELAX_FORCES}"
     lines = [
         "# ---- Relaxation at fixed moments, to the largest component of a force, eV/A",
         "min_style       cg",

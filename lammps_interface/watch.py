@@ -13,7 +13,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from spin_dp.errors import ConfigError, unknown
 from spin_dp.lammps_interface.settings import positive
-from spin_dp.neighbours import find_pairs, pair_name
+from spin_dp.neighbours import find_pairs, pair_name, values_of_pairs
 from spin_dp.units import PS_PER_FS
 
 if TYPE_CHECKING:
@@ -254,12 +254,8 @@ class Watch:
         pairs = find_pairs(state.cell, state.positions, largest)
         if not len(pairs.distances):
             return None
-        symbols = state.symbols
-        limits = np.array(
-            [
-                self.distances.get(pair_name(symbols[i], symbols[j]), default)
-                for i, j in zip(pairs.first, pairs.second, strict=True)
-            ]
+        limits = values_of_pairs(
+            state.symbols, pairs.first, pairs.second, self.distances, default
         )
         worst = int((pairs.distances / limits).argmin())
         if pairs.distances[worst] >= limits[worst]:

@@ -67,21 +67,9 @@ def find_pairs(
     Pairs
         In both directions; an atom is no neighbour of itself, but of its images.
     """
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
-    if not all(periodic):
-        from ase.geometry import complete_cell
-
-        cell = complete_cell(np.where(np.array(periodic)[:, None], cell, 0.0))
+    cell = _completed(cell, periodic)
     points = np.ascontiguousarray(positions, dtype=np.float64)
-    first, second, shifts, distances = find_points_in_spheres(
-        points,
-        points,
-        r=cutoff,
-        pbc=np.array(periodic, dtype=np.int64),
-        lattice=np.ascontiguousarray(cell, dtype=np.float64),
-        tol=_SAME_ANGSTROM,
-    )
+    first, second, shifts, distances = _search(cell, points, points, cutoff, periodic)
     # Taking places is faster than a mask.
     others = np.flatnonzero((distances > _SAME_ANGSTROM) | (first != second))
     return Pairs(
@@ -117,19 +105,44 @@ def find_near(
         Point, other, and the way from the point to that image of the other, (m, 3), Å;
         of a point that is one of the others, itself as well.
     """
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
-    if not all(periodic):
-        from ase.geometry import complete_cell
-
-        cell = complete_cell(np.where(np.array(periodic)[:, None], cell, 0.0))
+    cell = _completed(cell, periodic)
     # What lies many cells away would cost as many images.
     inverse = np.linalg.inv(cell)
     points, others = (
         np.ascontiguousarray(one - np.floor(one @ inverse) * periodic @ cell)
         for one in (points, others)
     )
-    first, second, shifts, _ = find_points_in_spheres(
+    first, second, shifts, _ = _search(cell, points, others, cutoff, periodic)
+    return first, second, others[second] + shifts @ cell - points[first]
+
+
+def _completed(
+    cell: npt.NDArray[np.float64], periodic: Sequence[bool]
+) -> npt.NDArray[np.float64]:
+    """Return a cell with three vectors, also where nothing repeats."""
+    if all(periodic):
+        return cell
+    from ase.geometry import complete_cell
+
+    return np.asarray(complete_cell(np.where(np.array(periodic)[:, None], cell, 0.0)))
+
+
+def _search(
+    cell: npt.NDArray[np.float64],
+    points: npt.NDArray[np.float64],
+    others: npt.NDArray[np.float64],
+    cutoff: float,
+    periodic: Sequence[bool],
+) -> tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+]:
+    """Return point, other, its cell and the distance of each pair in reach."""
+    from pymatgen.optimization.neighbors import find_points_in_spheres
+
+    first, second, shifts, distances = find_points_in_spheres(
         others,
         points,
         r=cutoff,
@@ -137,12 +150,38 @@ def find_near(
         lattice=np.ascontiguousarray(cell, dtype=np.float64),
         tol=_SAME_ANGSTROM,
     )
-    return first, second, others[second] + shifts @ cell - points[first]
+    return first, second, shifts, distances
 
 
 def pair_name(first: str, second: str) -> str:
     """Return the name of a pair of elements, ``Ni-O``, in alphabetical order."""
     return "-".join(sorted((first, second)))
+
+
+def values_of_pairs(
+    symbols: Sequence[str],
+    first: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+    values: Mapping[str, float],
+    default: float,
+) -> npt.NDArray[np.float64]:
+    """Return the number that goes with the elements of each pair of atoms, (m,).
+
+    Parameters
+    ----------
+    symbols
+        Elements, (n,).
+    first, second
+        The atoms of each pair, (m,).
+    values, default
+        Numbers by :func:`pair_name`, and that of other pairs.
+    """
+    elements, number = np.unique(np.asarray(symbols), return_inverse=True)
+    table = np.array(
+        [[values.get(pair_name(a, b), default) for b in elements] for a in elements]
+    )
+    found: npt.NDArray[np.float64] = table[number[first], number[second]]
+    return found
 
 
 def shortest_contacts(

@@ -14,12 +14,13 @@ import ase.io
 import numpy as np
 import pandas as pd
 
-from spin_dp.dynamics.layers import find_layers
+from spin_dp.dynamics.layers import REACH, find_layers
 from spin_dp.dynamics.named import NO_STATE
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import replacing
 from spin_dp.lammps_interface.job import TRAJECTORY_FILE
 from spin_dp.neighbours import find_pairs
+from spin_dp.sampling.ion_sites import ALKALI
 from spin_dp.spin_states.elements import carries_spin_state
 from spin_dp.spin_states.nominal import find_nominal_state
 from spin_dp.structures import SPIN_STATES
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 LIGANDS = ("O", "S", "F")
-MOBILE = ("Li", "Na", "K")
 _LIGAND_COUNT = 6
 _SHELL = 3.3  # Å: metals and lithium of the first shell around a metal
 _RDF_END, _RDF_BIN = 6.0, 0.05  # Å
@@ -152,7 +152,7 @@ class _Seen:
         names = _names(atoms)
         metals = np.array([name != "" for name in names])
         moments = _moments(atoms)
-        pairs = find_pairs(atoms.cell.array, atoms.positions, _RDF_END)
+        pairs = find_pairs(atoms.cell.array, atoms.positions, REACH)
         self._count_frame(atoms, names, moments, pairs, metals)
         if metals.any():
             self._count_sites(atoms, names, moments, pairs, metals)
@@ -179,7 +179,7 @@ class _Seen:
         known = all(one is not None for one in charges)
         a, b, c, alpha, beta, gamma = atoms.cell.cellpar()
         ligands = np.isin(atoms.get_chemical_symbols(), LIGANDS)
-        layers = find_layers(atoms.cell.array, atoms.positions, metals, ligands)
+        layers = find_layers(atoms.cell.array, atoms.positions, pairs, metals, ligands)
         self.rows.append(
             {
                 "time_ps": float(atoms.info.get("time_fs", 0.0)) * 1e-3,
@@ -215,7 +215,7 @@ class _Seen:
         metals: NDArray[np.bool_],
     ) -> None:
         symbols = np.array(atoms.get_chemical_symbols())
-        is_ligand, is_mobile = np.isin(symbols, LIGANDS), np.isin(symbols, MOBILE)
+        is_ligand, is_mobile = np.isin(symbols, LIGANDS), np.isin(symbols, ALKALI)
         order = np.lexsort((pairs.distances, pairs.first))
         first, second = pairs.first[order], pairs.second[order]
         distances = pairs.distances[order]

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.neighbours import find_pairs
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from spin_dp.neighbours import Pairs
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
-_IN_LAYER, _BOND, _NEXT_LAYER = 3.3, 2.7, 7.0  # Å
+REACH = 7.0
+"""Å; metals of the next layer are nearer, those of the one after it are not."""
+_IN_LAYER, _BOND = 3.3, 2.7  # Å
 _BETWEEN = 2.5  # Å; layers of metals are farther apart, atoms of one layer are not
 _FLAT = 0.15
 """Mean square cosine between the normal and the way to metals next to each other:
@@ -42,7 +44,7 @@ class Layers:
 
 
 def find_layers(
-    cell: Floats, positions: Floats, metals: Mask, ligands: Mask
+    cell: Floats, positions: Floats, pairs: Pairs, metals: Mask, ligands: Mask
 ) -> Layers | None:
     """Return the layers of a crystal; None where its metals are not in layers.
 
@@ -53,10 +55,11 @@ def find_layers(
     ----------
     cell, positions
         (3, 3) and (n, 3), Å.
+    pairs
+        Of atoms up to :data:`REACH`.
     metals, ligands
         Which atoms they are, (n,).
     """
-    pairs = find_pairs(cell, positions, _NEXT_LAYER)
     first, second, distances = pairs.first, pairs.second, pairs.distances
     ways = positions[second] + pairs.shifts @ cell - positions[first]
     both = metals[first] & metals[second]

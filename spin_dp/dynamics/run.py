@@ -335,13 +335,18 @@ def _labels(
     seed: int,
 ) -> Labels:
     """Return the labels of the supercell; they are those of the cell."""
-    labels = model.labels(atoms, moments).tiled(len(large) // len(atoms))
-    sites = Sites(large.get_chemical_symbols(), large.cell.array, large.positions)
+    of_cell = model.labels(atoms, moments)
+    labels = of_cell.tiled(len(large) // len(atoms))
+    sites = _sites(large)
     if balance:
         labels = balanced(labels, sites, model.states, balance, seed=seed)
-    elif charge := cell_charge(labels, sites):
+    elif charge := cell_charge(of_cell, _sites(atoms)):  # the supercell may be large
         log.warning("the charges of the labelled states add up to %+g e", charge)
     return ordered(labels, sites, model.states, order)
+
+
+def _sites(atoms: Atoms) -> Sites:
+    return Sites(atoms.get_chemical_symbols(), atoms.cell.array, atoms.positions)
 
 
 def _held(model: SpinDP, large: Atoms, labels: Labels) -> Array:

@@ -123,7 +123,7 @@ class LocalEnergies:
         self._positions, self._owner = near.positions[0], near.owner[0]
         self._neighbours = near.neighbours[0]
         self._known: OrderedDict[tuple[int, ...], _Surroundings] = OrderedDict()
-        self._moved: dict[int, MovedSurroundings] = {}
+        self._moved: dict[tuple[tuple[int, ...], bytes], MovedSurroundings] = {}
 
     @property
     def _near(self) -> Neighbourhood:
@@ -233,7 +233,7 @@ class LocalEnergies:
         return difference
 
     def _around(self, sites: Sequence[int], positions: Floats) -> MovedSurroundings:
-        key = hash((tuple(sites), positions.tobytes()))
+        key = tuple(sites), positions.tobytes()
         if key not in self._moved:  # the last one is asked for again
             self._moved = {
                 key: moved_surroundings(

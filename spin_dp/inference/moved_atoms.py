@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.inference.neighbourhood import packed
 from spin_dp.neighbours import find_near
 
 if TYPE_CHECKING:
@@ -114,16 +115,6 @@ def moved_surroundings(
                 positions[other[stranger]] - ways[stranger],
             ]
         ),
-        _packed(all_rows, members, m),
+        packed(all_rows, members, m),
         float(np.linalg.norm(ways, axis=1).min(initial=np.inf)),
     )
-
-
-def _packed(rows: Ints, members: Ints, n_rows: int) -> Ints:
-    """Return a table of the members of each row, filled up with -1."""
-    order = np.argsort(rows, kind="stable")
-    counts = np.bincount(rows, minlength=n_rows)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    table = np.full((n_rows, max(1, int(counts.max(initial=0)))), -1, dtype=np.int64)
-    table[rows[order], columns] = members[order]
-    return table

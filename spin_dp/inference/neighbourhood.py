@@ -71,19 +71,24 @@ def find_neighbourhood(
     first, second, distances = pairs.first, pairs.second, pairs.distances
     images, index = _distinct_images(second, pairs.shifts, n)
     owner, vectors = images
-    order = np.argsort(first, kind="stable")
-    counts = np.bincount(first, minlength=n)
-    column = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-    neighbours = np.full((n, max(1, int(counts.max(initial=0)))), -1, dtype=np.int64)
-    neighbours[first[order], column] = index[order]
     near = np.flatnonzero(distances < CONTACT_ANGSTROM)
     return Neighbourhood(
         positions=(positions[owner] + vectors @ cell)[None],
         owner=owner[None],
-        neighbours=neighbours[None],
+        neighbours=packed(first, index, n)[None],
         contacts=np.stack([first[near], second[near]], axis=1),
         contact_distances=distances[near],
     )
+
+
+def packed(rows: Ints, members: Ints, n_rows: int) -> Ints:
+    """Return a table of the members of each row, filled up with -1."""
+    order = np.argsort(rows, kind="stable")
+    counts = np.bincount(rows, minlength=n_rows)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.full((n_rows, max(1, int(counts.max(initial=0)))), -1, dtype=np.int64)
+    table[rows[order], columns] = members[order]
+    return table
 
 
 def _distinct_images(

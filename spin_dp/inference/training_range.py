@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.errors import DataError, OutsideTrainingData
-from spin_dp.neighbours import pair_name
+from spin_dp.neighbours import values_of_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,23 +107,17 @@ class TrainingRange:
         if not len(distances):
             return
         self._check_overlap(neighbourhood, symbols)
-        elements, number = np.unique(np.asarray(symbols), return_inverse=True)
-        known = np.array(
-            [
-                [self._by_pair.get(pair_name(a, b), self.shortest) for b in elements]
-                for a in elements
-            ]
-        )
-        shortest = known[tuple(number[neighbourhood.contacts].T)]
+        first, second = neighbourhood.contacts.T
+        shortest = values_of_pairs(symbols, first, second, self._by_pair, self.shortest)
         shares = np.where(np.isfinite(shortest), distances / shortest, np.inf)
         worst = int(shares.argmin())
         if shares[worst] < _CLOSE:
             what = _apart(neighbourhood, worst, symbols)
-            first, second = (symbols[k] for k in neighbourhood.contacts[worst])
+            names = " and ".join(symbols[k] for k in neighbourhood.contacts[worst])
             self._say(
                 "distance",
                 f"{what}; the model's data show {shortest[worst]:.2f} Å at least"
-                + (f" of {first} and {second}" if self._by_pair else ""),
+                + (f" of {names}" if self._by_pair else ""),
             )
 
     def _check_overlap(

@@ -17,8 +17,9 @@ from spin_dp.cli.app import main
 from spin_dp.demo.structure import layered_oxide
 from spin_dp.dynamics.analysis import FILES, analyse
 from spin_dp.dynamics.analysis_page import PAGE_FILE, PLOT_FILE
-from spin_dp.dynamics.layers import find_layers
+from spin_dp.dynamics.layers import REACH, find_layers
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.neighbours import find_pairs
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -177,7 +178,9 @@ def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
 def layers_of(atoms: Atoms) -> Layers | None:
     symbols = np.array(atoms.get_chemical_symbols())
     metals = np.isin(symbols, ["Mn", "Ni"])
-    return find_layers(atoms.cell.array, atoms.positions, metals, symbols == "O")
+    cell, positions = atoms.cell.array, atoms.positions
+    pairs = find_pairs(cell, positions, REACH)
+    return find_layers(cell, positions, pairs, metals, symbols == "O")
 
 
 def test_layers_of_a_layered_oxide_in_any_cell_and_turned() -> None:

@@ -55,6 +55,7 @@ def md(
     seed: options.Seed = 1,
     predict: options.Predict = True,
     labels_move: options.HowLabelsMove = None,
+    relaxed_every: options.RelaxedEvery = 10,
     mc_every: options.McEvery = 20,
     mc_trials: options.McTrials = None,
     mc_moves: options.McMoves = "exchange,flip,spin,transfer",
@@ -91,7 +92,7 @@ def md(
     )
 
     from spin_dp.cli.display import notes
-    from spin_dp.dynamics import MDSettings, MonteCarlo, Watch, run_md
+    from spin_dp.dynamics import MDSettings, MomentRelaxation, MonteCarlo, Watch, run_md
     from spin_dp.sampling import MoveSettings
     from spin_dp.structures import read_structure, repeated
     from spin_dp.vacancies import with_vacancies
@@ -136,6 +137,8 @@ def md(
             temperature=mc_temperature,
             seed=seed,
         )
+    elif labels_move is options.LabelsMove.relaxed:
+        moves = MomentRelaxation(every=relaxed_every)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -236,6 +239,25 @@ def _print_moves(result: MDResult) -> None:
     print(f"labels:     {path}")
 
 
+def _print_relaxations(result: MDResult) -> None:
+    """Say how well moments were relaxed, and for how many a state did not hold."""
+    import pandas as pd
+
+    from spin_dp.dynamics.relaxed_moments import MOMENT_FILE
+
+    path = result.folder / MOMENT_FILE
+    if not path.exists():
+        return
+    table = pd.read_csv(path).iloc[1:]
+    if len(table):
+        print(
+            f"moments: relaxed {len(table)} times, largest magnetic force left "
+            f"{table['residual_eV_per_muB'].max():.3f} eV/μB, at the edge of their "
+            f"state at most {table['at_edge'].max():.0f}"
+        )
+    print(f"moments:    {path}")
+
+
 def _print_result(result: MDResult) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -261,6 +283,7 @@ def _print_result(result: MDResult) -> None:
     print(f"energies:   {result.thermo}")
     print(f"input deck: {result.deck}")
     _print_moves(result)
+    _print_relaxations(result)
     if result.deviation_file.exists():
         print(f"deviations: {result.deviation_file}")
     if result.departure is not None:

@@ -21,6 +21,7 @@ class LabelsMove(StrEnum):
     held = "held"
     adiabatic = "adiabatic"
     monte_carlo = "monte-carlo"
+    relaxed = "relaxed"
 
 
 Structure = Annotated[
@@ -223,10 +224,20 @@ HowLabelsMove = Annotated[
     typer.Option(
         help="held: moments as they are at the start. adiabatic: states by name, "
         "whose moments follow the positions. monte-carlo: such states, moved "
-        "between segments of the run. If left out, adiabatic where all sites are "
-        "labelled by name and the model learnt states, else held.",
+        "between segments of the run. relaxed: moments that go to zero magnetic force "
+        "there, for models that learnt no states. If left out, adiabatic where all "
+        "sites are labelled by name and the model learnt states, else held.",
         rich_help_panel=_LABELS,
         show_default=False,
+    ),
+]
+
+RelaxedEvery = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Steps between relaxations of moments, with --labels-move relaxed.",
+        rich_help_panel=_LABELS,
     ),
 ]
 

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from spin_dp.files import replacing
+from spin_dp.dynamics.visits import GAINED, VisitTable
 from spin_dp.inference.engines import Geometries
 from spin_dp.inference.local_energies import LocalEnergies
 from spin_dp.lammps_interface.settings import positive, positive_integer
@@ -28,15 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spin_dp.inference.potential import Potential
-    from spin_dp.lammps_interface import LammpsSession, MDResult, MDSettings
+    from spin_dp.lammps_interface import LammpsSession, MDSettings
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
 LABEL_FILE = "labels.csv"
 """Table of a run: what was tried and accepted, and how many sites are in each state."""
-
-_CHAIN = "labels"  # in the notes of a session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +97,12 @@ class LabelVisitor:
     run
         Settings of the run.
     folder
-        Its output folder; gets :data:`LABEL_FILE`.
+        Its output folder.
+
+    Attributes
+    ----------
+    file
+        The table, :data:`LABEL_FILE`.
 
     Raises
     ------
@@ -121,7 +123,6 @@ class LabelVisitor:
     ) -> None:
         self.every = settings.every
         self._potential, self._settings, self._run = potential, settings, run
-        self._file = folder / LABEL_FILE
         self.sampler = Sampler(
             label_set,
             settings.moves,
@@ -131,6 +132,10 @@ class LabelVisitor:
             np.random.default_rng(settings.seed),
         )
         self._trials = settings.trials or len(self.sampler.sites)
+        tried = [f"{kind} {what}" for kind in self._kinds for what in _SHOWN]
+        columns = ["time_fs", GAINED, *tried, *label_set.names]
+        self.file = folder / LABEL_FILE
+        self._table = VisitTable(self.file, "labels", columns)
         self._has_begun = False
 
     def visit(self, session: LammpsSession) -> bool:
@@ -154,26 +159,15 @@ class LabelVisitor:
         if sampler.run(energies, moves, self._trials):
             session.set_moments(energies.moments)
             session.set_positions(energies.positions)
-        session.notes[_CHAIN] = {"step": state.step, **sampler.record()}
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(",".join(map(str, self._row(state.step))) + "\n")
+        self._table.add(session, self._row(state.step), sampler.record())
         return False
 
     def _begin(self, session: LammpsSession) -> None:
-        """Go on from what the session remembers; rows after that are tried anew."""
+        """Go on from what the session remembers; what came after is tried anew."""
         self._has_begun = True
-        table = pd.DataFrame([self._row(0)], columns=self._columns())
-        if _CHAIN in session.notes:
-            self.sampler.restore(session.notes[_CHAIN])
-            last = int(session.notes[_CHAIN]["step"])
-            table = pd.read_csv(self._file)
-            table = table[table["step"] <= last]
-        with replacing(self._file) as part:
-            table.to_csv(part, index=False)
-
-    def _columns(self) -> list[str]:
-        tried = [f"{kind} {what}" for kind in self._kinds for what in _SHOWN]
-        return ["step", "time_fs", "gained_eV", *tried, *self.sampler.label_set.names]
+        notes = self._table.begin(session, self._row(0))
+        if notes is not None:
+            self.sampler.restore(notes)
 
     @property
     def _kinds(self) -> list[str]:
@@ -182,7 +176,6 @@ class LabelVisitor:
     def _row(self, step: int) -> list[float]:
         counts = self.sampler.counts
         return [
-            step,
             round(step * self._run.timestep, 6),
             round(self.sampler.gained, 8),
             *(getattr(counts[kind], what) for kind in self._kinds for what in _SHOWN),
@@ -191,22 +184,3 @@ class LabelVisitor:
 
 
 _SHOWN = ("tried", "accepted")
-
-
-def drift_without_moves(result: MDResult) -> float | None:
-    """Return the slope of the total energy less what moves gained, meV/atom/ps.
-
-    Parameters
-    ----------
-    result
-        A run in NVE whose labels moved.
-    """
-    thermo = pd.read_csv(result.thermo)
-    moved = pd.read_csv(result.folder / LABEL_FILE)
-    if len(thermo) < 2:
-        return None
-    # The row of a step is that before the labels moved.
-    before = np.searchsorted(moved["step"], thermo["step"], side="left") - 1
-    gained = np.where(before >= 0, moved["gained_eV"].to_numpy()[before], 0.0)
-    energies = (thermo["total_energy_eV"] - gained) * 1000.0 / result.n_atoms
-    return float(np.polyfit(thermo["time_ps"], energies, 1)[0])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from spin_dp.inference.predictor import SpinDP
     from spin_dp.spin_states.catalogue import Catalogue
+    from spin_dp.spin_states.labels import Labels
 
 LABELS = "labels"
 """Array of a frame: the moments that LAMMPS carries, (n, 3), μB."""
@@ -50,6 +51,25 @@ def name_states(trajectory: Path, model: SpinDP) -> None:
         for atoms in ase.io.iread(trajectory, index=":", format="extxyz"):
             if not atoms.has(LABELS):
                 _name(atoms, model)
+            write_extxyz(file, [atoms])
+
+
+def keep_states(trajectory: Path, labels: Labels) -> None:
+    """Add the states that the sites of a run keep to the frames of its trajectory.
+
+    Parameters
+    ----------
+    trajectory
+        Extended XYZ; it is replaced when all frames are done.
+    labels
+        Of the run; a trajectory without any named state is left alone.
+    """
+    if not any(labels.states):
+        return
+    names = np.array([state.name if state else NO_STATE for state in labels.states])
+    with replacing(trajectory) as part, part.open("w", encoding="utf-8") as file:
+        for atoms in ase.io.iread(trajectory, index=":", format="extxyz"):
+            atoms.set_array(SPIN_STATES, names)
             write_extxyz(file, [atoms])
 
 

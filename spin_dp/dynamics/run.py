@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Molecular dynamics on the energy surface of chosen spin labels, in stock LAMMPS.
 
-Three kinds of labels. *Moments* are held as they are: given by number, or predicted in
-the structure to start from. *States* of a model that learnt them
+Kinds of labels. *Moments* are held as they are: given by number, or predicted in
+the structure to start from; or they are *relaxed* between segments of the run, each in
+the valley of its state. *States* of a model that learnt them
 (:attr:`spin_dp.model_file.ModelInfo.reads_labels`): LAMMPS carries the mean moment of
 each site's state and nothing elsewhere, and the energy is that of the state with its
 moments relaxed at each geometry; forces are its derivatives. Moves of *Monte Carlo*
@@ -16,23 +17,22 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.dynamics.monte_carlo import (
-    LabelVisitor,
-    MonteCarlo,
-    drift_without_moves,
-)
-from spin_dp.dynamics.named import name_states
+from spin_dp.dynamics.modes import LabelsMove, how_labels_move, record
+from spin_dp.dynamics.monte_carlo import LabelVisitor, MonteCarlo
+from spin_dp.dynamics.named import keep_states, name_states
+from spin_dp.dynamics.relaxed_moments import MomentRelaxation, MomentVisitor
+from spin_dp.dynamics.visits import drift_without_visits
 from spin_dp.errors import (
     ConfigError,
     DataError,
     OutsideTrainingData,
     SpinDPError,
-    unknown,
 )
+from spin_dp.inference.moment_relaxation import Valleys
 from spin_dp.lammps_interface import MDJob, MDResult, MDSettings, Watch, run_job
 from spin_dp.lammps_interface.watch import SHARE_OF_SHORTEST, SHORTEST
 from spin_dp.neighbours import least_of
@@ -57,12 +57,6 @@ if TYPE_CHECKING:
 __all__ = ["LabelsMove", "MDResult", "MDSettings", "Watch", "run_md"]
 
 log = logging.getLogger(__name__)
-
-_SAME_STATE_MUB = 0.1
-
-LabelsMove: TypeAlias = "Literal['held', 'adiabatic'] | MonteCarlo"
-"""What becomes of labels: moments held; states held, with moments that follow the
-positions; states that Monte Carlo moves."""
 
 
 def run_md(
@@ -113,9 +107,10 @@ def run_md(
         that the model predicts in the structure to start from, if it can; else the mean
         ones of the states, and none. For moments that are held.
     labels_move
-        ``held``, ``adiabatic`` or :class:`MonteCarlo`, see the head of this module; the
-        last two need models that read labels. None: adiabatic where all sites are
-        labelled by name and the model reads labels, else held.
+        ``held``, ``adiabatic``, :class:`MonteCarlo` or :class:`MomentRelaxation`, see
+        the head of this module; the second and third need models that read labels.
+        None: adiabatic where all sites are labelled by name and the model reads labels,
+        else held.
     watch
         Limits of the known region, where the run stops; None: those of
         :class:`Watch`. Without a shortest distance there, that of each pair of elements
@@ -162,28 +157,14 @@ def run_md(
     large = repeated(atoms, supercell)
     settings = settings or MDSettings()
     labels = _labels(model, atoms, large, moments, order, balance, settings.seed)
-    moves = _how_labels_move(labels_move, labels, [model.info, *others])
-    visitors: list[LabelVisitor] = []
-    extra: dict[str, Any] = {}
-    if moves == "held":
-        vectors = _held(model, large, labels) if predict else labels.moments
-    else:
+    moves = how_labels_move(labels_move, labels, [model.info, *others])
+    if moves == "adiabatic" or isinstance(moves, MonteCarlo):
         vectors = labels.moments
-        extra = {"labels_move": "adiabatic"}
-    if isinstance(moves, MonteCarlo):
-        symbols = large.get_chemical_symbols()
-        label_set = LabelSet.of(model.states, symbols, moves.states)
-        visitor = LabelVisitor(
-            model.potential,
-            symbols,
-            label_set.numbers(symbols, labels),
-            label_set,
-            moves,
-            run=settings,
-            folder=Path(out),
-        )
-        extra = {"labels_move": moves.record()}
-        visitors.append(visitor)
+    else:
+        vectors = _held(model, large, labels) if predict else labels.moments
+    visitor = _visitor(moves, model, large, labels, vectors, settings, Path(out))
+    if isinstance(visitor, MomentVisitor):
+        vectors = visitor.relaxed(model.geometry(large), vectors)
     model.check(large, vectors)
     job = MDJob(
         symbols=large.get_chemical_symbols(),
@@ -192,7 +173,7 @@ def run_md(
         moments=vectors,
         models=paths,
         settings=settings,
-        others=extra,
+        others=record(moves),
     )
     result = run_job(
         job,
@@ -202,47 +183,53 @@ def run_md(
         progress=progress,
         watch=within_data(watch or Watch(), [model.info, *others]),
         locate=partial(_most_magnetic_deviation, job.models),
-        visitors=visitors,
+        visitors=[] if visitor is None else [visitor],
     )
-    if moves != "held" and result.n_frames:
+    if result.n_frames and isinstance(moves, MomentRelaxation):
+        keep_states(result.trajectory, labels)
+    elif result.n_frames and moves != "held":
         name_states(result.trajectory, model)
-    if visitors and result.energy_drift is not None:
-        result = replace(result, energy_drift=drift_without_moves(result))
+    if visitor is not None and result.energy_drift is not None:
+        drift = drift_without_visits(result, visitor.file)
+        result = replace(result, energy_drift=drift)
     return result
 
 
-def _how_labels_move(
-    asked: LabelsMove | None, labels: Labels, models: Sequence[ModelInfo]
-) -> LabelsMove:
-    """Return what becomes of labels, and refuse what the models cannot do."""
-    numbered = np.flatnonzero(
-        [
-            state is None and bool(moment.any())
-            for state, moment in zip(labels.states, labels.moments, strict=True)
-        ]
-    )
-    if asked is None:
-        can = not len(numbered) and all(info.reads_labels for info in models)
-        return "adiabatic" if can else "held"
-    if asked == "held":
-        return asked
-    if not isinstance(asked, MonteCarlo) and asked != "adiabatic":
-        raise unknown("labels_move", str(asked), ("held", "adiabatic"))
-    for info in models:
-        if not info.reads_labels:
-            raise ConfigError(
-                f"{info.path} has no energy of labels: it was trained on moments only. "
-                "Train with label_share in section loss, as spin-dp init writes it, or "
-                "hold the labels."
-            )
-    _refuse_other_states(labels, models)
-    if len(numbered):
-        raise ConfigError(
-            f"atom {numbered[0]} is labelled by a moment, "
-            f"{np.linalg.norm(labels.moments[numbered[0]]):.2f} μB: labels that move "
-            "are spin states. Name them (--labels 'Ni=3+LS'), or hold the moments."
+def _visitor(
+    moves: LabelsMove,
+    model: SpinDP,
+    large: Atoms,
+    labels: Labels,
+    vectors: Array,
+    settings: MDSettings,
+    folder: Path,
+) -> LabelVisitor | MomentVisitor | None:
+    """Return who moves the labels between segments of the run, if anybody."""
+    symbols = large.get_chemical_symbols()
+    if isinstance(moves, MomentRelaxation):
+        valleys = Valleys.of(
+            symbols,
+            vectors,
+            model.states,
+            states=labels.states,
+            read_elements=model.spin_elements,
         )
-    return asked
+        return MomentVisitor(
+            model.potential, symbols, valleys, moves, run=settings, folder=folder
+        )
+    if not isinstance(moves, MonteCarlo):
+        return None
+    label_set = LabelSet.of(model.states, symbols, moves.states)
+    numbers = label_set.numbers(symbols, labels)
+    return LabelVisitor(
+        model.potential,
+        symbols,
+        numbers,
+        label_set,
+        moves,
+        run=settings,
+        folder=folder,
+    )
 
 
 def _open_models(paths: Sequence[Path]) -> tuple[SpinDP, list[ModelInfo]]:
@@ -306,23 +293,6 @@ def _most_magnetic_deviation(paths: Sequence[Path], state: Snapshot) -> int | No
         return None
     spread = np.square(forces - forces.mean(axis=0)).sum(axis=-1).mean(axis=0)
     return int(spread.argmax())
-
-
-def _refuse_other_states(labels: Labels, models: Sequence[ModelInfo]) -> None:
-    """Refuse models for which the states of the labels stand for other moments."""
-    first, *others = models
-    used = {state.name: state for state in labels.states if state is not None}
-    for info in others:
-        known = {state.name: state for state in info.catalogue.states}
-        for name, state in used.items():
-            twin = known.get(name)
-            if twin is None or abs(twin.moment - state.moment) > _SAME_STATE_MUB:
-                says = "does not know it" if twin is None else f"has {twin.moment:.2f}"
-                raise ConfigError(
-                    f"{name} stands for {state.moment:.2f} μB in {first.path}, and "
-                    f"{info.path} {says}: labels that move need models of one "
-                    "catalogue of states, trained on the same frames."
-                )
 
 
 def _labels(

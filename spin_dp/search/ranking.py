@@ -44,8 +44,6 @@ log = logging.getLogger(__name__)
 DEGENERATE_EV = 1e-6
 """Assignments of one key whose energies differ by less are one state, eV an atom."""
 
-_SLACK_MUB = 0.1
-
 COLUMNS = (
     *("rank", "state", "order", "charge", "total_moment", "energy", "energy_per_fu"),
     *("above_lowest", "above_lowest_spread", "above_lowest_interval", "degeneracy"),
@@ -383,7 +381,7 @@ class _Namer:
         """Return the key of the converged moments; empty if it is the same."""
         sites = [
             (
-                state if _holds(state, moment) else self._nearest(state, moment),
+                state if state.holds(moment) else self._nearest(state, moment),
                 int(np.sign(moment)),
             )
             for (state, _), moment in zip(assignment, reached, strict=True)
@@ -399,14 +397,6 @@ class _Namer:
         names = [state.name for state, _ in sites]
         signs = np.array([sign for _, sign in sites])
         return frame_key(names, signs, self._ordered.tag(names, signs))[0]
-
-
-def _holds(state: SpinState, moment: float) -> bool:
-    """Return whether a moment is one of those that the state has in the data."""
-    if not state.sites:  # from the nominal table: nothing is known of its range
-        return True
-    slack = _SLACK_MUB + 0.5 * (state.highest - state.lowest)
-    return state.lowest - slack <= abs(moment) <= state.highest + slack
 
 
 def _table(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import ConfigError, unknown
@@ -28,6 +28,8 @@ from spin_dp.spin_states.nominal import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+_SLACK_MUB = 0.1
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,23 @@ class SpinState:
     def is_usual(self) -> bool:
         """Whether it is a state of the ion, not a solution without any moment."""
         return self.nominal is None or self.nominal.spin != NONMAGNETIC
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Shortest and longest moment that counts as this state, μB.
+
+        What its sites show in the data, and half of that more to both sides; any for a
+        state from the nominal table.
+        """
+        if not self.sites:
+            return 0.0, inf
+        slack = _SLACK_MUB + 0.5 * (self.highest - self.lowest)
+        return max(0.0, self.lowest - slack), self.highest + slack
+
+    def holds(self, moment: float) -> bool:
+        """Return whether a moment, μB, is one that the state has in the data."""
+        low, high = self.range
+        return low <= abs(moment) <= high
 
     def sign(self, up: int) -> int:
         """Return 1 or -1 of a site that is up or down, 0 without a moment."""

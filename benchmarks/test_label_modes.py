@@ -17,13 +17,14 @@ from ase.io import read
 from benchmarks.test_md_step import LoopClock
 from spin_dp.deployment.cache import fast_models
 from spin_dp.dynamics import MDSettings, MomentRelaxation, MonteCarlo, Watch, run_md
+from spin_dp.dynamics.modes import LabelsMove
 
 CLOCK = LoopClock()
 FRAMES = Path(__file__).parents[1] / "examples" / "gpaw" / "LiNiO2_8.extxyz"
 REPEATS = {128: (2, 2, 4), 1024: (4, 4, 8)}
 STEPS = {128: 200, 1024: 60}
 STATES = {"Ni": ["3+LS", "2+", "4+LS"]}
-MODES = {
+MODES: dict[str, LabelsMove] = {
     "held": "held",
     "adiabatic": "adiabatic",
     "monte-carlo, a trial a step": MonteCarlo(every=20, trials=20, states=STATES),

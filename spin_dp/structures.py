@@ -21,7 +21,14 @@ Array: TypeAlias = NDArray[np.float64]
 
 SPIN_STATES = "spin_states"
 """Array of ASE atoms, site property of pymatgen structures: the state of each site,
-``Mn3+HS``, ``-Mn3+HS`` for down, empty or ``none`` for no label."""
+``Mn3+HS``, ``-Mn3+HS`` for down, empty or :data:`NO_STATE` for no label."""
+
+NO_STATE = "none"
+"""State of a site without one in a file; an empty word would not be read back."""
+
+LABELS = "labels"
+"""Array of ASE atoms beside :data:`SPIN_STATES`: what LAMMPS carried, (n, 3), μB; the
+directions of moments that turn."""
 
 _INITIAL, _CALCULATED = "initial_magmoms", "magmoms"  # names of ASE
 _FOREIGN_MOMENTS = (_CALCULATED, "magmom")  # arrays, where no calculator has them

@@ -11,7 +11,12 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from ase import Atoms
     from numpy.typing import NDArray
+
+
+_WHICH, _OUTPUT = "Which states", "Output"
+_WIDE = 100  # columns of a terminal
 
 
 def states(
@@ -34,6 +39,7 @@ def states(
         typer.Option(
             metavar="EL,EL",
             help="Elements whose states are varied; all with spin states if left out.",
+            rich_help_panel=_WHICH,
         ),
     ] = None,
     states: Annotated[
@@ -43,13 +49,7 @@ def states(
             metavar="EL=S,S",
             help="States to try, e.g. Mn=3+HS,4+, or moments in μB, Mn=3.7,1.9; repeat "
             "it for each element. All that the model knows if left out.",
-        ),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Calibration of these models; the one beside them if left out.",
+            rich_help_panel=_WHICH,
         ),
     ] = None,
     moments: Annotated[
@@ -60,62 +60,170 @@ def states(
             metavar="LABELS",
             help="Labels of metals that are not varied, e.g. 'Ni=2+'; what the "
             "structure carries if left out.",
+            rich_help_panel=_WHICH,
         ),
     ] = None,
     any_charge: Annotated[
         bool,
         typer.Option(
-            "--any-charge", help="Try states whose charges do not add up, too."
+            "--any-charge",
+            help="Try states whose charges do not add up, too.",
+            rich_help_panel=_WHICH,
         ),
     ] = False,
+    total_moment: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Only states with so many unpaired electrons up more than down: 0 for "
+            "antiferromagnets.",
+            rich_help_panel=_WHICH,
+            show_default=False,
+        ),
+    ] = None,
+    max_excited: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Only states with at most so many sites off the usual state of their "
+            "charge.",
+            rich_help_panel=_WHICH,
+            show_default=False,
+        ),
+    ] = None,
     supercell: Annotated[
         tuple[int, int, int], typer.Option(help="Repetitions of the cell.")
     ] = (1, 1, 1),
     max_patterns: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Most assignments to try.")
-    ] = 512,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="Rows to print.")] = 20,
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Most assignments to evaluate; of more, likely ones.",
+        ),
+    ] = 4096,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Calibration of these models; the one beside them if left out.",
+        ),
+    ] = None,
+    top: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Rows to print.", rich_help_panel=_OUTPUT
+        ),
+    ] = 20,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="CSV", help="Write all states to this file."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write all states to this file, .csv or .json.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG",
+            help="Draw the energies as levels.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    structures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="EXTXYZ",
+            help="Write the structure in each printed state, with moments and names of "
+            "states, for md and other programs.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Rank the spin states of a structure by energy, at fixed positions."""
+    r"""Rank the spin states of a structure by energy, at fixed positions.
+
+    Examples
+    --------
+    spin-dp states LiNiO2.cif -m lixmo2 --supercell 2 2 1
+
+    spin-dp states LiMnO2.cif -m lixmo2 --states Mn=3+HS --total-moment 0 \
+        --plot ladder.png --structures lowest.extxyz
+    """
     from rich.console import Console
 
-    from spin_dp.cli.display import notes
-    from spin_dp.files import replacing
+    from spin_dp.cli.display import notes, progress_bar
     from spin_dp.structures import read_structure, repeated
 
+    _check_output(output)
     atoms = repeated(read_structure(structure), supercell)
     names = None if elements is None else _names(elements)
     chosen = dict(_states(word) for word in states or ())
-    console = Console(stderr=True)
     with (
-        console.status("loading the model and evaluating spin states"),
-        notes(console, "spin_dp.search"),
+        progress_bar("loading the model") as show,
+        notes(Console(stderr=True), "spin_dp.search"),
     ):
         from spin_dp.inference.predictor import SpinDP
-        from spin_dp.search import rank_states
+        from spin_dp.search import draw_ladder, rank_states, ranked_frames
 
+        opened = SpinDP(model, calibration=calibration)
+        show(description="evaluating spin states")
         table = rank_states(
             atoms,
-            SpinDP(model, calibration=calibration),
+            opened,
             names,
             states=chosen,
             moments=moments,
             any_charge=any_charge,
+            total_moment=total_moment,
+            max_excited=max_excited,
             max_patterns=max_patterns,
+            progress=lambda done, number: show(completed=done, total=number),
         )
     _print(table, str(atoms.get_chemical_formula()), top, any_charge=any_charge)
     if output is not None:
-        with replacing(output) as temporary:
-            table.assign(moments=table["moments"].map(_moments_text)).to_csv(
-                temporary, index=False
-            )
+        _write(table, output)
         print(f"all {len(table)} states: {output}")
+    if plot is not None:
+        draw_ladder(table, plot)
+        print(f"levels: {plot}")
+    if structures is not None:
+        _write_frames(ranked_frames(atoms, table, top), structures)
+        print(f"structures: {structures}")
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.suffix not in (".csv", ".json"):
+        raise typer.BadParameter(
+            f"--output {output}: expected a file .csv or .json, got {output.suffix!r}"
+        )
+
+
+def _write(table: pd.DataFrame, output: Path) -> None:
+    from spin_dp.files import replacing
+
+    with replacing(output) as temporary:
+        if output.suffix == ".json":
+            rows = table.assign(moments=table["moments"].map(lambda m: m.tolist()))
+            rows.to_json(temporary, orient="records", indent=1)
+        else:
+            texts = table["moments"].map(_moments_text)
+            table.assign(moments=texts).to_csv(temporary, index=False)
+
+
+def _write_frames(frames: list[Atoms], path: Path) -> None:
+    from ase.io.extxyz import write_extxyz
+
+    from spin_dp.files import replacing
+
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        write_extxyz(out, frames)
 
 
 def _names(text: str) -> list[str]:
@@ -154,12 +262,18 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
     changes = bool(head["becomes"].any())
     has_spread = bool(table["above_lowest_interval"].notna().any())
     has_force = bool(table["max_magnetic_force"].notna().any())
+    console = Console()
+    # What everybody wants to see comes first in a narrow window.
+    has_groups = console.width >= _WIDE and bool(
+        (~head["space_group"].str.match(r"1\.|$")).any()
+    )
     shown = Table(
         title=f"spin states of {formula}, lowest first",
         box=SIMPLE_HEAD,
         caption="E and ΔE per formula unit; M: total moment"
         + ("; |F_m|: largest magnetic force, eV/μB" if has_force else "")
         + (f"; ±: {table.attrs['interval']}" if has_spread else "")
+        + ("; group: magnetic space group (BNS)" if has_groups else "")
         + ("; q: charge of the cell" if any_charge else "")
         + ("; ×: equal by symmetry" if has_twins else "")
         + ("; →: what a state becomes that does not hold" if changes else ""),
@@ -167,6 +281,8 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
     shown.add_column("#", justify="right")
     shown.add_column("state", overflow="fold", min_width=24)
     shown.add_column("order")
+    if has_groups:
+        shown.add_column("group", no_wrap=True)
     if any_charge:
         shown.add_column("q/e", justify="right")
     for name in ("M/μB", "E/eV", "ΔE/meV", *(["|F_m|"] if has_force else [])):
@@ -179,6 +295,7 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
             _untagged(row.state)
             + (f"\n→ {_untagged(row.becomes)}" if row.becomes else ""),
             str(row.order),
+            *([str(row.space_group)] if has_groups else []),
             *([f"{row.charge:+.0f}"] if any_charge else []),
             f"{row.total_moment:+.2f}",
             f"{row.energy_per_fu:.4f}",
@@ -187,7 +304,6 @@ def _print(table: pd.DataFrame, formula: str, top: int, *, any_charge: bool) -> 
             *([f"{row.max_magnetic_force:.2f}"] if has_force else []),
             *([str(row.degeneracy)] if has_twins else []),
         )
-    console = Console()
     console.print(shown)
     lowest = table.iloc[0]
     console.print(f"lowest: --moments '{lowest['labels']}'", soft_wrap=True)

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from spin_dp.dynamics.layers import REACH, find_layers
-from spin_dp.dynamics.named import NO_STATE
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import replacing
 from spin_dp.lammps_interface.job import TRAJECTORY_FILE
@@ -23,7 +22,7 @@ from spin_dp.neighbours import find_pairs
 from spin_dp.sampling.ion_sites import ALKALI
 from spin_dp.spin_states.elements import carries_spin_state
 from spin_dp.spin_states.nominal import find_nominal_state
-from spin_dp.structures import SPIN_STATES
+from spin_dp.structures import NO_STATE, SPIN_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -281,7 +280,9 @@ def _names(atoms: Atoms) -> list[str]:
     symbols = atoms.get_chemical_symbols()
     carried = atoms.arrays.get(SPIN_STATES)
     states = (
-        [NO_STATE] * len(atoms) if carried is None else [str(one) for one in carried]
+        [NO_STATE] * len(atoms)
+        if carried is None
+        else [str(one).removeprefix("-") for one in carried]
     )
     return [
         state if state != NO_STATE else (symbol if carries_spin_state(symbol) else "")

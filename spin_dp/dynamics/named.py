@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 
 from spin_dp.files import replacing
-from spin_dp.structures import SPIN_STATES
+from spin_dp.structures import LABELS, NO_STATE, SPIN_STATES, moment_vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from spin_dp.inference.predictor import SpinDP
     from spin_dp.spin_states.catalogue import Catalogue
     from spin_dp.spin_states.labels import Labels
-
-LABELS = "labels"
-"""Array of a frame: the moments that LAMMPS carries, (n, 3), μB."""
-
-NO_STATE = "none"
-"""Of a site without one; an empty word would not be read back."""
 
 _SAME_MUB = 1e-4
 
@@ -66,7 +60,12 @@ def keep_states(trajectory: Path, labels: Labels) -> None:
     """
     if not any(labels.states):
         return
-    names = np.array([state.name if state else NO_STATE for state in labels.states])
+    names = np.array(
+        [
+            NO_STATE if state is None else f"{'-' if up < 0.0 else ''}{state.name}"
+            for state, up in zip(labels.states, labels.moments[:, 2], strict=True)
+        ]
+    )
     with replacing(trajectory) as part, part.open("w", encoding="utf-8") as file:
         for atoms in ase.io.iread(trajectory, index=":", format="extxyz"):
             atoms.set_array(SPIN_STATES, names)
@@ -77,23 +76,27 @@ def _name(atoms: Atoms, model: SpinDP) -> None:
     results = dict(atoms.calc.results)
     moments = np.asarray(results["magmoms"], dtype=np.float64)
     atoms.set_array(LABELS, moments)
-    lengths = np.linalg.norm(moments, axis=-1) if moments.ndim == 2 else np.abs(moments)
-    atoms.set_array(SPIN_STATES, _names(atoms, lengths, model.states))
+    vectors = moment_vectors(moments, len(atoms))
+    atoms.set_array(SPIN_STATES, _names(atoms, vectors, model.states))
     if model.info.predicts_moments:
         results["magmoms"] = model.predict_moments(atoms, moments)
     atoms.calc = SinglePointCalculator(atoms, **results)
 
 
 def _names(
-    atoms: Atoms, lengths: NDArray[np.float64], catalogue: Catalogue
+    atoms: Atoms, moments: NDArray[np.float64], catalogue: Catalogue
 ) -> NDArray[np.str_]:
+    """Return the state of each site, with its sign where it points down along z."""
     known = {
         element: [s for s in catalogue.of(element) if s.is_usual]
         for element in set(atoms.get_chemical_symbols())
         if catalogue.has_states(element)
     }
     names = []
-    for symbol, length in zip(atoms.get_chemical_symbols(), lengths, strict=True):
+    lengths = np.linalg.norm(moments, axis=1)
+    for symbol, length, up in zip(
+        atoms.get_chemical_symbols(), lengths, moments[:, 2], strict=True
+    ):
         alike = [
             state
             for state in known.get(symbol, ())
@@ -101,5 +104,7 @@ def _names(
         ]
         # Of states with one moment that of more sites: LAMMPS cannot tell them apart.
         best = max(alike, key=lambda state: state.sites, default=None)
-        names.append(NO_STATE if best is None else best.name)
+        names.append(
+            NO_STATE if best is None else f"{'-' if up < 0.0 else ''}{best.name}"
+        )
     return np.array(names)

@@ -2,7 +2,8 @@
 """Which moments count: one rule for every function that asks a model.
 
 1. What is passed explicitly: an expression (``Mn=3+HS``), states or moments.
-2. Labels that the structure carries: array ``spin_states``.
+2. Labels that the structure carries: array ``spin_states``, with the directions of
+   ``labels`` in a frame of a run.
 3. Its calculated moments, while they belong to these atoms.
 4. Its initial moments (pymatgen: ``magmom``).
 
@@ -34,6 +35,8 @@ from spin_dp.spin_states.labels import (
     parse_labels,
 )
 from spin_dp.structures import (
+    LABELS,
+    NO_STATE,
     SPIN_STATES,
     carried_moments,
     moment_vectors,
@@ -186,9 +189,14 @@ def _carried(
 ) -> Labels:
     if atoms.has(SPIN_STATES):
         names = [
-            "" if name == "none" else str(name) for name in atoms.arrays[SPIN_STATES]
+            "" if name == NO_STATE else str(name) for name in atoms.arrays[SPIN_STATES]
         ]
         labels = labels_of_states(names, sites, catalogue)
+        if atoms.has(LABELS):  # a frame of a run, whose moments may turn
+            vectors = moment_vectors(atoms.arrays[LABELS], len(atoms), name=LABELS)
+            is_named = np.array([bool(name) for name in names])
+            turned = np.where(is_named[:, None], vectors, labels.moments)
+            labels = replace(labels, moments=turned)
         return ordered(labels, sites, catalogue, order)
     moments = carried_moments(atoms)
     if moments is None:

@@ -127,12 +127,11 @@ class LabelSet:
 
     @cached_property
     def turned(self) -> Ints:
-        """Label of the same state and the other sign, (k,); itself without moment."""
+        """Label of the same state and the other sign, (k,); itself if there is none."""
+        labels = list(zip(self.states, self.signs.tolist(), strict=True))
+        place = {label: k for k, label in enumerate(labels)}
         return np.array(
-            [
-                self._number[state.name, -int(sign)]
-                for state, sign in zip(self.states, self.signs, strict=True)
-            ],
+            [place.get((state, -sign), k) for k, (state, sign) in enumerate(labels)],
             dtype=np.int64,
         )
 

@@ -4,27 +4,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
-from math import isfinite
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from spin_dp.errors import ConfigError, unknown
-from spin_dp.search.assignments import Choices
-from spin_dp.spin_states.catalogue import SpinState, total_charge
-from spin_dp.spin_states.ions import charge_of_known_ions
+from spin_dp.errors import ConfigError
+from spin_dp.search.choices import find_choices
+from spin_dp.search.symmetry import magnetic_space_group
 from spin_dp.spin_states.key import frame_key
 from spin_dp.spin_states.labels import write_labels
-from spin_dp.spin_states.nominal import has_nominal_states
 from spin_dp.spin_states.ordering import OrderedSites
 from spin_dp.spin_states.orderings import order_name
-from spin_dp.structures import as_atoms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -34,10 +29,12 @@ if TYPE_CHECKING:
     from spin_dp.inference.prediction import Prediction
     from spin_dp.inference.predictor import SpinDP
     from spin_dp.inference.uncertainty import Uncertainty
-    from spin_dp.search.assignments import Assignment, Site
-    from spin_dp.spin_states.catalogue import Catalogue
+    from spin_dp.search.choices import Choices
+    from spin_dp.spin_states.catalogue import Catalogue, SpinState
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Codes = NDArray[np.uint8]
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +42,13 @@ DEGENERATE_EV = 1e-6
 """Assignments of one key whose energies differ by less are one state, eV an atom."""
 
 COLUMNS = (
-    *("rank", "state", "order", "charge", "total_moment", "energy", "energy_per_fu"),
-    *("above_lowest", "above_lowest_spread", "above_lowest_interval", "degeneracy"),
-    *("max_magnetic_force", "becomes", "labels", "moments"),
+    *("rank", "state", "order", "space_group", "charge", "total_moment", "energy"),
+    *("energy_per_fu", "energy_per_site", "above_lowest", "above_lowest_spread"),
+    *("above_lowest_interval", "degeneracy", "max_magnetic_force", "becomes"),
+    *("labels", "moments"),
 )
+
+_ROWS_AT_ONCE = 256
 
 
 def rank_states(
@@ -59,16 +59,20 @@ def rank_states(
     states: Mapping[str, Sequence[str | float]] | None = None,
     moments: Given | None = None,
     any_charge: bool = False,
+    total_moment: float | None = None,
+    max_excited: int | None = None,
     converge: bool | None = None,
-    max_patterns: int = 512,
+    max_patterns: int = 4096,
+    keep: int = 512,
+    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Rank spin states of a structure by their energy at fixed positions.
 
     All assignments of states and signs to the sites of the elements are tried whose
-    nominal charges add up to a neutral cell, up to reversal of all moments; where there
-    would be more than ``max_patterns``, likely ones (named orderings, charges spread
-    evenly, one site flipped or excited). Assignments that the symmetry of the structure
-    makes equal come out with equal energies and are counted as one.
+    nominal charges add up to a neutral cell, one of those that a symmetry of the
+    structure or the reversal of all moments makes equal; where there would be more than
+    ``max_patterns``, likely ones (named orderings, charges spread evenly, one site
+    flipped or excited). How many there are is logged before they are tried.
 
     What the structure carries itself does not count, but for sites of metals that are
     not varied: these keep their labels.
@@ -91,25 +95,39 @@ def rank_states(
         :meth:`spin_dp.SpinDP.evaluate`; None: what the structure carries.
     any_charge
         Whether assignments whose charges do not add up are tried, too.
+    total_moment
+        Sum of the unpaired electrons, up less down: only such assignments; within half
+        an electron.
+    max_excited
+        At most so many sites in a state that is not the most frequent one of its charge
+        in the model's data.
     converge
         Whether the moments of each assignment relax: the energy is that of the states
         if the model learnt it, else of the moments that it predicts from them; by
         default if it can.
     max_patterns
         Largest number of assignments to evaluate.
+    keep
+        Largest number of rows: of more assignments only the lowest are kept, so that
+        memory does not grow with their number.
+    progress
+        Called as ``progress(done, number)`` while assignments are evaluated.
 
     Returns
     -------
     pandas.DataFrame
         One row a state, lowest first: ``rank``; ``state`` (spin-state key, with the
-        tag of the ordering); ``order``; ``charge`` (e; NaN where it is
-        not known); ``total_moment`` (μB); ``energy`` (eV); ``energy_per_fu`` (eV per
-        formula unit); ``above_lowest`` (meV per formula unit); ``degeneracy``;
+        tag of the ordering); ``order``; ``space_group`` (number of the magnetic space
+        group, BNS; empty of moments off one axis); ``charge`` (e; NaN where it is
+        not known); ``total_moment`` (μB); ``energy`` (eV); ``energy_per_fu`` and
+        ``energy_per_site`` (eV per formula unit and per site with a state);
+        ``above_lowest`` (meV per formula unit) with its spread and interval of an
+        ensemble; ``degeneracy`` (equal assignments, up to reversal where that is one);
         ``max_magnetic_force`` (eV/μB; small where the state is a valley; NaN where the
         energy is that of states, not of moments); ``becomes``
         (the key of the moments that it converges to, where that is another one);
         ``labels`` (an expression that names the state); ``moments`` (of all atoms,
-        (n, 3), μB).
+        (n, 3), μB). ``attrs`` has ``assignments``, ``distinct`` and ``evaluated``.
 
     Raises
     ------
@@ -119,57 +137,34 @@ def rank_states(
     ShapeError, DataError, BackendError
         As :meth:`spin_dp.SpinDP.evaluate`.
     """
-    atoms = as_atoms(structure)
-    varied = _varied(atoms, model, elements)
-    catalogue = model.states
-    symbols = atoms.get_chemical_symbols()
-    sites = [
-        i
-        for i, symbol in enumerate(symbols)
-        if symbol in model.spin_elements and catalogue.has_states(symbol)
-    ]
-    held = _held_moments(atoms, model, sites, varied, moments)
-    options = {
-        name: [
-            (state, sign)
-            for state in _allowed(name, catalogue, (states or {}).get(name))
-            for sign in ((1, -1) if state.moment else (0,))
-        ]
-        for name in varied
-    }
-    of_sites = [
-        options.get(symbols[i]) or [_held_site(symbols[i], held[i], catalogue)]
-        for i in sites
-    ]
-    others = _charge_of_others(atoms, catalogue, sites)
-    is_known = isfinite(others) and all(
-        state.charge is not None for site in of_sites for state, _ in site
+    choices = find_choices(
+        structure,
+        model,
+        elements,
+        states=states,
+        moments=moments,
+        any_charge=any_charge,
+        total_moment=total_moment,
+        max_excited=max_excited,
     )
-    if not is_known and not any_charge:
-        log.warning("the charges of some ions are not known: all charges are tried")
-    choices = Choices(
-        elements=[symbols[i] for i in sites],
-        cell=atoms.cell.array,
-        positions=atoms.positions[sites],
-        options=of_sites,
-        charge=-others if is_known and not any_charge else None,
-        may_reverse=not held.any(),
-    )
-    assignments = _assignments(choices, varied, max_patterns)
-    patterns = np.repeat(held[None], len(assignments), axis=0)
-    for place, site in enumerate(sites):
-        if symbols[site] in options:
-            chosen = [assignment[place] for assignment in assignments]
-            patterns[:, site, 2] = [sign * state.moment for state, sign in chosen]
-    result, spreads, reached = _evaluate(atoms, model, patterns, converge)
-    namer = _Namer(choices, sites, catalogue)
+    atoms = choices.atoms
+    found = _assignments(choices, max_patterns)
+    if converge is None:
+        converge = model.info.predicts_moments
+    lowest = _lowest(choices, model, found, keep, progress, converge=converge)
+    patterns = choices.moments(lowest.codes)
+    result, spreads, reached = _evaluate(atoms, model, patterns, converge=converge)
+    namer = _Namer(choices, model.states)
     rows = [
-        namer.row(assignment, result, reached[k], k, others)
-        for k, assignment in enumerate(assignments)
+        namer.row(codes, number, result, reached[k], k)
+        for k, (codes, number) in enumerate(
+            zip(lowest.codes, lowest.numbers.tolist(), strict=True)
+        )
     ]
     table = _table(rows, formula_units(atoms), len(atoms), spreads)
     if spreads is not None:
         table.attrs["interval"] = spreads.describe("gap")
+    table.attrs |= found.counts
     return table
 
 
@@ -179,131 +174,119 @@ def formula_units(atoms: Atoms) -> int:
     return int(np.gcd.reduce(counts))
 
 
-def _varied(atoms: Atoms, model: SpinDP, elements: Sequence[str] | None) -> list[str]:
-    present = set(atoms.get_chemical_symbols())
-    formula = atoms.get_chemical_formula()
-    with_states = [e for e in model.spin_elements if model.states.has_states(e)]
-    if elements is None:
-        names = [name for name in with_states if name in present]
-        if not names:
-            raise ConfigError(
-                f"the structure {formula} has no element with spin states in the "
-                f"model ({', '.join(with_states)}); there is only one spin state."
-            )
-        return names
-    for name in elements:
-        if name not in present:
-            raise unknown(f"element of the structure {formula}", name, present)
-        if name not in model.spin_elements:
-            raise ConfigError(
-                f"{model.info.path} reads no moments of {name}; elements with spin "
-                f"states are {', '.join(with_states)}."
-            )
-        if name not in with_states:
-            raise ConfigError(
-                f"{name} has no spin states of its own; its moments follow those of "
-                f"{', '.join(with_states)}."
-            )
-    return list(dict.fromkeys(elements))
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Assignments to evaluate, block by block: codes, (k, ns), and how many equal."""
+
+    blocks: Iterator[tuple[Codes, Ints]]
+    counts: dict[str, int]
 
 
-def _allowed(
-    element: str, catalogue: Catalogue, given: Sequence[str | float] | None
-) -> list[SpinState]:
-    if given is None:
-        usual = [state for state in catalogue.of(element) if state.is_usual]
-        # Those that are named by their moments have no charge to balance.
-        return [state for state in usual if state.charge is not None] or usual
-    allowed = []
-    for value in given:
-        try:
-            moment = abs(float(value))
-        except ValueError:
-            allowed.append(catalogue.find(element, str(value)))
-            continue
-        nearest = catalogue.nearest(element, moment)
-        assert nearest is not None  # the element has states
-        allowed.append(SpinState(nearest.name, moment))
-    return allowed
+@dataclass(frozen=True, eq=False)
+class _Lowest:
+    codes: Codes
+    numbers: Ints
+    energies: Floats
 
 
-def _held_moments(
-    atoms: Atoms,
-    model: SpinDP,
-    sites: Sequence[int],
-    varied: Sequence[str],
-    moments: Given | None,
-) -> Floats:
-    """Return the labels of metals that are not varied, (n, 3), μB, zero elsewhere."""
-    held = np.zeros((len(atoms), 3))
-    symbols = atoms.get_chemical_symbols()
-    here = [i for i in sites if symbols[i] not in varied]
-    if not here and moments is not None:
-        raise ConfigError(
-            "moments: labels are for metals that are not varied, but all are; name "
-            "those to vary with elements (--elements)."
-        )
-    if here:
-        # The labels of varied sites are not asked for: any will do.
-        if isinstance(moments, str) and "=" in moments:
-            moments = " ".join([*(f"{name}=0" for name in varied), moments])
-        elif isinstance(moments, Mapping):
-            moments = {**dict.fromkeys(varied, 0.0), **moments}
-        held[here] = model.labels(atoms, moments).moments[here]
-    return held
-
-
-def _held_site(
-    element: str, moment: Floats, catalogue: Catalogue
-) -> tuple[SpinState, int]:
-    """Return the state that a held moment (3,) is nearest to, with that moment."""
-    length = float(np.linalg.norm(moment))
-    nearest = catalogue.nearest(element, length)
-    assert nearest is not None  # the element has states
-    return SpinState(nearest.name, length), int(np.sign(moment[2]))
-
-
-def _charge_of_others(
-    atoms: Atoms, catalogue: Catalogue, sites: Sequence[int]
-) -> float:
-    """Return the charge of all ions but those of the sites, e; nan if not known."""
-    symbols = atoms.get_chemical_symbols()
-    # Metals whose moments the model does not read are taken as those without any.
-    unread = [
-        catalogue.nearest(symbol, 0.0)
-        for atom, symbol in enumerate(symbols)
-        if atom not in sites and has_nominal_states(symbol)
-    ]
-    known = charge_of_known_ions(
-        symbols, atoms.cell.array, atoms.positions, atoms.pbc.tolist()
-    )
-    charge = total_charge(unread, known)
-    return float("nan") if charge is None else charge
-
-
-def _assignments(
-    choices: Choices, varied: Sequence[str], most: int
-) -> list[Assignment]:
-    number = choices.count()
+def _assignments(choices: Choices, most: int) -> _Found:
+    enumeration = choices.enumeration
+    number = enumeration.count_all()
     if number == 0:
-        names = ", ".join(varied)
-        raise ConfigError(
-            f"no assignment of the states of {names} makes the cell neutral; give "
-            "other states (--states), or ask for any charge (--any-charge)."
+        names = ", ".join(
+            dict.fromkeys(
+                element
+                for element, options in zip(
+                    choices.elements, choices.options, strict=True
+                )
+                if len(options) > 1
+            )
         )
-    if choices.may_reverse:
-        number = number // 2
-    if number <= most:
-        return list(choices.all())
-    log.info("%.3g assignments: only %d likely ones are tried", number, most)
-    return choices.ordered(most)
+        raise ConfigError(
+            f"no assignment of the states of {names} makes the cell neutral within "
+            "what is asked for; give other states (--states), or ask for any charge "
+            "(--any-charge)."
+        )
+    distinct = enumeration.count_distinct()
+    counts = {"assignments": number, "distinct": distinct, "evaluated": distinct}
+    if distinct <= most:
+        log.info("%d assignments, %d of them distinct", number, distinct)
+        return _Found(_up_to_reversal(choices), counts)
+    codes = choices.likely(most)
+    log.info(
+        "%.3g assignments, %.3g of them distinct: only %d likely ones are tried",
+        number,
+        distinct,
+        len(codes),
+    )
+    counts["evaluated"] = len(codes)
+    return _Found(iter([(codes, np.ones(len(codes), dtype=np.int64))]), counts)
+
+
+def _up_to_reversal(choices: Choices) -> Iterator[tuple[Codes, Ints]]:
+    """Go through distinct assignments; one and its reversal count once."""
+    for codes, numbers in choices.enumeration.blocks():
+        if not choices.may_reverse:
+            yield codes, numbers
+            continue
+        has_sign = (choices.label_set.signs[codes] != 0).any(axis=1)
+        yield codes, np.where(has_sign, numbers // 2, numbers)
+
+
+def _lowest(
+    choices: Choices,
+    model: SpinDP,
+    found: _Found,
+    keep: int,
+    progress: Callable[[int, int], None] | None,
+    *,
+    converge: bool,
+) -> _Lowest:
+    """Return the assignments with the lowest energies, as far as that has to be known.
+
+    Where all are kept, their energies are not needed here.
+    """
+    total = found.counts["evaluated"]
+    n_sites = len(choices.sites)
+    best = _Lowest(
+        np.zeros((0, n_sites), dtype=np.uint8), np.zeros(0, dtype=np.int64), np.zeros(0)
+    )
+    done = 0
+    for block, numbers in found.blocks:
+        for start in range(0, len(block), _ROWS_AT_ONCE):
+            codes = block[start : start + _ROWS_AT_ONCE]
+            energies = np.zeros(len(codes))
+            if total > keep:
+                patterns = choices.moments(codes)
+                energies = _energies(choices.atoms, model, patterns, converge=converge)
+            together = np.concatenate([best.energies, energies])
+            order = np.argsort(together, kind="stable")[:keep]
+            best = _Lowest(
+                np.concatenate([best.codes, codes])[order],
+                np.concatenate([best.numbers, numbers[start : start + len(codes)]])[
+                    order
+                ],
+                together[order],
+            )
+            done += len(codes)
+            if progress is not None:
+                progress(done, total)
+    return best
+
+
+def _energies(
+    atoms: Atoms, model: SpinDP, patterns: Floats, *, converge: bool
+) -> Floats:
+    """Return the energies that the first model ranks by, (k,), eV."""
+    if not converge:
+        return model.evaluate_many(atoms, patterns).energy
+    if model.info.reads_labels:
+        return model.predict(atoms, patterns).energy
+    return model.predict(atoms, model.predict_moments(atoms, patterns)).energy
 
 
 def _evaluate(
-    atoms: Atoms,
-    model: SpinDP,
-    patterns: Floats,
-    converge: bool | None,
+    atoms: Atoms, model: SpinDP, patterns: Floats, *, converge: bool
 ) -> tuple[Prediction, Uncertainty | None, Floats]:
     """Evaluate the patterns, or what they converge to; all models, if there are.
 
@@ -313,8 +296,6 @@ def _evaluate(
         Predictions of the first model, spreads, and the moments of all atoms,
         (k, n, 3), μB.
     """
-    if converge is None:
-        converge = model.info.predicts_moments
     moments = patterns
     if converge:
         moments = model.predict_moments(atoms, patterns)
@@ -337,31 +318,34 @@ def _evaluate(
 class _Namer:
     """Writes the row of each assignment."""
 
-    def __init__(
-        self, choices: Choices, sites: Sequence[int], catalogue: Catalogue
-    ) -> None:
-        self._sites, self._catalogue = sites, catalogue
-        self._ordered = OrderedSites(choices.elements, choices.cell, choices.positions)
+    def __init__(self, choices: Choices, catalogue: Catalogue) -> None:
+        self._choices, self._catalogue = choices, catalogue
+        self._sites = list(choices.sites)
+        self._ordered = OrderedSites(
+            choices.elements,
+            choices.atoms.cell.array,
+            choices.atoms.positions[self._sites],
+        )
 
     def row(
-        self,
-        assignment: Assignment,
-        result: Prediction,
-        moments: Floats,
-        k: int,
-        others: float,
+        self, codes: Codes, number: int, result: Prediction, moments: Floats, k: int
     ) -> dict[str, Any]:
         """Return the row of assignment k without what depends on the other rows."""
         reached = moments[self._sites, 2]
+        assignment = self._choices.labelled(codes)
         key = self._key(assignment)
-        charge = total_charge([state for state, _ in assignment], others)
+        charge = self._choices.charge(codes)
+        pattern = self._choices.moments(codes[None])[0]
         return {
             "number": k,
+            "degeneracy": number,
             "state": key,
             "order": order_name(
                 np.array([state.moment * sign for state, sign in assignment])
             ),
+            "space_group": magnetic_space_group(self._choices.atoms, pattern),
             "charge": float("nan") if charge is None else charge,
+            "sites": len(self._sites),
             "total_moment": float(moments[:, 2].sum()),
             "energy": float(result.energy[k]),
             "max_magnetic_force": float(
@@ -377,7 +361,12 @@ class _Namer:
             "moments": moments,
         }
 
-    def _becomes(self, assignment: Assignment, reached: Floats, key: str) -> str:
+    def _becomes(
+        self,
+        assignment: Sequence[tuple[SpinState, int]],
+        reached: Floats,
+        key: str,
+    ) -> str:
         """Return the key of the converged moments; empty if it is the same."""
         sites = [
             (
@@ -393,7 +382,7 @@ class _Namer:
     def _nearest(self, state: SpinState, moment: float) -> SpinState:
         return self._catalogue.nearest(state.element, moment) or state
 
-    def _key(self, sites: Sequence[Site]) -> str:
+    def _key(self, sites: Sequence[tuple[SpinState, int]]) -> str:
         names = [state.name for state, _ in sites]
         signs = np.array([sign for _, sign in sites])
         return frame_key(names, signs, self._ordered.tag(names, signs))[0]
@@ -418,12 +407,13 @@ def _table(
             None,
         )
         if twin is None:
-            alike.append({**row, "degeneracy": 1})
+            alike.append(dict(row))
         else:
-            twin["degeneracy"] += 1
+            twin["degeneracy"] += row["degeneracy"]
     states = [row for alike in merged.values() for row in alike]
     table = pd.DataFrame(states).sort_values("energy", ignore_index=True)
     table["energy_per_fu"] = table["energy"] / units
+    table["energy_per_site"] = table["energy"] / table.pop("sites")
     lowest = table["energy_per_fu"].min()
     table["above_lowest"] = 1000.0 * (table["energy_per_fu"] - lowest)
     scale = 1000.0 / units

@@ -59,6 +59,26 @@ def test_states_prints_and_writes_a_ranking(predicting_model, tmp_path, capsys):
     assert "Mn4+[2up]" in capsys.readouterr().out
 
 
+def test_states_writes_what_other_verbs_read(predicting_model, tmp_path, capsys):
+    import ase.io
+
+    names = {"-o": "s.json", "--plot": "s.png", "--structures": "s.extxyz"}
+    words = [word for k, v in names.items() for word in (k, str(tmp_path / v))]
+    arguments = ["states", str(STRUCTURE), "-m", str(predicting_model)]
+    limits = ["--states", "Mn=3+HS", "--total-moment", "0", "--max-excited", "0"]
+    assert main([*arguments, *limits, *words, "--top", "1"]) == 0
+    captured = capsys.readouterr()
+    assert "2 assignments, 1 of them distinct" in captured.err
+    assert set(names.values()) == {path.name for path in tmp_path.iterdir()}
+    table = pd.read_json(tmp_path / "s.json")
+    assert set(table["order"]) == {"AFM"}
+    (frame,) = ase.io.read(tmp_path / "s.extxyz", ":")
+    assert sorted(set(frame.arrays["spin_states"])) == ["-Mn3+HS", "Mn3+HS", "none"]
+    out = tmp_path / "md"
+    run = ["md", str(tmp_path / "s.extxyz"), "-m", str(predicting_model)]
+    assert main([*run, "-o", str(out), "--steps", "1", "--dry-run"]) == 0
+
+
 def test_what_the_file_holds_does_not_count(predicting_model, tmp_path, capsys):
     """The frame with its results, without them, and with absurd leftovers."""
     import ase.io
@@ -121,6 +141,7 @@ def test_a_file_that_is_no_model(tmp_path, capsys):
         ["states", str(STRUCTURE)],
         ["state"],
         ["states", str(STRUCTURE), "-m", "x.pth", "--states", "Mn"],
+        ["states", str(STRUCTURE), "-m", "x.pth", "-o", "states.txt"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments, capsys):

@@ -200,9 +200,20 @@ def test_the_charge_is_kept_and_states_are_told(whole) -> None:
         assert (moved[f"{kind} accepted"] <= moved[f"{kind} tried"]).all()
     frames = read(whole.trajectory, index=":")
     last = frames[-1]
-    counts = {name: int((last.arrays["spin_states"] == name).sum()) for name in charges}
+    names = [str(name).removeprefix("-") for name in last.arrays["spin_states"]]
+    counts = {name: names.count(name) for name in charges}
     assert counts == moved[list(charges)].iloc[-1].to_dict()
     assert not np.allclose(frames[0].arrays["labels"], last.arrays["labels"])
+
+
+def test_a_frame_says_itself_in_which_state_it_is(whole, model) -> None:
+    """With its signs: labels of the frame give the energy of the frame."""
+    door = SpinDP(model)
+    frames = read(whole.trajectory, index=":")
+    assert any("-" in str(name) for name in frames[-1].arrays["spin_states"])
+    for atoms in frames[::2]:
+        energy = atoms.get_potential_energy()
+        assert door.evaluate(atoms).energy == pytest.approx(energy, abs=1e-7)
 
 
 @pytest.mark.parametrize("visits", [1, 3, 4])
@@ -261,6 +272,9 @@ def test_rotations_turn_whole_moments(oxide, model, tmp_path) -> None:
         np.linalg.norm(first, axis=1), np.linalg.norm(last, axis=1), atol=1e-9
     )
     assert np.abs(last[:, :2]).max() > 0.3
+    frame = read(result.trajectory, index=-1)
+    energy = SpinDP(model).evaluate(frame).energy
+    assert frame.get_potential_energy() == pytest.approx(energy, abs=1e-7)
 
 
 def test_the_command_line_moves_labels(oxide, model, tmp_path, capsys) -> None:

@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
+from ase.spacegroup import crystal
 
 from spin_dp import rank_states
 from spin_dp.errors import ConfigError
-from spin_dp.search.assignments import Choices
+from spin_dp.sampling import LabelSet
+from spin_dp.search.choices import Choices
+from spin_dp.search.enumeration import Limit
+from spin_dp.search.symmetry import magnetic_space_group
 from spin_dp.spin_states.catalogue import Catalogue
+from spin_dp.spin_states.key import parse_key
 from tests.conftest import STATES_INFO
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 CATALOGUE = Catalogue.from_records(STATES_INFO["states"])
 
@@ -35,16 +38,32 @@ NUMBERS = {"Mn": [3.7, 1.9], "Ni": [1.3, 0.0]}
 def choices(
     n: int, names: tuple[str, ...], charge: float | None, *, held: int = 0
 ) -> Choices:
-    """Return a chain of Mn sites; the first ones are held, up."""
+    """Return a displaced chain of Mn sites; the first ones are held, up."""
     states = [CATALOGUE.find("Mn", name) for name in names]
     free = [(state, sign) for state in states for sign in (1, -1)]
+    chain = Atoms(
+        f"Mn{n}",
+        cell=[9.0, 9.0, 3.0 * n],
+        positions=[(0.0, 0.1 * i**2, 3.0 * i) for i in range(n)],
+        pbc=True,
+    )
+    moments = np.zeros((n, 3))
+    moments[:held, 2] = states[0].moment
+    label_set = LabelSet(
+        tuple(state for state, _ in free), np.array([sign for _, sign in free])
+    )
     return Choices(
-        elements=["Mn"] * n,
-        cell=np.diag([9.0, 9.0, 3.0 * n]),
-        positions=np.array([[0.0, 0.0, 3.0 * i] for i in range(n)]),
-        options=[[free[0]] if i < held else free for i in range(n)],
-        charge=charge,
-        may_reverse=not held,
+        atoms=chain,
+        sites=list(range(n)),
+        label_set=label_set,
+        options=[[0] if i < held else list(range(len(free))) for i in range(n)],
+        held=moments,
+        others=0.0,
+        limits=(
+            []
+            if charge is None
+            else [Limit.exactly(label_set.charges.tolist(), charge)]
+        ),
     )
 
 
@@ -52,35 +71,38 @@ def choices(
 @pytest.mark.parametrize("held", [0, 1])
 def test_assignments_are_those_of_brute_force(charge: float | None, held: int) -> None:
     some = choices(4, ("3+HS", "3+LS", "4+"), charge, held=held)
-    every = [
-        assignment
-        for assignment in product(*some.options)
-        if charge is None or sum(state.charge or 0 for state, _ in assignment) == charge
-    ]
-    assert some.count() == len(every)
-    found = list(some.all())
+    charges = some.label_set.charges
+    every = {
+        codes
+        for codes in product(*some.options)
+        if charge is None or charges[list(codes)].sum() == charge
+    }
+    assert some.enumeration.count_all() == len(every)
+    found = [tuple(codes.tolist()) for codes, _ in some.enumeration]
     assert len(set(found)) == len(found) == len(every) / (1 if held else 2)
-
-    def reversed_of(assignment):
-        return tuple((state, -sign) for state, sign in assignment)
-
-    both = set(found) | (set() if held else {reversed_of(a) for a in found})
-    assert both == set(every)
+    turned = some.label_set.turned.tolist()
+    both = set(found)
+    if not held:
+        both |= {tuple(turned[code] for code in codes) for codes in found}
+    assert both == every
 
 
 def test_no_assignment_at_a_charge_that_cannot_be() -> None:
-    assert choices(3, ("3+HS", "4+"), 20.0).count() == 0
-    assert list(choices(3, ("3+HS", "4+"), 20.0).all()) == []
+    none = choices(3, ("3+HS", "4+"), 20.0)
+    assert none.enumeration.count_all() == none.enumeration.count_distinct() == 0
+    assert list(none.enumeration) == []
+    assert len(none.likely(10)) == 0
 
 
 def test_likely_assignments_keep_charge_and_held_sites() -> None:
     some = choices(12, ("3+HS", "3+LS", "4+"), 41.0, held=2)
-    likely = some.ordered(100)
-    assert 10 < len(set(likely)) == len(likely) <= 100
-    for assignment in likely:
-        assert sum(state.charge or 0 for state, _ in assignment) == 41
-        assert assignment[:2] == (some.options[0][0], some.options[1][0])
-    states = {state.name for assignment in likely for state, _ in assignment}
+    likely = some.likely(100)
+    assert 10 < len(np.unique(likely, axis=0)) == len(likely) <= 100
+    np.testing.assert_array_equal(some.label_set.charges[likely].sum(axis=1), 41)
+    assert (likely[:, :2] == 0).all()
+    for pattern in some.moments(likely):
+        np.testing.assert_array_equal(pattern[:2], some.held[:2])
+    states = {state.name for codes in likely for state, _ in some.labelled(codes)}
     assert states == {"Mn3+HS", "Mn3+LS", "Mn4+"}
 
 
@@ -177,6 +199,93 @@ def test_equal_patterns_are_counted_as_one(potential):
     table = rank_states(perfect, potential, states={"Ni": [1.5]}, any_charge=True)
     assert list(table["degeneracy"].sort_values()) == [1, 3, 4]
     assert sorted(table["order"]) == ["AFM", "FM", "FiM"]
+
+
+def test_symmetry_saves_evaluations_and_loses_no_state(predicting, monkeypatch):
+    """Of a supercell, against all assignments one by one."""
+    perfect = bulk("NiO", "rocksalt", a=4.17).repeat((2, 2, 1))
+    given: dict[str, Any] = {
+        "states": {"Ni": ["2+", "3+LS"]},
+        "any_charge": True,
+    }
+    table = rank_states(perfect, predicting, **given)
+    assert table.attrs["assignments"] == 4**4
+    assert table.attrs["distinct"] == table.attrs["evaluated"] < 4**4 / 8
+    monkeypatch.setattr(
+        "spin_dp.search.choices.site_permutations",
+        lambda _, sites, *__: np.arange(len(sites))[None],
+    )
+    every = rank_states(perfect, predicting, **given)
+    assert every.attrs["distinct"] == 4**4 / 2
+    assert table["degeneracy"].sum() == every["degeneracy"].sum() == 4**4 / 2
+    assert len(table) == len(every)
+    np.testing.assert_allclose(table["energy"], every["energy"], atol=1e-7)
+    np.testing.assert_array_equal(table["degeneracy"], every["degeneracy"])
+
+
+def test_only_the_lowest_are_kept(predicting, oxide):
+    everything = rank_states(oxide, predicting, any_charge=True)
+    seen: list[tuple[int, int]] = []
+    few = rank_states(
+        oxide,
+        predicting,
+        any_charge=True,
+        keep=7,
+        progress=lambda done, number: seen.append((done, number)),
+    )
+    assert len(everything) > len(few)
+    head = everything.head(len(few))
+    np.testing.assert_allclose(few["energy"], head["energy"], rtol=1e-12)
+    assert few["state"].tolist() == head["state"].tolist()
+    number = everything.attrs["evaluated"]
+    assert seen[-1] == (number, number)
+
+
+@pytest.mark.parametrize("total", [1.0, 5.0, -5.0])
+def test_the_total_moment_can_be_asked_for(predicting, oxide, total):
+    """Mn4+ and Ni2+ have 3 and 2 unpaired electrons, Mn3+HS and Ni3+LS 4 and 1."""
+    table = rank_states(oxide, predicting, total_moment=total)
+    unpaired = {"Mn3+HS": 4, "Mn3+LS": 2, "Mn4+": 3, "Ni2+": 2, "Ni3+LS": 1}
+    assert len(table)
+    for key in table["state"]:
+        sites, _ = parse_key(key)
+        assert abs(sum(sign * unpaired[name] for name, sign in sites)) == abs(total)
+    every = rank_states(oxide, predicting)
+    fits = [
+        abs(sum(sign * unpaired[name] for name, sign in parse_key(key)[0]))
+        == abs(total)
+        for key in every["state"]
+    ]
+    assert sum(fits) == len(table)
+
+
+def test_few_sites_may_be_excited(predicting, oxide):
+    """The catalogue has more sites of Mn3+HS than of Mn3+LS."""
+    table = rank_states(oxide, predicting, max_excited=0)
+    assert 0 < len(table) < len(rank_states(oxide, predicting))
+    assert not table["state"].str.contains("Mn3+LS", regex=False).any()
+
+
+def test_magnetic_space_groups_of_scalars() -> None:
+    """R-3m: ferromagnetic without primes, nonmagnetic with reversal for itself."""
+    layered = crystal(
+        ["Ni", "Li", "O"],
+        basis=[(0, 0, 0), (0, 0, 0.5), (0, 0, 0.2585)],
+        spacegroup=166,
+        cellpar=[2.88, 2.88, 14.2, 90, 90, 120],
+        primitive_cell=True,
+    )
+    moments = np.zeros((4, 3))
+    assert magnetic_space_group(layered, moments) == "166.98"
+    moments[0] = [0.0, 0.6, 0.8]
+    assert magnetic_space_group(layered, moments) == "166.97"
+    doubled = layered.repeat((2, 1, 1))
+    rows = np.zeros((8, 3))
+    rows[[0, 4], 2] = [1.0, -1.0]
+    number = magnetic_space_group(doubled, rows)
+    assert number.startswith("12.")  # rows of moments leave C2/m, with anti-translation
+    rows[0] = [1.0, 0.0, 0.0]
+    assert magnetic_space_group(doubled, rows) == ""
 
 
 def test_ranking_of_a_large_cell_is_bounded(potential, cell):

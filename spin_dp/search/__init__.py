@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Which spin state is lowest: assignments of states to sites, ranked by energy."""
+"""Which spin state is lowest: assignments of states to sites, tried or searched."""
 
+from spin_dp.search.chains import SearchResult, SearchSettings, search_states
 from spin_dp.search.ladder import draw_ladder, ranked_frames, ranked_structures
 from spin_dp.search.ranking import rank_states
 
-__all__ = ["draw_ladder", "rank_states", "ranked_frames", "ranked_structures"]
+__all__ = [
+    "SearchResult",
+    "SearchSettings",
+    "draw_ladder",
+    "rank_states",
+    "ranked_frames",
+    "ranked_structures",
+    "search_states",
+]

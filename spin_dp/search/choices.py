@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from spin_dp.spin_states.catalogue import Catalogue
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
     Codes = NDArray[np.uint8]
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,13 @@ class Choices:
             self.label_set.turned.tolist() if self.may_reverse else None,
             self.limits,
         )
+
+    def up_to_reversal(self, codes: Codes, numbers: Ints) -> Ints:
+        """Return numbers of equal assignments, (k,), where reversal counts as one."""
+        if not self.may_reverse:
+            return numbers
+        has_sign = (self.label_set.signs[codes] != 0).any(axis=1)
+        return np.where(has_sign, numbers // 2, numbers)
 
     def moments(self, assignments: Codes) -> Floats:
         """Return the mean moments of the labels of assignments, (k, n, 3), μB."""

@@ -137,12 +137,36 @@ class Enumeration:
         """
         yield from self._longer(np.zeros((1, 0), dtype=np.uint8))
 
+    def smallest(self, codes: Codes) -> Codes:
+        """Return of each assignment, (k, ns), the one that stands for its equals."""
+        best = codes.copy()
+        for row, reversed_codes in self._operations:
+            image = codes[:, row]
+            if reversed_codes is not None:
+                image = reversed_codes[image]
+            differs = image != best
+            first = differs.argmax(axis=1)
+            rows = np.arange(len(codes))
+            is_less = differs.any(axis=1) & (image[rows, first] < best[rows, first])
+            best[is_less] = image[is_less]
+        return best
+
+    def multiplicities(self, whole: Codes) -> Ints:
+        """Return how many assignments are equal to each one, (k,), itself included."""
+        alone = np.ones(len(whole), dtype=np.int64)
+        for row, codes in self._operations:
+            image = whole[:, row]
+            if codes is not None:
+                image = codes[image]
+            alone += (image == whole).all(axis=1)
+        return (len(self._operations) + 1) // alone
+
     def _longer(self, begun: Codes) -> Iterator[tuple[Codes, Ints]]:
         """Go on from beginnings, (k, p): depth first where there are too many."""
         place = begun.shape[1]
         if place == len(self.options):
             if len(begun):
-                yield begun, self._multiplicities(begun)
+                yield begun, self.multiplicities(begun)
             return
         options = np.array(self.options[place], dtype=np.uint8)
         longer = np.concatenate(
@@ -207,16 +231,6 @@ class Enumeration:
                 keep[rows[image < here]] = False
                 rows = rows[image == here]
         return keep
-
-    def _multiplicities(self, whole: Codes) -> Ints:
-        """Return how many assignments each one stands for, (k,)."""
-        alone = np.ones(len(whole), dtype=np.int64)
-        for row, codes in self._operations:
-            image = whole[:, row]
-            if codes is not None:
-                image = codes[image]
-            alone += (image == whole).all(axis=1)
-        return (len(self._operations) + 1) // alone
 
     def _fixed(self, row: Ints, *, is_reversed: bool) -> int:
         return self._fixed_by(_cycles(tuple(row)), is_reversed=is_reversed)

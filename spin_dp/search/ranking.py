@@ -147,24 +147,46 @@ def rank_states(
         total_moment=total_moment,
         max_excited=max_excited,
     )
-    atoms = choices.atoms
     found = _assignments(choices, max_patterns)
     if converge is None:
         converge = model.info.predicts_moments
     lowest = _lowest(choices, model, found, keep, progress, converge=converge)
-    patterns = choices.moments(lowest.codes)
+    table = rank_assignments(
+        choices, model, lowest.codes, lowest.numbers, converge=converge
+    )
+    table.attrs |= found.counts
+    return table
+
+
+def rank_assignments(
+    choices: Choices, model: SpinDP, codes: Codes, numbers: Ints, *, converge: bool
+) -> pd.DataFrame:
+    """Return the table of :func:`rank_states` of assignments.
+
+    Parameters
+    ----------
+    choices
+        What the codes mean.
+    model
+        As for :func:`rank_states`.
+    codes
+        Labels of the sites, (k, ns).
+    numbers
+        How many assignments each stands for, (k,).
+    converge
+        Whether moments relax.
+    """
+    atoms = choices.atoms
+    patterns = choices.moments(codes)
     result, spreads, reached = _evaluate(atoms, model, patterns, converge=converge)
     namer = _Namer(choices, model.states)
     rows = [
-        namer.row(codes, number, result, reached[k], k)
-        for k, (codes, number) in enumerate(
-            zip(lowest.codes, lowest.numbers.tolist(), strict=True)
-        )
+        namer.row(one, number, result, reached[k], k)
+        for k, (one, number) in enumerate(zip(codes, numbers.tolist(), strict=True))
     ]
     table = _table(rows, formula_units(atoms), len(atoms), spreads)
     if spreads is not None:
         table.attrs["interval"] = spreads.describe("gap")
-    table.attrs |= found.counts
     return table
 
 
@@ -226,11 +248,7 @@ def _assignments(choices: Choices, most: int) -> _Found:
 def _up_to_reversal(choices: Choices) -> Iterator[tuple[Codes, Ints]]:
     """Go through distinct assignments; one and its reversal count once."""
     for codes, numbers in choices.enumeration.blocks():
-        if not choices.may_reverse:
-            yield codes, numbers
-            continue
-        has_sign = (choices.label_set.signs[codes] != 0).any(axis=1)
-        yield codes, np.where(has_sign, numbers // 2, numbers)
+        yield codes, choices.up_to_reversal(codes, numbers)
 
 
 def _lowest(

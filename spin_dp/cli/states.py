@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from spin_dp.search import SearchResult
+    from spin_dp.search.chains import Method
+
 
 _WHICH, _OUTPUT = "Which states", "Output"
+_SEARCH = "Search, where there are too many to try them all"
 _WIDE = 100  # columns of a terminal
 
 
@@ -110,6 +114,37 @@ def states(
             help="Calibration of these models; the one beside them if left out.",
         ),
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="tempering (chains at temperatures from cold to hot that exchange "
+            "them) or annealing (chains that cool).",
+            rich_help_panel=_SEARCH,
+            show_default=False,
+        ),
+    ] = None,
+    sweeps: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Of each chain; in each as many moves are tried as there are sites.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = 100,
+    chains: Annotated[
+        int,
+        typer.Option(metavar="N", help="Number of chains.", rich_help_panel=_SEARCH),
+    ] = 8,
+    temperatures: Annotated[
+        tuple[float, float],
+        typer.Option(
+            metavar="COLD HOT", help="Of the chains, K.", rich_help_panel=_SEARCH
+        ),
+    ] = (50.0, 3000.0),
+    seed: Annotated[
+        int, typer.Option(help="Of the random numbers.", rich_help_panel=_SEARCH)
+    ] = 1,
     top: Annotated[
         int,
         typer.Option(
@@ -155,40 +190,84 @@ def states(
 
     spin-dp states LiMnO2.cif -m lixmo2 --states Mn=3+HS --total-moment 0 \
         --plot ladder.png --structures lowest.extxyz
+
+    spin-dp states NMC.cif -m lixmo2 --supercell 3 3 1 --search tempering -o nmc.csv
     """
     from rich.console import Console
 
     from spin_dp.cli.display import notes, progress_bar
+    from spin_dp.files import replacing
     from spin_dp.structures import read_structure, repeated
 
     _check_output(output)
+    if search and (any_charge or total_moment is not None or max_excited is not None):
+        raise typer.BadParameter(
+            "--search keeps the cell neutral, and nothing else: leave out "
+            "--any-charge, --total-moment and --max-excited"
+        )
     atoms = repeated(read_structure(structure), supercell)
     names = None if elements is None else _names(elements)
     chosen = dict(_states(word) for word in states or ())
+    result = None
     with (
         progress_bar("loading the model") as show,
         notes(Console(stderr=True), "spin_dp.search"),
     ):
         from spin_dp.inference.predictor import SpinDP
-        from spin_dp.search import draw_ladder, rank_states, ranked_frames
+        from spin_dp.search import (
+            SearchSettings,
+            draw_ladder,
+            rank_states,
+            ranked_frames,
+            search_states,
+        )
 
         opened = SpinDP(model, calibration=calibration)
         show(description="evaluating spin states")
-        table = rank_states(
-            atoms,
-            opened,
-            names,
-            states=chosen,
-            moments=moments,
-            any_charge=any_charge,
-            total_moment=total_moment,
-            max_excited=max_excited,
-            max_patterns=max_patterns,
-            progress=lambda done, number: show(completed=done, total=number),
-        )
+        if search:
+            result = search_states(
+                atoms,
+                opened,
+                names,
+                states=chosen,
+                moments=moments,
+                settings=SearchSettings(
+                    method=cast("Method", search),
+                    sweeps=sweeps,
+                    chains=chains,
+                    coldest=temperatures[0],
+                    hottest=temperatures[1],
+                    seed=seed,
+                ),
+                checkpoint=output and output.with_suffix(".search.json"),
+                progress=lambda done, number, lowest: show(
+                    completed=done, total=number, description=f"{lowest:.3f} eV"
+                ),
+            )
+            table = result.table
+        else:
+            table = rank_states(
+                atoms,
+                opened,
+                names,
+                states=chosen,
+                moments=moments,
+                any_charge=any_charge,
+                total_moment=total_moment,
+                max_excited=max_excited,
+                max_patterns=max_patterns,
+                progress=lambda done, number: show(completed=done, total=number),
+            )
     _print(table, str(atoms.get_chemical_formula()), top, any_charge=any_charge)
+    if result is not None:
+        _print_search(result)
     if output is not None:
         _write(table, output)
+        if result is not None:
+            history = output.with_suffix(".search.csv")
+            with replacing(history) as part:
+                result.history.to_csv(part, index=False)
+            print(f"sweep by sweep: {history}")
         print(f"all {len(table)} states: {output}")
     if plot is not None:
         draw_ladder(table, plot)
@@ -196,6 +275,16 @@ def states(
     if structures is not None:
         _write_frames(ranked_frames(atoms, table, top), structures)
         print(f"structures: {structures}")
+
+
+def _print_search(result: SearchResult) -> None:
+    """Say how sure the lowest state is."""
+    shares = ", ".join(f"{kind} {x:.0%}" for kind, x in result.accepted.items())
+    print(f"accepted: {shares}")
+    sweeps = len(result.history)
+    print(f"lowest since sweep {result.found_at + 1} of {sweeps}")
+    if 2 * (result.found_at + 1) > sweeps:
+        print("that is late: search longer (--sweeps), or with other seeds (--seed)")
 
 
 def _check_output(output: Path | None) -> None:

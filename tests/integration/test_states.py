@@ -79,6 +79,35 @@ def test_states_writes_what_other_verbs_read(predicting_model, tmp_path, capsys)
     assert main([*run, "-o", str(out), "--steps", "1", "--dry-run"]) == 0
 
 
+def test_states_are_searched_and_a_search_goes_on(label_model, tmp_path, capsys):
+    table = tmp_path / "s.csv"
+    words = ["states", str(STRUCTURE), "-m", str(label_model), "-o", str(table)]
+    words += ["--search", "annealing", "--sweeps", "6", "--chains", "2"]
+    assert main(words) == 0
+    first = capsys.readouterr()
+    assert "lowest since sweep" in first.out
+    assert "flip" in first.out
+    names = {"s.csv", "s.search.csv", "s.search.json"}
+    assert names == {path.name for path in tmp_path.iterdir()}
+    assert pd.read_csv(tmp_path / "s.search.csv")["sweep"].tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    assert main(words) == 0
+    again = capsys.readouterr()
+    assert "going on after sweep 6" in again.err
+    assert again.out == first.out
+    assert main([*words[:-2], "--chains", "3"]) == 1
+    assert "is of another search" in capsys.readouterr().err
+    assert main([*words, "--total-moment", "0"]) == 2
+    assert main([*words[:6], "--search", "genetic"]) == 1
+    assert "genetic" in capsys.readouterr().err
+
+
 def test_what_the_file_holds_does_not_count(predicting_model, tmp_path, capsys):
     """The frame with its results, without them, and with absurd leftovers."""
     import ase.io

@@ -46,7 +46,7 @@ def test_verbs_stand_in_the_order_of_the_work(
     assert panels == PANELS
 
 
-@pytest.mark.parametrize("verb", ["collect", "init", "md"])
+@pytest.mark.parametrize("verb", ["collect", "init", "md", "states"])
 def test_no_panel_of_options_is_long(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,8 @@ PANELS = {
         "compress",
         "compile",
     ],
-    "Simulation": ["md", "states", "analyse"],
+    "Simulation": ["md", "analyse"],
+    "Questions": ["states", "exchange"],
 }
 
 

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Exchange constants from the energies of a model, and what they order at which T.
+
+The Hamiltonian, with unit vectors e along the moments and each pair once::
+
+    H = E0 - sum_{i<j} J_ij e_i.e_j - sum_{i<j} B_ij (e_i.e_j)²
+
+so that J > 0 is ferromagnetic; the length of the moments is in J.
+"""
+
+from spin_dp.magnetism.exchange import ExchangeFit, Shell, fit_exchange
+from spin_dp.magnetism.lattice import SpinLattice
+from spin_dp.magnetism.monte_carlo import MonteCarloSettings, sample
+from spin_dp.magnetism.output import write_exchange
+from spin_dp.magnetism.transition import Transition, find_transition
+
+__all__ = [
+    "ExchangeFit",
+    "MonteCarloSettings",
+    "Shell",
+    "SpinLattice",
+    "Transition",
+    "find_transition",
+    "fit_exchange",
+    "sample",
+    "write_exchange",
+]

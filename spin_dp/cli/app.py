@@ -14,6 +14,7 @@ from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
 from spin_dp.cli.deployment import compile_for_here, compress, deploy
 from spin_dp.cli.exchange import exchange
+from spin_dp.cli.excitations import excitations
 from spin_dp.cli.init import init
 from spin_dp.cli.learn import learn
 from spin_dp.cli.md import md
@@ -76,7 +77,11 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "compile": compile_for_here,
     },
     "Simulation": {"md": md, "analyse": analyse},
-    "Questions": {"states": states, "exchange": exchange},
+    "Questions": {
+        "states": states,
+        "excitations": excitations,
+        "exchange": exchange,
+    },
 }
 """Panels of the help, in the order of the work."""
 

@@ -2,6 +2,7 @@
 """Which spin state is lowest: assignments of states to sites, tried or searched."""
 
 from spin_dp.search.chains import SearchResult, SearchSettings, search_states
+from spin_dp.search.excitations import site_excitations
 from spin_dp.search.ladder import draw_ladder, ranked_frames, ranked_structures
 from spin_dp.search.ranking import rank_states
 
@@ -13,4 +14,5 @@ __all__ = [
     "ranked_frames",
     "ranked_structures",
     "search_states",
+    "site_excitations",
 ]

@@ -108,6 +108,18 @@ def test_states_are_searched_and_a_search_goes_on(label_model, tmp_path, capsys)
     assert "genetic" in capsys.readouterr().err
 
 
+def test_excitations_are_printed_and_written(label_model, tmp_path, capsys):
+    table = tmp_path / "changes.csv"
+    words = ["excitations", str(STRUCTURE), "-m", str(label_model), "-o", str(table)]
+    assert main([*words, "--labels", "Mn=3+HS", "--order", "AFM"]) == 0
+    shown = capsys.readouterr().out
+    rows = pd.read_csv(table)
+    assert set(rows["kind"]) == {"flip", "spin"}  # no Mn2+ to give an electron to
+    assert "Mn3+HS → -Mn3+HS" in shown
+    assert main([*words, "--labels", "Mn=3.7"]) == 1
+    assert "names of spin" in capsys.readouterr().err
+
+
 def test_what_the_file_holds_does_not_count(predicting_model, tmp_path, capsys):
     """The frame with its results, without them, and with absurd leftovers."""
     import ase.io

@@ -64,3 +64,24 @@ def test_labels_move_side_by_side(tmp_path: Path) -> None:
         named = table[(table["crystal"] == crystal) & (table["mode"] == "monte-carlo")]
         allowed = {f"{el}{name}" for el, names in states.items() for name in names}
         assert set(named["state"]) <= allowed
+
+
+def test_questions_about_five_cathodes(tmp_path: Path) -> None:
+    example = load_script(EXAMPLES / "spin_states" / "run.py")
+    fast = compress(find_model("lixmo2").files[0], tmp_path / "model.pth")
+    table = example.main(tmp_path / "out", [fast], sweeps=20).set_index("crystal")
+    assert set(table.index) == set(example.CRYSTALS)
+    for name in example.CRYSTALS:
+        atoms = example.build(name)
+        metals = sum(symbol in "MnCoNi" for symbol in atoms.symbols)
+        assert atoms.get_chemical_formula(empirical=True)
+        assert metals == 2
+        assert (tmp_path / "out" / f"{name}-states.png").is_file()
+    # What nobody doubts: the charges, and that excitations cost energy.
+    assert "Ni2+" in table.loc["LiNi0.5Mn0.5O2", "lowest"]
+    assert "Mn4+" in table.loc["LiNi0.5Mn0.5O2", "lowest"]
+    assert table.loc["LiCoO2", "lowest"] == "Co3+LS[4]"
+    assert (table["next_meV"] > 0.0).all()
+    assert table.loc["LiCoO2", "spin_meV"] > 100.0
+    assert (table["distinct"] < table["assignments"]).all()
+    assert table["J1_meV"].notna().sum() == 4

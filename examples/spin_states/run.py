@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Spin states of five cathodes: the lowest ones, single changes, exchange and order.
+
+``python examples/spin_states/run.py -o spin_states``
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from ase.spacegroup import crystal
+
+from spin_dp import SpinDP, rank_states
+from spin_dp.deployment.cache import fast_models
+from spin_dp.magnetism import (
+    MonteCarloSettings,
+    find_transition,
+    fit_exchange,
+    write_exchange,
+)
+from spin_dp.search import draw_ladder, site_excitations
+from spin_dp.threads import default_to_one_thread
+
+# State of the metals that exchange constants and single changes are asked of.
+CRYSTALS = {
+    "LiMnO2": "Mn=3+HS",
+    "LiNiO2": "Ni=3+LS",
+    "LiCoO2": "Co=3+LS",
+    "LiNi0.5Mn0.5O2": "Ni=2+ Mn=4+",
+    "MnO2": "Mn=4+",
+}
+
+
+def build(name: str) -> Atoms:
+    """Return a cell with two or four metals, from measured lattices.
+
+    LiNiO2: H. Arai et al., Solid State Ionics 80, 261 (1995). LiCoO2: J. Akimoto, Y.
+    Gotoh and Y. Oosawa, J. Solid State Chem. 141, 298 (1998). LiMnO2: A. R. Armstrong
+    and P. G. Bruce, Nature 381, 499 (1996). LiNi0.5Mn0.5O2: Z. Lu et al., Chem. Mater.
+    15, 3214 (2003), with rows of Ni and Mn. MnO2: layers of LiNi0.5Mn0.5O2 without
+    lithium and with the bonds of Mn4+.
+    """
+    if name == "LiMnO2":
+        found = crystal(
+            ["Mn", "Li", "O"],
+            basis=[(0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.2723, 0.0, 0.7710)],
+            spacegroup=12,
+            cellpar=[5.4387, 2.80857, 5.3878, 90.0, 116.006, 90.0],
+        )
+        return _plain(found)
+    a, c, z, metal = {
+        "LiNiO2": (2.878, 14.19, 0.2583, "Ni"),
+        "LiCoO2": (2.816, 14.054, 0.2605, "Co"),
+        "LiNi0.5Mn0.5O2": (2.892, 14.301, 0.2577, "Ni"),
+        "MnO2": (2.86, 14.2, 0.2672, "Mn"),
+    }[name]
+    found = crystal(
+        [metal, "Li", "O"],
+        basis=[(0.0, 0.0, 0.0), (0.0, 0.0, 0.5), (0.0, 0.0, z)],
+        spacegroup=166,
+        cellpar=[a, a, c, 90.0, 90.0, 120.0],
+        primitive_cell=True,
+    )
+    atoms = _plain(found).repeat((2, 1, 1))
+    if name == "MnO2":
+        del atoms[[i for i, symbol in enumerate(atoms.symbols) if symbol == "Li"]]
+    if name == "LiNi0.5Mn0.5O2":
+        metals = [i for i, symbol in enumerate(atoms.symbols) if symbol == "Ni"]
+        atoms.symbols[metals[1]] = "Mn"
+    return atoms
+
+
+def _plain(atoms: Atoms) -> Atoms:
+    return Atoms(
+        atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=1
+    )
+
+
+def main(
+    out: Path, model: str | list[Path] = "lixmo2", *, sweeps: int = 1500
+) -> pd.DataFrame:
+    """Ask all; return a row for each crystal."""
+    out.mkdir(parents=True, exist_ok=True)
+    opened = SpinDP(fast_models(model) if isinstance(model, str) else model)
+    rows = []
+    for name, labels in CRYSTALS.items():
+        print(name, flush=True)
+        atoms = build(name)
+        table = rank_states(atoms.repeat((1, 2, 1)), opened)
+        table.drop(columns="moments").to_csv(out / f"{name}-states.csv", index=False)
+        draw_ladder(table, out / f"{name}-states.png")
+        changes = site_excitations(atoms.repeat((2, 4, 2)), opened, labels)
+        changes.to_csv(out / f"{name}-excitations.csv", index=False)
+        row = {
+            "crystal": name,
+            "lowest": str(table["state"].iloc[0]).partition("#")[0],
+            "next_meV": float(table["above_lowest"].iloc[1]),
+            "assignments": table.attrs["assignments"],
+            "distinct": table.attrs["distinct"],
+        }
+        for kind in ("flip", "spin", "transfer"):
+            here = changes[changes["kind"] == kind]
+            row[f"{kind}_meV"] = float(here["energy"].min()) if len(here) else np.nan
+        if "LS" not in labels or "Ni" in labels:  # low-spin Co3+ has no moment
+            fit = fit_exchange(atoms, opened, labels)
+            ordering = find_transition(
+                fit.bonds,
+                settings=MonteCarloSettings(sweeps=sweeps, equilibration=sweeps // 4),
+                spin=fit.spin,
+            )
+            write_exchange(out / f"{name}-exchange", fit, ordering)
+            row["J1_meV"] = fit.shells[0].exchange
+            row["J1_spread_meV"] = np.nan if fit.spread is None else fit.spread[0]
+            row["orders_K"] = ordering.temperature
+        rows.append(row)
+    summary = pd.DataFrame(rows)
+    summary.round(3).to_csv(out / "summary.csv", index=False)
+    return summary
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("spin_states"))
+    parser.add_argument("-m", "--model", default="lixmo2")
+    parser.add_argument("--sweeps", type=int, default=1500)
+    given = parser.parse_args()
+    default_to_one_thread()
+    result = main(given.output, given.model, sweeps=given.sweeps)
+    print(result.round(2).to_string(index=False))

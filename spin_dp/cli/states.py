@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from spin_dp.search import SearchResult
     from spin_dp.search.chains import Method
+    from spin_dp.search.relaxed import Relaxed
 
 
 _WHICH, _OUTPUT = "Which states", "Output"
+_RELAX = "Relax"
 _SEARCH = "Search, where there are too many to try them all"
 _WIDE = 100  # columns of a terminal
 
@@ -145,6 +147,30 @@ def states(
     seed: Annotated[
         int, typer.Option(help="Of the random numbers.", rich_help_panel=_SEARCH)
     ] = 1,
+    relax: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Relax the lowest states, each by itself, and rank them anew: atoms, "
+            "or cell, which is both.",
+            rich_help_panel=_RELAX,
+            show_default=False,
+        ),
+    ] = None,
+    relax_number: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, help="How many states.", rich_help_panel=_RELAX
+        ),
+    ] = 5,
+    relax_force: Annotated[
+        float,
+        typer.Option(
+            metavar="EV/Å",
+            help="Largest force where a relaxation ends.",
+            rich_help_panel=_RELAX,
+        ),
+    ] = 0.02,
     top: Annotated[
         int,
         typer.Option(
@@ -219,6 +245,7 @@ def states(
             draw_ladder,
             rank_states,
             ranked_frames,
+            relax_states,
             search_states,
         )
 
@@ -258,7 +285,22 @@ def states(
                 max_patterns=max_patterns,
                 progress=lambda done, number: show(completed=done, total=number),
             )
+        relaxed = None
+        if relax:
+            relaxed = relax_states(
+                atoms,
+                opened,
+                table,
+                relax_number,
+                what=cast("Relaxed", relax),
+                max_force=relax_force,
+                progress=lambda done, number: show(
+                    description="relaxing", completed=done, total=number
+                ),
+            )
     _print(table, str(atoms.get_chemical_formula()), top, any_charge=any_charge)
+    if relaxed is not None:
+        _print_relaxed(relaxed[0], relax_force)
     if result is not None:
         _print_search(result)
     if output is not None:
@@ -269,12 +311,51 @@ def states(
                 result.history.to_csv(part, index=False)
             print(f"sweep by sweep: {history}")
         print(f"all {len(table)} states: {output}")
+    if output is not None and relaxed is not None:
+        path = output.with_suffix(".relaxed.csv")
+        with replacing(path) as part:
+            relaxed[0].to_csv(part, index=False)
+        print(f"relaxed: {path}")
     if plot is not None:
         draw_ladder(table, plot)
         print(f"levels: {plot}")
     if structures is not None:
-        _write_frames(ranked_frames(atoms, table, top), structures)
+        frames = ranked_frames(atoms, table, top) if relaxed is None else relaxed[1]
+        _write_frames(frames, structures)
         print(f"structures: {structures}")
+
+
+def _print_relaxed(table: pd.DataFrame, force: float) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    changes = bool(table["becomes"].any())
+    shown = Table(
+        title="relaxed, lowest first",
+        box=SIMPLE_HEAD,
+        caption="ΔE per formula unit, before and after; V per formula unit"
+        + ("; →: what a state becomes that does not hold" if changes else ""),
+    )
+    shown.add_column("#", justify="right")
+    shown.add_column("state", overflow="fold", min_width=24)
+    shown.add_column("order")
+    for name in ("before/meV", "ΔE/meV", "V/Å³"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in table.to_dict("records"):
+        shown.add_row(
+            str(row["rank"]),
+            _untagged(row["state"])
+            + (f"\n→ {_untagged(row['becomes'])}" if row["becomes"] else ""),
+            str(row["order"]),
+            f"{row['vertical']:.1f}",
+            f"{row['above_lowest']:.1f}",
+            f"{row['volume_per_fu']:.2f}",
+        )
+    Console().print(shown)
+    if not table["converged"].all():
+        left = ", ".join(str(k) for k in table.loc[~table["converged"], "rank"])
+        print(f"not relaxed to {force:g} eV/Å: {left}")
 
 
 def _print_search(result: SearchResult) -> None:

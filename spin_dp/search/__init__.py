@@ -5,6 +5,7 @@ from spin_dp.search.chains import SearchResult, SearchSettings, search_states
 from spin_dp.search.excitations import site_excitations
 from spin_dp.search.ladder import draw_ladder, ranked_frames, ranked_structures
 from spin_dp.search.ranking import rank_states
+from spin_dp.search.relaxed import relax_states
 
 __all__ = [
     "SearchResult",
@@ -13,6 +14,7 @@ __all__ = [
     "rank_states",
     "ranked_frames",
     "ranked_structures",
+    "relax_states",
     "search_states",
     "site_excitations",
 ]

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
 from matplotlib.figure import Figure
 
 from spin_dp.drawing import COLOURS, plain, save_png
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-    from ase import Atoms
     from pymatgen.core import Structure
 
 _ORDERS = ("FM", "AFM", "FiM", "single", "NM")
@@ -91,7 +91,9 @@ def ranked_frames(
     """
     frames = []
     for row in table.head(len(table) if number is None else number).to_dict("records"):
-        atoms = as_atoms(structure).copy()
+        given = as_atoms(structure)
+        # What a file says of forces and moments is that of another state.
+        atoms = Atoms(given.numbers, given.positions, cell=given.cell, pbc=given.pbc)
         moments = np.asarray(row["moments"])
         collinear = not moments[:, :2].any()
         atoms.set_initial_magnetic_moments(moments[:, 2] if collinear else moments)

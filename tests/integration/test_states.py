@@ -108,6 +108,23 @@ def test_states_are_searched_and_a_search_goes_on(label_model, tmp_path, capsys)
     assert "genetic" in capsys.readouterr().err
 
 
+def test_lowest_states_are_relaxed(tmp_path, capsys):
+    from spin_dp.pretrained import resolve
+
+    words = ["states", str(STRUCTURE), "-m", str(resolve("lixmo2")[0])]
+    words += ["--states", "Mn=3+HS", "--relax", "atoms", "--relax-number", "1"]
+    names = {"-o": "s.csv", "--structures": "s.extxyz"}
+    files = [word for k, v in names.items() for word in (k, str(tmp_path / v))]
+    assert main([*words, *files, "--relax-force", "0.2"]) == 0
+    assert "relaxed, lowest first" in capsys.readouterr().out
+    found = pd.read_csv(tmp_path / "s.relaxed.csv")
+    assert found["converged"].all()
+    assert len(found) == 1
+    assert (tmp_path / "s.extxyz").read_text().startswith("8\n")
+    assert main([*words[:-4], "--relax", "volume"]) == 1
+    assert "volume" in capsys.readouterr().err
+
+
 def test_excitations_are_printed_and_written(label_model, tmp_path, capsys):
     table = tmp_path / "changes.csv"
     words = ["excitations", str(STRUCTURE), "-m", str(label_model), "-o", str(table)]

@@ -20,6 +20,7 @@ from spin_dp.cli.learn import learn
 from spin_dp.cli.md import md
 from spin_dp.cli.merge import merge
 from spin_dp.cli.models import models
+from spin_dp.cli.redox import redox
 from spin_dp.cli.report import report
 from spin_dp.cli.select import select
 from spin_dp.cli.states import states
@@ -81,6 +82,7 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "states": states,
         "excitations": excitations,
         "exchange": exchange,
+        "redox": redox,
     },
 }
 """Panels of the help, in the order of the work."""

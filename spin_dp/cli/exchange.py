@@ -136,10 +136,15 @@ def exchange(
     from rich.console import Console
 
     from spin_dp.cli.display import notes, progress_bar
+    from spin_dp.cli.words import numbers
     from spin_dp.structures import read_structure
 
-    asked = _numbers("--sizes", sizes, 2)
-    ends = None if temperatures is None else _numbers("--temperatures", temperatures, 2)
+    asked = numbers("--sizes", sizes, least=2)
+    ends = None
+    if temperatures is not None:
+        ends = numbers("--temperatures", temperatures, least=2)
+        if len(ends) > 2:
+            raise typer.BadParameter("--temperatures: expected the first and the last")
     with (
         progress_bar("loading the model") as show,
         notes(Console(stderr=True), "spin_dp.magnetism"),
@@ -187,22 +192,6 @@ def exchange(
         write_exchange(output, fit, transition)
     _print(fit, transition)
     print(f"tables and picture: {output}")
-
-
-def _numbers(option: str, text: str, least: int) -> list[float]:
-    try:
-        found = [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{option} {text!r}: expected numbers, divided by commas"
-        ) from error
-    is_pair = option != "--temperatures" or len(found) == least
-    if len(found) < least or min(found) <= 0.0 or not is_pair:
-        raise typer.BadParameter(
-            f"{option} {text!r}: expected {least} positive numbers"
-            + ("" if option == "--temperatures" else " or more")
-        )
-    return found
 
 
 def _print(fit: ExchangeFit, transition: Transition | None) -> None:

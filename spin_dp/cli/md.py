@@ -5,22 +5,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from spin_dp.cli import md_options as options
-from spin_dp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ase import Atoms
 
     from spin_dp.lammps_interface import MDResult
     from spin_dp.lammps_interface.settings import CellChange, Ensemble, Relax
-
-T = TypeVar("T")
 
 _TALKING = ("spin_dp.dynamics", "spin_dp.deployment", "spin_dp.lammps_interface")
 
@@ -92,6 +87,7 @@ def md(
     )
 
     from spin_dp.cli.display import notes
+    from spin_dp.cli.words import element_states, pairs
     from spin_dp.dynamics import MDSettings, MomentRelaxation, MonteCarlo, Watch, run_md
     from spin_dp.sampling import MoveSettings
     from spin_dp.structures import read_structure, repeated
@@ -107,7 +103,7 @@ def md(
         cell_change=cast("CellChange", cell_change),
         relax=cast("Relax", relax),
         relax_force=relax_force,
-        strain=None if strain is None else _pairs("--strain", strain, float),
+        strain=None if strain is None else pairs("--strain", strain, float),
         thermo_every=thermo_every,
         dump_every=dump_every,
         restart_every=restart_every,
@@ -116,7 +112,7 @@ def md(
     )
     start: Path | Atoms = structure
     if vacancies is not None:
-        missing = _pairs("--vacancies", vacancies, float)
+        missing = pairs("--vacancies", vacancies, float)
         large = repeated(read_structure(structure), supercell)
         start = with_vacancies(large, missing, spread=spread, seed=seed)
         supercell = (1, 1, 1)
@@ -133,7 +129,11 @@ def md(
             every=mc_every,
             trials=mc_trials,
             moves=MoveSettings.parse(mc_moves, reach=mc_reach),
-            states=None if mc_states is None else _states(mc_states),
+            states=None
+            if mc_states is None
+            else dict(
+                element_states("--mc-states", word) for word in mc_states.split()
+            ),
             temperature=mc_temperature,
             seed=seed,
         )
@@ -164,7 +164,7 @@ def md(
             out=output,
             moments=moments,
             order=order,
-            balance=None if balance is None else _pairs("--balance", balance, str),
+            balance=None if balance is None else pairs("--balance", balance, str),
             settings=settings,
             supercell=supercell,
             predict=predict,
@@ -182,36 +182,6 @@ def md(
             file=sys.stderr,
         )
         raise typer.Exit(LEFT)
-
-
-def _states(text: str) -> dict[str, list[str]]:
-    """Return ``{"Ni": ["3+LS", "4+LS"]}`` of ``Ni=3+LS,4+LS``."""
-    found: dict[str, list[str]] = {}
-    for word in text.split():
-        element, equals, names = word.partition("=")
-        if not (element and equals and names):
-            raise ConfigError(
-                f"--mc-states: expected ELEMENT=STATE,STATE ..., got {word!r}."
-            )
-        found[element] = names.split(",")
-    return found
-
-
-def _pairs(option: str, text: str, kind: Callable[[str], T]) -> dict[str, T]:
-    """Return ``{"zz": 0.02}`` of ``zz=0.02``; words are divided by commas or blanks."""
-    found: dict[str, T] = {}
-    for word in text.replace(",", " ").split():
-        name, equals, value = word.partition("=")
-        try:
-            if not (name and equals and value):
-                raise ValueError
-            found[name] = kind(value)
-        except ValueError as error:
-            what = "STATE" if kind is str else "NUMBER"
-            raise ConfigError(
-                f"{option}: expected NAME={what},NAME={what}, got {word!r}."
-            ) from error
-    return found
 
 
 def _print_moves(result: MDResult) -> None:

@@ -222,6 +222,7 @@ def states(
     from rich.console import Console
 
     from spin_dp.cli.display import notes, progress_bar
+    from spin_dp.cli.words import element_states, listed
     from spin_dp.files import replacing
     from spin_dp.structures import read_structure, repeated
 
@@ -232,8 +233,8 @@ def states(
             "--any-charge, --total-moment and --max-excited"
         )
     atoms = repeated(read_structure(structure), supercell)
-    names = None if elements is None else _names(elements)
-    chosen = dict(_states(word) for word in states or ())
+    names = None if elements is None else listed(elements)
+    chosen = dict(element_states("--states", word) for word in states or ())
     result = None
     with (
         progress_bar("loading the model") as show,
@@ -394,20 +395,6 @@ def _write_frames(frames: list[Atoms], path: Path) -> None:
 
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
         write_extxyz(out, frames)
-
-
-def _names(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _states(word: str) -> tuple[str, list[str]]:
-    element, _, values = word.partition("=")
-    if not values:
-        raise typer.BadParameter(
-            f"--states {word!r}: expected an element and its states or moments, e.g. "
-            "Mn=3+HS,4+"
-        )
-    return element.strip(), _names(values)
 
 
 def _moments_text(moments: NDArray[np.float64]) -> str:

@@ -5,12 +5,16 @@ from spin_dp.search.chains import SearchResult, SearchSettings, search_states
 from spin_dp.search.excitations import site_excitations
 from spin_dp.search.ladder import draw_ladder, ranked_frames, ranked_structures
 from spin_dp.search.ranking import rank_states
+from spin_dp.search.redox import Redox, draw_redox, follow_redox
 from spin_dp.search.relaxed import relax_states
 
 __all__ = [
+    "Redox",
     "SearchResult",
     "SearchSettings",
     "draw_ladder",
+    "draw_redox",
+    "follow_redox",
     "rank_states",
     "ranked_frames",
     "ranked_structures",

@@ -214,3 +214,25 @@ def test_version(capsys):
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"spin-dp {version('spin-dp')}\n"
+
+
+def test_redox_is_followed(label_model, tmp_path, capsys):
+    import ase.io
+    from ase.build import bulk
+
+    atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)
+    atoms.symbols[0] = "Mn"
+    atoms.symbols[[4, 6]] = "Li"
+    atoms.rattle(0.05, seed=3)
+    atoms.write(tmp_path / "full.extxyz")
+    words = ["redox", str(tmp_path / "full.extxyz"), "-m", str(label_model)]
+    words += ["-o", str(tmp_path / "out"), "--shares", "1,0.5", "--arrangements", "2"]
+    assert main([*words, "--states", "Ni=2+,3+LS", "--states", "Mn=3+HS,4+"]) == 0
+    assert "lowest states while Li leaves" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "redox.csv")
+    assert table["x"].tolist() == [1.0, 0.5, 0.5]
+    assert len(ase.io.read(tmp_path / "out" / "structures.extxyz", ":")) == 3
+    assert (tmp_path / "out" / "redox.png").is_file()
+    assert main([*words, "--ion", "Na"]) == 1
+    assert "Na" in capsys.readouterr().err
+    assert main([*words[:-4], "--shares", "many"]) == 2

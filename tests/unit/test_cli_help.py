@@ -23,7 +23,7 @@ PANELS = {
         "compile",
     ],
     "Simulation": ["md", "analyse"],
-    "Questions": ["states", "excitations", "exchange"],
+    "Questions": ["states", "excitations", "exchange", "redox"],
 }
 
 

@@ -63,7 +63,8 @@ Order = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Magnetic ordering of the supercell: FM, AFM, AFM-001.",
+        help="Magnetic ordering of the supercell: FM, AFM, AFM-001; random signs or "
+        "random-directions, drawn with --seed.",
         rich_help_panel=_LABELS,
     ),
 ]

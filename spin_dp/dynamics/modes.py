@@ -71,6 +71,13 @@ def how_labels_move(
             f"{np.linalg.norm(labels.moments[numbered[0]]):.2f} μB: labels that move "
             "are spin states. Name them (--labels 'Ni=3+LS'), or hold the moments."
         )
+    turned = isinstance(asked, MonteCarlo) and not asked.moves.rotate
+    if turned and labels.moments[:, :2].any():
+        raise ConfigError(
+            "moments that point off the z axis: flips and changes of state are those "
+            "of moments along it. Move them by rotate (--mc-moves rotate,exchange), or "
+            "give another order."
+        )
     return asked
 
 

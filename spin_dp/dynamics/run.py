@@ -38,7 +38,13 @@ from spin_dp.lammps_interface.watch import SHARE_OF_SHORTEST, SHORTEST
 from spin_dp.neighbours import least_of
 from spin_dp.sampling import LabelSet
 from spin_dp.spin_states.balance import balanced, cell_charge
-from spin_dp.spin_states.labels import Labels, Sites, ordered
+from spin_dp.spin_states.labels import (
+    DISORDERED,
+    Labels,
+    Sites,
+    disordered,
+    ordered,
+)
 from spin_dp.structures import as_atoms, read_structure, repeated
 
 if TYPE_CHECKING:
@@ -94,7 +100,8 @@ def run_md(
         :meth:`spin_dp.SpinDP.evaluate`: ``"Mn=3+HS"``, moments by number, None for what
         it carries.
     order
-        Magnetic ordering of the supercell, ``FM``, ``AFM``, ``AFM-001``.
+        Magnetic ordering of the supercell, ``FM``, ``AFM``, ``AFM-001``; ``random``
+        signs or ``random-directions``, drawn with the seed of the settings.
     balance
         State that sites of an element change to, as many as make the supercell neutral,
         ``{"Ni": "4+LS"}``: which ones is drawn with the seed of the settings.
@@ -312,6 +319,8 @@ def _labels(
         labels = balanced(labels, sites, model.states, balance, seed=seed)
     elif charge := cell_charge(of_cell, _sites(atoms)):  # the supercell may be large
         log.warning("the charges of the labelled states add up to %+g e", charge)
+    if order in DISORDERED:
+        return disordered(labels, sites, model.states, order, seed=seed)
     return ordered(labels, sites, model.states, order)
 
 

@@ -37,6 +37,10 @@ HOW_TO_LABEL = (
 )
 
 
+DISORDERED = ("random", "random-directions")
+"""Orders of :func:`disordered`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
     """What the sites of a structure are labelled with.
@@ -241,6 +245,45 @@ def ordered(
     moments = np.zeros_like(labels.moments)
     lengths = np.linalg.norm(labels.moments[magnetic], axis=1)
     moments[magnetic, 2] = signs * lengths
+    return Labels(moments, labels.states, is_labelled)
+
+
+def disordered(
+    labels: Labels, sites: Sites, catalogue: Catalogue, order: str, *, seed: int
+) -> Labels:
+    """Return labels whose directions are drawn: a paramagnet to start from.
+
+    Parameters
+    ----------
+    labels, sites, catalogue
+        As for :func:`ordered`.
+    order
+        ``random``: up or down, as many of one as of the other or one more; or
+        ``random-directions``: evenly over the sphere.
+    seed
+        Of the random numbers.
+
+    Raises
+    ------
+    ConfigError
+        If no labelled site has a moment.
+    """
+    has_states = np.array([catalogue.has_states(symbol) for symbol in sites.symbols])
+    is_labelled = labels.is_labelled & has_states
+    magnetic = np.flatnonzero(is_labelled & labels.moments.any(axis=1))
+    if not len(magnetic):
+        raise ConfigError(f"ordering {order}: no labelled site has a moment.")
+    random = np.random.default_rng(seed)
+    directions = np.zeros((len(magnetic), 3))
+    if order == DISORDERED[0]:
+        half = np.where(np.arange(len(magnetic)) % 2, -1.0, 1.0)
+        directions[:, 2] = random.permutation(half)
+    else:
+        directions = random.normal(size=directions.shape)
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = np.linalg.norm(labels.moments[magnetic], axis=1)
+    moments = np.zeros_like(labels.moments)
+    moments[magnetic] = lengths[:, None] * directions
     return Labels(moments, labels.states, is_labelled)
 
 

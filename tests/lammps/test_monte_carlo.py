@@ -277,6 +277,19 @@ def test_rotations_turn_whole_moments(oxide, model, tmp_path) -> None:
     assert frame.get_potential_energy() == pytest.approx(energy, abs=1e-7)
 
 
+def test_runs_start_from_directions_that_are_drawn(oxide, model, tmp_path) -> None:
+    given = {"labels_move": "adiabatic", "order": "random-directions"}
+    result = run(oxide, model, tmp_path / "md", **given)
+    frame = read(result.trajectory, index=0)
+    metals = [symbol != "O" for symbol in frame.symbols]
+    vectors = frame.arrays["labels"][metals]
+    lengths = np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(np.sort(np.unique(lengths.round(6))), [1.2, 3.7])
+    assert np.abs(vectors[:, :2]).max() > 0.5
+    energy = SpinDP(model).evaluate(frame).energy
+    assert frame.get_potential_energy() == pytest.approx(energy, abs=1e-7)
+
+
 def test_the_command_line_moves_labels(oxide, model, tmp_path, capsys) -> None:
     structure = tmp_path / "oxide.extxyz"
     oxide.write(structure)
@@ -305,6 +318,7 @@ def test_the_command_line_moves_labels(oxide, model, tmp_path, capsys) -> None:
             "Mn3\\+HS is not among those that Mn may be in",
         ),
         ({"labels_move": MonteCarlo(states={"Ni": ["9+"]})}, "spin state of Ni"),
+        ({"order": "random-directions"}, "point off the z axis"),
     ],
 )
 def test_what_cannot_move_is_refused(oxide, model, tmp_path, changes, says) -> None:

@@ -14,6 +14,7 @@ from spin_dp.spin_states.catalogue import Catalogue, SpinState, total_charge
 from spin_dp.spin_states.key import is_key, key_text, parse_key
 from spin_dp.spin_states.labels import (
     Sites,
+    disordered,
     labels_of_moments,
     labels_of_states,
     parse_labels,
@@ -166,6 +167,39 @@ def test_a_fcc_cube_has_one_order_of_alternating_planes() -> None:
     height = positions[:, 2]
     assert signs[0] == 1
     assert (signs == np.where(np.isclose(height, height[0]), 1, -1)).all()
+
+
+def test_a_paramagnet_is_drawn_by_the_seed() -> None:
+    labels = parse_labels("Mn=3+HS", SITES, CATALOGUE)
+    signs = disordered(labels, SITES, CATALOGUE, "random", seed=1)
+    assert sorted(signs.moments[MN, 2]) == [-3.7, -3.7, 3.7, 3.7]
+    assert signs.states == labels.states
+    drawn = [
+        disordered(labels, SITES, CATALOGUE, "random-directions", seed=seed).moments
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_allclose(np.linalg.norm(drawn[0][MN], axis=1), 3.7)
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.allclose(drawn[0], drawn[2])
+    assert not drawn[0][[i for i in range(8) if i not in MN]].any()
+    many = rocksalt("Mn Mn Mn Mn")
+    rows = np.concatenate(
+        [
+            disordered(labels, many, CATALOGUE, "random-directions", seed=k).moments[MN]
+            for k in range(500)
+        ]
+    )
+    # Evenly over the sphere: no mean, and each component has a third of the square.
+    np.testing.assert_allclose(rows.mean(axis=0) / 3.7, 0.0, atol=0.05)
+    np.testing.assert_allclose((rows**2).mean(axis=0) / 3.7**2, 1 / 3, atol=0.03)
+    with pytest.raises(ConfigError, match="no labelled site has a moment"):
+        disordered(
+            parse_labels("Mn=3+NM", SITES, CATALOGUE),
+            SITES,
+            CATALOGUE,
+            "random",
+            seed=1,
+        )
 
 
 def test_names_that_could_be_several_orderings() -> None:

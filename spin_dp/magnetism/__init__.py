@@ -9,6 +9,7 @@ so that J > 0 is ferromagnetic; the length of the moments is in J.
 """
 
 from spin_dp.magnetism.exchange import ExchangeFit, Shell, fit_exchange
+from spin_dp.magnetism.full_model import sample_model
 from spin_dp.magnetism.lattice import SpinLattice
 from spin_dp.magnetism.monte_carlo import MonteCarloSettings, sample
 from spin_dp.magnetism.output import write_exchange
@@ -23,5 +24,6 @@ __all__ = [
     "find_transition",
     "fit_exchange",
     "sample",
+    "sample_model",
     "write_exchange",
 ]

@@ -138,7 +138,10 @@ def sample(
         records[sweep] = chains.measure()
         if progress is not None and sweep % 50 == 0:
             progress(settings.equilibration + sweep, total)
-    return _averages(records, kelvin, len(lattice), settings)
+    components = 1 if settings.spins == "ising" else 3
+    return averages(
+        records, kelvin, len(lattice), blocks=settings.blocks, components=components
+    )
 
 
 class _Chains:
@@ -233,12 +236,31 @@ class _Chains:
         return found
 
 
-def _averages(
-    records: Floats, kelvin: Floats, n: int, settings: MonteCarloSettings
+def averages(
+    records: Floats, kelvin: Floats, n: int, *, blocks: int, components: int
 ) -> pd.DataFrame:
-    """Return means and errors from blocks of the chain."""
+    """Return means and errors from blocks of chains.
+
+    Parameters
+    ----------
+    records
+        Energy (eV), squares of the order parameter and of the mean spin after each
+        sweep, (sweeps, 3, nt).
+    kelvin
+        Temperatures, (nt,).
+    n
+        Number of spins.
+    blocks
+        Parts of a chain whose scatter gives the errors.
+    components
+        Of a spin: 3 of vectors, 1 of Ising spins.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table of :func:`sample`.
+    """
     beta = 1.0 / (BOLTZMANN_EV_PER_K * kelvin)
-    components = 1 if settings.spins == "ising" else 3
 
     def quantities(part: Floats) -> dict[str, Floats]:
         energy, square, whole = part[:, 0], part[:, 1], part[:, 2]
@@ -255,18 +277,16 @@ def _averages(
         }
 
     whole = quantities(records)
-    blocks = [
-        quantities(part)
-        for part in np.array_split(records, settings.blocks)
-        if len(part) > 1
+    parts = [
+        quantities(part) for part in np.array_split(records, blocks) if len(part) > 1
     ]
     table: dict[str, Floats] = {"temperature": kelvin}
     for name, values in whole.items():
         table[name] = values
-        scatter = np.array([block[name] for block in blocks])
+        scatter = np.array([part[name] for part in parts])
         table[f"{name}_error"] = (
-            scatter.std(axis=0, ddof=1) / np.sqrt(len(blocks))
-            if len(blocks) > 1
+            scatter.std(axis=0, ddof=1) / np.sqrt(len(parts))
+            if len(parts) > 1
             else np.full_like(values, np.nan)
         )
     return pd.DataFrame(table)

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from spin_dp import SpinDP, rank_states
+from spin_dp.deployment.cache import fast_models
 from spin_dp.errors import ConfigError
 from spin_dp.neighbours import find_pairs
-from spin_dp.pretrained import resolve
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -104,7 +104,7 @@ def compare(name: str, atoms: Atoms, model: SpinDP) -> dict[str, Any] | None:
 
 def main(folder: Path, model: str, out: Path) -> pd.DataFrame:
     """Compare all geometries, write the table, print sums by metal."""
-    first = SpinDP(resolve(model)[0])
+    first = SpinDP(fast_models(model)[0])
     rows = [
         row
         for name, atoms in lowest_frames(folder).items()

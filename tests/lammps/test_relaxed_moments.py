@@ -101,7 +101,7 @@ def test_moments_follow_and_energy_is_kept_but_for_what_is_told(
         found = door.evaluate(atoms, moments)
         # Frames have the moments before a visit, and the energy of these.
         assert atoms.get_potential_energy() == pytest.approx(found.energy, abs=1e-6)
-        lengths = np.abs(moments[is_nickel])
+        lengths = np.linalg.norm(moments[is_nickel], axis=1)
         assert lengths.min() >= state.range[0]
         assert lengths.max() <= state.range[1]
         largest[step] = np.abs(found.magnetic_forces[is_nickel, 2]).max()

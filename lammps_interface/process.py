@@ -8,22 +8,26 @@ commands from a pipe, and it stays up between them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Self
 
 from spin_dp.errors import BackendError
-from spin_dp.lammps_interface.program import INSTALL_HINT, lammps_command
+from spin_dp.lammps_interface.program import INSTALL_HINT, LAUNCHER, lammps_command
 from spin_dp.lammps_interface.thermo import ThermoParser
 from spin_dp.threads import process_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from spin_dp.lammps_interface.thermo import ThermoRow
+
+log = logging.getLogger(__name__)
 
 SCREEN_FILE = "screen.txt"
 
@@ -32,6 +36,8 @@ _UNSTABLE = (
     *("Lost atoms", "Non-numeric", "simulation unstable", "Out of range atoms"),
     *("Too many neighbor bins", "Simulation box"),
 )
+_READY = "spin-dp: ready"
+_START_S, _STARTS = 60.0, 3
 _GRACE_S = 10.0  # time for MPI to stop its processes before they are killed
 
 
@@ -67,12 +73,32 @@ class LammpsProcess:
         self.thermo = ThermoParser()
         self._n_executed = 0
         self._errors: list[str] = []
+        self._folder = folder
         self._screen_path = folder / SCREEN_FILE
-        self._screen = self._screen_path.open("w", encoding="utf-8")
+        # A launcher of a cluster may wait for processors as long as it takes.
+        wait = ranks > 1 and LAUNCHER not in os.environ
+        for attempt in range(_STARTS if wait else 1):
+            self._screen = self._screen_path.open("w", encoding="utf-8")
+            self._process = self._started(command)
+            if not wait or self._has_begun():
+                return
+            log.warning(
+                "LAMMPS on %d processes does not answer (attempt %d of %d)",
+                ranks,
+                attempt + 1,
+                _STARTS,
+            )
+        raise BackendError(
+            f"{command[0]}: LAMMPS on {ranks} processes did not answer within "
+            f"{_START_S:g} s, {_STARTS} times. Try `{command[0]} -n {ranks} hostname`; "
+            "one process needs no launcher."
+        )
+
+    def _started(self, command: Sequence[str]) -> subprocess.Popen[str]:
         try:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
-                cwd=folder,
+                cwd=self._folder,
                 env=process_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -85,6 +111,31 @@ class LammpsProcess:
         except OSError as error:
             self._screen.close()
             raise BackendError(f"{command[0]} could not be started: {error}") from error
+
+    def _has_begun(self) -> bool:
+        """Return False, with LAMMPS stopped, where it hangs before its first command.
+
+        MPI launchers now and then do.
+        """
+        is_late = threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(_START_S, give_up)
+        timer.start()
+        try:
+            self._is_answered(f'print "{_READY}"\n', _READY, None)
+        except BaseException:
+            self._kill()
+            raise
+        finally:
+            timer.cancel()
+        if is_late.is_set():
+            self._kill()
+        return not is_late.is_set()
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from spin_dp.lammps_interface import (
     lammps_command,
     run_job,
 )
+from spin_dp.lammps_interface.process import LammpsProcess
 from spin_dp.threads import process_environment
 from tests.lammps.heisenberg import K, analytic, crystal, tilted_moments
 
@@ -426,3 +428,37 @@ def test_bad_input_leaves_the_session_in_place(
             with pytest.raises(ConfigError, match="steps: expected a positive integer"):
                 session.run(wrong)  # type: ignore[arg-type]
         check_model(session.run(2), job.moments)
+
+
+def hanging(tmp_path: Path, times: int) -> list[str]:
+    """Return a launcher of two processes that hangs the first few times."""
+    script = tmp_path / "launcher.sh"
+    count = tmp_path / "count"
+    command = " ".join(map(shlex.quote, lammps_command(ranks=2)))
+    script.write_text(
+        f"echo x >> {count}\n"
+        f"if [ $(wc -l < {count}) -le {times} ]; then exec sleep 600; fi\n"
+        f"exec {command}\n"
+    )
+    return ["bash", str(script)]
+
+
+def test_a_launcher_that_hangs_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("spin_dp.lammps_interface.process._START_S", 6.0)
+    command = hanging(tmp_path, 1)
+    monkeypatch.setattr(
+        "spin_dp.lammps_interface.process.lammps_command", lambda **_: command
+    )
+    with LammpsProcess(tmp_path, ranks=2) as lammps:
+        lammps.execute('print "hello"')
+    assert "does not answer (attempt 1 of 3)" in caplog.text
+    assert "hello" in (tmp_path / "screen.txt").read_text()
+    monkeypatch.setattr("spin_dp.lammps_interface.process._START_S", 0.2)
+    never = hanging(tmp_path, 100)
+    monkeypatch.setattr(
+        "spin_dp.lammps_interface.process.lammps_command", lambda **_: never
+    )
+    with pytest.raises(BackendError, match=r"did not answer within 0\.2 s, 3 times"):
+        LammpsProcess(tmp_path, ranks=2)

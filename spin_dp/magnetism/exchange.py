@@ -602,7 +602,8 @@ def _smallest_supercell(
         number = max(_FEWEST, _PER_CONSTANT * constants)
         directions = _patterns(bonds, number, rng, noncollinear=noncollinear)
         design = _design(bonds, directions, biquadratic=biquadratic)
-        if len(design) <= design.shape[1]:
+        if len(design) < number:  # few sites have few patterns
+            why = "it has few patterns."
             continue
         try:
             _require_apart(bonds, design, _WELL_APART)

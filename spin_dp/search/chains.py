@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, field
-from math import exp
+from math import exp, inf, isfinite
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -257,6 +257,7 @@ class _Chains:
         self._pool: dict[bytes, float] = {}
         self.history: list[dict[str, float]] = []
         self._swaps = [0, 0]
+        self._highest = inf  # that is worth remembering
         self._remember()
 
     @property
@@ -336,6 +337,7 @@ class _Chains:
             ],
             "random": self._random.bit_generator.state,
             "swaps": self._swaps,
+            "highest": self._highest if isfinite(self._highest) else None,
             "history": self.history,
             "pool": [[key.hex(), energy] for key, energy in self._pool.items()],
         }
@@ -365,6 +367,8 @@ class _Chains:
         self._energies = [self._fresh(sampler) for sampler in self._samplers]
         self._random.bit_generator.state = record["random"]
         self._swaps = list(record["swaps"])
+        highest = record["highest"]
+        self._highest = inf if highest is None else highest
         self.history = list(record["history"])
         self._pool = {bytes.fromhex(key): energy for key, energy in record["pool"]}
         log.info("going on after sweep %d", self.sweep)
@@ -403,12 +407,15 @@ class _Chains:
     def _remember(self, chains: Sequence[int] | None = None) -> None:
         """Put where chains are among what was found; forget the highest."""
         which = range(len(self._samplers)) if chains is None else chains
-        codes = np.array([self._codes(self._samplers[k]) for k in which])
+        # Only what may be kept is worth a search for its symmetric equals.
+        low = [k for k in which if self._energies[k].energy <= self._highest]
+        if not low:
+            return
+        codes = np.array([self._codes(self._samplers[k]) for k in low])
         smallest = self.choices.enumeration.smallest(codes)
-        for k, one in zip(which, smallest, strict=True):
-            key = one.tobytes()
-            if key not in self._pool:
-                self._pool[key] = self._energies[k].energy
+        for k, one in zip(low, smallest, strict=True):
+            self._pool.setdefault(one.tobytes(), self._energies[k].energy)
         if len(self._pool) > 2 * self._most:
             best = sorted(self._pool, key=lambda key: (self._pool[key], key))
             self._pool = {key: self._pool[key] for key in best[: self._most]}
+            self._highest = max(self._pool.values())

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHORT = SearchSettings(sweeps=40, chains=6)
+_WHOLE = 1e-6
 _STATE = "n "  # column of a state's number of sites
 
 
@@ -133,6 +134,13 @@ def follow_redox(
         raise ConfigError(f"shares: expected 0 to 1, got {list(shares)}.")
     if arrangements < 1:
         raise ConfigError(f"arrangements: expected at least 1, got {arrangements}.")
+    count = full.get_chemical_symbols().count(ion)
+    for share in shares:
+        if abs(share * count - round(share * count)) > _WHOLE:
+            raise ConfigError(
+                f"shares: {share:g} of the {count} {ion} ions is no whole number; give "
+                "a supercell (--supercell), or other shares."
+            )
     jobs = [
         (share, number, atoms)
         for share in sorted(set(shares), reverse=True)
@@ -140,7 +148,6 @@ def follow_redox(
             _arrangements(full, ion, share, arrangements, seed)
         )
     ]
-    n_ions = full.get_chemical_symbols().count(ion)
     rows: list[dict[str, Any]] = []
     frames: list[Atoms] = []
     for done, (share, number, atoms) in enumerate(jobs):
@@ -160,7 +167,7 @@ def follow_redox(
             {
                 "x": share,
                 "arrangement": number,
-                "removed": n_ions - left,
+                "removed": count - left,
                 "energy": energy,
                 "state": str(table["state"].iloc[0]),
                 "oxygen_moment": _anion_moment(frame, moments, model),

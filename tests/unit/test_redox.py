@@ -98,6 +98,7 @@ def test_it_is_drawn(model, oxide, tmp_path) -> None:
         ({"shares": ()}, "expected 0 to 1"),
         ({"shares": (1.5,)}, "expected 0 to 1"),
         ({"arrangements": 0}, "at least 1"),
+        ({"shares": (0.6,)}, "0.6 of the 4 Li ions is no whole number"),
         ({"shares": (0.0,), "states": {"Ni": ["2+"]}}, "no assignment"),
     ],
 )

@@ -136,8 +136,12 @@ def find_transition(
         table = sample(lattice, kelvin.tolist(), signs, settings, progress=show)
         tables.append(table.assign(size=len(lattice)))
     curves = pd.concat(tables, ignore_index=True)
+    # Half way from no order to full order: crossings below are noise.
+    free = 0.0 if settings.spins == "ising" else 4.0 / 9.0
+    least = 0.5 * (free + 2.0 / 3.0)
     crossings = [
-        _crossing(small, large, seed=settings.seed) for small, large in pairwise(tables)
+        _crossing(small, large, least=least, seed=settings.seed)
+        for small, large in pairwise(tables)
     ]
     known = [(t, e) for t, e in crossings if np.isfinite(t)]
     temperature = float(np.mean([t for t, _ in known])) if known else float("nan")
@@ -181,9 +185,12 @@ def _signs(field: MeanField, shape: tuple[int, int, int]) -> Floats:
 
 
 def _crossing(
-    small: pd.DataFrame, large: pd.DataFrame, *, seed: int
+    small: pd.DataFrame, large: pd.DataFrame, *, least: float, seed: int
 ) -> tuple[float, float]:
-    """Return where cumulants cross, and the scatter of that within their errors."""
+    """Return where cumulants cross, and the scatter of that within their errors.
+
+    Nan where they do not, or cross below a value that no ordered system has.
+    """
     rng = np.random.default_rng(seed)
     kelvin = small["temperature"].to_numpy()
     found = []
@@ -199,6 +206,10 @@ def _crossing(
             continue
         a, b = difference[place], difference[place + 1]
         share = a / (a - b)
+        height = curves[0][place] + share * (curves[0][place + 1] - curves[0][place])
+        if height < least:
+            found.append(float("nan"))
+            continue
         found.append(float(kelvin[place] + share * (kelvin[place + 1] - kelvin[place])))
     scatter = [kelvin for kelvin in found[1:] if np.isfinite(kelvin)]
     return found[0], float(np.std(scatter)) if scatter else float("nan")

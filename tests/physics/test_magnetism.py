@@ -273,6 +273,19 @@ def test_the_simple_cubic_lattice_orders_where_it_is_known_to(sign) -> None:
     assert cold["order"].min() > 0.4 > hot[hot["size"] == 512]["order"].max()
 
 
+def test_noise_above_the_transition_is_no_crossing() -> None:
+    kelvin = 1.443 * 5e-3 / BOLTZMANN_EV_PER_K
+    found = find_transition(
+        cubic(first=5.0),
+        sizes=(3, 4),
+        temperatures=(np.linspace(2.0, 4.0, 12) * kelvin).tolist(),
+        settings=MonteCarloSettings(sweeps=300, equilibration=50),
+    )
+    assert np.isnan(found.temperature)
+    assert np.isnan(found.error)
+    assert np.isnan(found.quantum)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -258,7 +258,8 @@ def _print(fit: ExchangeFit, transition: Transition | None) -> None:
     else:
         print(
             "no ordering found: cumulants of the sizes do not cross, or cross where "
-            "nothing is ordered. Look elsewhere (--temperatures), longer (--sweeps), in "
-            "larger cells (--sizes); layers that do not couple within --cutoff have none"
+            "nothing is ordered. Look elsewhere (--temperatures), longer (--sweeps), "
+            "in larger cells (--sizes); layers that do not couple within --cutoff "
+            "have none"
         )
     print(f"specific heat peaks at {transition.peak:.0f} K")

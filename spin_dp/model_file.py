@@ -270,6 +270,21 @@ def is_compressed(model: Any) -> bool:  # noqa: ANN401
     return any(name.endswith(_TABLE) for name in model.state_dict())
 
 
+def require_labels(info: ModelInfo) -> None:
+    """Refuse a model that learnt no energy of states.
+
+    Raises
+    ------
+    ConfigError
+        If it was trained on moments only.
+    """
+    if not info.reads_labels:
+        raise ConfigError(
+            f"{info.path} has no energy of states: it was trained on moments "
+            "only. Train with label_share in section loss, as spin-dp init writes it."
+        )
+
+
 def require_spin(info: ModelInfo) -> None:
     """Refuse a model that reads no moments.
 

@@ -16,6 +16,7 @@ import numpy as np
 from spin_dp.errors import ConfigError
 from spin_dp.inference.local_energies import LocalEnergies
 from spin_dp.magnetism.monte_carlo import averages
+from spin_dp.model_file import require_labels
 from spin_dp.sampling import LabelSet, MoveSettings, Sampler
 from spin_dp.sampling.label_set import NO_LABEL
 from spin_dp.structures import as_atoms
@@ -98,11 +99,7 @@ def sample_model(
             "sampling: expected at least as many sweeps as blocks, and no negative "
             f"equilibration, got {sweeps}, {blocks} and {equilibration}."
         )
-    if not model.info.reads_labels:
-        raise ConfigError(
-            f"{model.info.path} has no energy of states: it was trained on moments "
-            "only. Train with label_share in section loss, as spin-dp init writes it."
-        )
+    require_labels(model.info)
     atoms = as_atoms(structure)
     symbols = atoms.get_chemical_symbols()
     given = model.labels(atoms, moments, order=order)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from spin_dp.errors import ConfigError
 from spin_dp.inference.local_energies import Change, LocalEnergies
+from spin_dp.model_file import require_labels
 from spin_dp.neighbours import find_pairs
 from spin_dp.sampling import LabelSet
 from spin_dp.sampling.label_set import NO_LABEL
@@ -114,11 +115,7 @@ def site_excitations(
             raise ConfigError(
                 f"excitations: expected {', '.join(KINDS)}, got {kind!r}."
             )
-    if not model.info.reads_labels:
-        raise ConfigError(
-            f"{model.info.path} has no energy of states: it was trained on moments "
-            "only. Train with label_share in section loss, as spin-dp init writes it."
-        )
+    require_labels(model.info)
     atoms = as_atoms(structure)
     symbols = atoms.get_chemical_symbols()
     given = model.labels(atoms, moments, order=order)

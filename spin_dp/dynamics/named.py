@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 
 from spin_dp.files import replacing
+from spin_dp.spin_states.labels import signed_name
 from spin_dp.structures import LABELS, NO_STATE, SPIN_STATES, moment_vectors
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def keep_states(trajectory: Path, labels: Labels) -> None:
         return
     names = np.array(
         [
-            NO_STATE if state is None else f"{'-' if up < 0.0 else ''}{state.name}"
+            NO_STATE if state is None else signed_name(state.name, up)
             for state, up in zip(labels.states, labels.moments[:, 2], strict=True)
         ]
     )
@@ -104,7 +105,5 @@ def _names(
         ]
         # Of states with one moment that of more sites: LAMMPS cannot tell them apart.
         best = max(alike, key=lambda state: state.sites, default=None)
-        names.append(
-            NO_STATE if best is None else f"{'-' if up < 0.0 else ''}{best.name}"
-        )
+        names.append(NO_STATE if best is None else signed_name(best.name, up))
     return np.array(names)

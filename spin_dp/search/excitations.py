@@ -21,6 +21,7 @@ from spin_dp.sampling import LabelSet
 from spin_dp.sampling.label_set import NO_LABEL
 from spin_dp.search.enumeration import Enumeration
 from spin_dp.search.symmetry import site_permutations
+from spin_dp.spin_states.labels import signed_name
 from spin_dp.structures import as_atoms
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _change(change: _Excitation, sites: Ints, label_set: LabelSet) -> Change:
 
 def _names(label_set: LabelSet, labels: Sequence[int] | Codes) -> str:
     words = [
-        f"{'-' if label_set.signs[label] < 0 else ''}{label_set.states[label].name}"
+        signed_name(label_set.states[label].name, label_set.signs[label])
         for label in labels
     ]
     return " ".join(words)

@@ -361,6 +361,11 @@ def numbered_sites(
     return is_labelled
 
 
+def signed_name(name: str, up: float) -> str:
+    """Return the name of a state as a site carries it: ``-Mn3+HS`` where it is down."""
+    return f"-{name}" if up < 0.0 else name
+
+
 def write_labels(states: Sequence[tuple[int, str, int]]) -> str:
     """Return the expression for states of atoms, which :func:`parse_labels` reads.
 

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The properties that there are, by the names that ``spin-dp run`` knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from spin_dp.errors import unknown
+from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spin_dp.properties.result import Result
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property that can be asked for.
+
+    Attributes
+    ----------
+    name
+        Of the property, and of its files.
+    about
+        One line.
+    calculate
+        ``calculate(subject, settings, progress)``, returns a result.
+    settings
+        Dataclass of its settings, fields made by
+        :func:`spin_dp.properties.settings.option`.
+    result
+        Dataclass that it returns.
+    """
+
+    name: str
+    about: str
+    calculate: Callable[..., Result]
+    settings: type[Any]
+    result: type[Result]
+
+
+PROPERTIES: dict[str, Property] = {
+    one.name: one
+    for one in (
+        Property(
+            Relaxation.name,
+            "lattice constants, volume, bonds and energy of the relaxed structure",
+            relax,
+            RelaxationSettings,
+            Relaxation,
+        ),
+    )
+}
+"""By name, in the order of the work."""
+
+
+def find_property(name: str) -> Property:
+    """Return a property by its name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    if name not in PROPERTIES:
+        raise unknown("property", name, PROPERTIES)
+    return PROPERTIES[name]

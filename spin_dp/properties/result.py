@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-OF_SUBJECT = ("property", "formula", "spin_state", "label_mode", "model")
+OF_SUBJECT = ("formula", "spin_state", "label_mode", "model")
 """Columns that say whose a value is."""
 
 

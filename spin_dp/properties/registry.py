@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import unknown
+from spin_dp.properties.migration import (
+    Barrier,
+    BarrierSettings,
+    MigrationNetwork,
+    NetworkSettings,
+    barrier,
+    network,
+)
 from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
 
 if TYPE_CHECKING:
@@ -50,6 +58,20 @@ PROPERTIES: dict[str, Property] = {
             relax,
             RelaxationSettings,
             Relaxation,
+        ),
+        Property(
+            Barrier.property,
+            "barrier of a hop of lithium, labels carried, by a climbing-image band",
+            barrier,
+            BarrierSettings,
+            Barrier,
+        ),
+        Property(
+            MigrationNetwork.property,
+            "barriers of all distinct hops, percolation, rates and vacancy diffusivity",
+            network,
+            NetworkSettings,
+            MigrationNetwork,
         ),
     )
 }

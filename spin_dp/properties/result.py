@@ -229,7 +229,8 @@ def _restored(content: Any, kind: str) -> Any:  # noqa: ANN401
     if "DataFrame" in kind:
         return pd.DataFrame(content)
     if "Atoms" in kind:
-        return _atoms(content)
+        several = isinstance(content, list)
+        return tuple(map(_atoms, content)) if several else _atoms(content)
     if "Floats" in kind:
         return np.array(content, dtype=np.float64)
     if kind.startswith("tuple"):

@@ -60,14 +60,14 @@ PROPERTIES: dict[str, Property] = {
             Relaxation,
         ),
         Property(
-            Barrier.property,
+            Barrier.name,
             "barrier of a hop of lithium, labels carried, by a climbing-image band",
             barrier,
             BarrierSettings,
             Barrier,
         ),
         Property(
-            MigrationNetwork.property,
+            MigrationNetwork.name,
             "barriers of all distinct hops, percolation, rates and vacancy diffusivity",
             network,
             NetworkSettings,

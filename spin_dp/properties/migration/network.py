@@ -68,7 +68,7 @@ class MigrationNetwork(Result):
         ``along_b``, ``along_c``, ``mean`` (cm²/s). Empty where vacancies are many.
     """
 
-    property: ClassVar[str] = "migration-network"
+    name: ClassVar[str] = "migration-network"
 
     lowest_barrier: float = value("eV", "lowest barrier")
     highest_barrier: float = value("eV", "highest barrier")

@@ -68,7 +68,7 @@ class Barrier(Result):
         Labelled structures with energies, forces and moments.
     """
 
-    property: ClassVar[str] = "barrier"
+    name: ClassVar[str] = "barrier"
     overlay: ClassVar[bool] = True
 
     barrier: float = value("eV", "barrier")

@@ -112,7 +112,8 @@ class IonPlaces:
         ratios = distances / distances.mean()
         if ratios.min() < _REGULAR[0] or ratios.max() > _REGULAR[1]:
             return None
-        return middle + _INTO * (centre - middle)
+        entered: Floats = middle + _INTO * (centre - middle)
+        return entered
 
     def way(self, point: Floats) -> str:
         """Return what an ion passes at a point, by the number of nearest anions."""

@@ -170,6 +170,10 @@ class Result:
         """Draw into axes; what :meth:`plot` calls, for subclasses to write."""
         raise NotImplementedError
 
+    def remarks(self) -> list[str]:
+        """Return what must be known of it, such as that it is unstable."""
+        return []
+
     @property
     def label(self) -> str:
         """What it is called in a legend."""

@@ -8,6 +8,7 @@ and relaxed structures. What they mean is the affair of the calculators made her
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,6 +60,11 @@ class Energies(ABC):
     def members(self) -> int:
         """Number of models, whose first one answers."""
         return 1
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Tells these energies from others: results of equal ones are equal."""
 
     @abstractmethod
     def calculator(self, member: int = 0) -> Calculator:
@@ -136,6 +142,14 @@ class ModelEnergies(Energies):
         return _members(self.model)
 
     @property
+    def digest(self) -> str:
+        """Of the models, in any form: their energies of a fixed cluster."""
+        if self.model.ensemble is None:
+            return hashlib.sha256(self.model.info.path.read_bytes()).hexdigest()[:16]
+        energies = [f"{e:.3f}" for e in self.model.ensemble.probe_energies()]
+        return " ".join(energies)
+
+    @property
     def _carried(self) -> Carried:
         return "states" if self.label_mode == "adiabatic" else "moments"
 
@@ -184,13 +198,21 @@ class CalculatorEnergies(Energies):
         In tables.
     catalogue
         States by name; without any, nominal ones.
+    settings
+        What else its results depend on, in any words.
     """
 
     make: Callable[[], Calculator]
     name: str
     catalogue: Catalogue = field(default_factory=Catalogue)
+    settings: str = ""
 
     label_mode: LabelMode = field(default="free", init=False)
+
+    @property
+    def digest(self) -> str:
+        """Name and settings; a calculator does not say what it is."""
+        return f"{self.name} {self.settings}"
 
     @property
     def states(self) -> Catalogue:

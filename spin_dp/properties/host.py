@@ -13,8 +13,9 @@ from spin_dp.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What they say about themselves and each other; nothing of it is about the result.
+# What they say about themselves and each other, and what results say in numbers.
 _CHATTER = (DeprecationWarning, FutureWarning, ImportWarning, PendingDeprecationWarning)
+_OF_NUMBERS = r"(matcalc|phonopy|pymatgen|symfc)\b"
 
 
 def package(name: str) -> Any:  # noqa: ANN401 - packages without types
@@ -37,8 +38,9 @@ def package(name: str) -> Any:  # noqa: ANN401 - packages without types
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out what packages say about their own future."""
+    """Leave out what packages say about their own future and ways."""
     with warnings.catch_warnings():
         for kind in _CHATTER:
             warnings.simplefilter("ignore", kind)
+        warnings.filterwarnings("ignore", category=Warning, module=_OF_NUMBERS)
         yield

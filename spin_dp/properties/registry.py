@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import unknown
+from spin_dp.properties.elasticity import Elasticity, ElasticitySettings, elasticity
+from spin_dp.properties.equation_of_state import (
+    EquationOfState,
+    EquationOfStateSettings,
+    equation_of_state,
+)
+from spin_dp.properties.force_constants import PhononSettings
 from spin_dp.properties.migration import (
     Barrier,
     BarrierSettings,
@@ -14,6 +21,12 @@ from spin_dp.properties.migration import (
     NetworkSettings,
     barrier,
     network,
+)
+from spin_dp.properties.phonons import Phonons, phonons
+from spin_dp.properties.quasi_harmonic import (
+    QuasiHarmonic,
+    QuasiHarmonicSettings,
+    quasi_harmonic,
 )
 from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
 
@@ -58,6 +71,34 @@ PROPERTIES: dict[str, Property] = {
             relax,
             RelaxationSettings,
             Relaxation,
+        ),
+        Property(
+            EquationOfState.name,
+            "volume, bulk modulus and its derivative, by the Birch-Murnaghan fit",
+            equation_of_state,
+            EquationOfStateSettings,
+            EquationOfState,
+        ),
+        Property(
+            Elasticity.name,
+            "elastic constants, bulk and shear modulus, stability",
+            elasticity,
+            ElasticitySettings,
+            Elasticity,
+        ),
+        Property(
+            Phonons.name,
+            "bands, density of states, Γ frequencies, harmonic thermal properties",
+            phonons,
+            PhononSettings,
+            Phonons,
+        ),
+        Property(
+            QuasiHarmonic.name,
+            "thermal expansion and Gibbs energy, phonons at several volumes",
+            quasi_harmonic,
+            QuasiHarmonicSettings,
+            QuasiHarmonic,
         ),
         Property(
             Barrier.name,

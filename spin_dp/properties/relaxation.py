@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import spglib
 
 from spin_dp.errors import ConfigError, unknown
-from spin_dp.neighbours import find_pairs
+from spin_dp.properties.crystal import conventional_cell, metal_bonds
 from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
 from spin_dp.search.ranking import formula_units
-from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _WHAT = ("cell", "atoms")
-_BOND_REACH, _OCTAHEDRON = 3.2, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +94,12 @@ class Relaxation(Result):
     structure: Atoms
     space_group: str
     converged: bool
+
+    def remarks(self) -> list[str]:
+        """Return whether it did not converge."""
+        if self.converged:
+            return []
+        return [f"not converged, {self.max_force:.4f} eV/Å is left (max_steps)"]
 
     def draw(self, axes: Axes) -> None:
         """Draw the bonds of each metal site, short to long."""
@@ -232,38 +235,3 @@ def relaxed_atoms(
     left = float(np.linalg.norm(moved.get_forces(), axis=1).max())
     done.get_potential_energy()
     return done, left <= 1.001 * settings.max_force, left
-
-
-def conventional_cell(atoms: Atoms, tolerance: float) -> tuple[Floats, str]:
-    """Return lengths (Å) and angles (°) of the conventional cell, and its space group.
-
-    Parameters
-    ----------
-    atoms
-        Whose positions count, moments do not.
-    tolerance
-        Of spglib, Å.
-    """
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(cell, symprec=tolerance)
-    if found is None:
-        return np.asarray(atoms.cell.cellpar()), ""
-    from ase.cell import Cell
-
-    standard = Cell(found.std_lattice).cellpar()
-    return np.asarray(standard), f"{found.international} ({found.number})"
-
-
-def metal_bonds(atoms: Atoms) -> list[tuple[str, Floats]]:
-    """Return element and six shortest bonds to oxygen, Å, of each site with states."""
-    symbols = np.array(atoms.get_chemical_symbols())
-    pairs = find_pairs(
-        atoms.cell.array, atoms.positions, _BOND_REACH, periodic=atoms.pbc.tolist()
-    )
-    to_oxygen = symbols[pairs.second] == "O"
-    found = []
-    for site, symbol in enumerate(symbols.tolist()):
-        near = np.sort(pairs.distances[(pairs.first == site) & to_oxygen])
-        if carries_spin_state(symbol) and len(near) >= _OCTAHEDRON:
-            found.append((symbol, near[:_OCTAHEDRON]))
-    return found

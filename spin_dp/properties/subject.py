@@ -117,6 +117,7 @@ class Subject:
         name: str,
         order: str | None = None,
         states: Catalogue | None = None,
+        settings: str = "",
     ) -> Subject:
         """Return a structure whose energies another ASE calculator gives.
 
@@ -131,6 +132,9 @@ class Subject:
             Of the calculator in tables.
         states
             What names stand for, such as ``model.states``; None: nominal states.
+        settings
+            What else its results depend on, in any words: results of other settings
+            are not taken for these.
 
         Raises
         ------
@@ -138,7 +142,7 @@ class Subject:
             As :meth:`of_model`.
         """
         atoms = as_atoms(structure)
-        energies = CalculatorEnergies(make, name, states or Catalogue())
+        energies = CalculatorEnergies(make, name, states or Catalogue(), settings)
         return _labelled(atoms, energies, energies.labels(atoms, labels, order))
 
     @property

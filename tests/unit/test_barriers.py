@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from spin_dp.structures import SPIN_STATES
 from tests.unit.cathodes import layered
 
 # Small cells and rough paths: what is asked here does not depend on it.
-ROUGH = {"width": 4.5, "images": 3, "max_force": 0.08}
+ROUGH: dict[str, Any] = {"width": 4.5, "images": 3, "max_force": 0.08}
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ def test_the_lowest_state_is_not_above_the_one_that_stays(dumbbell, cobaltate) -
     hops = hops_of(cobaltate)
     ends = hop_ends(cobaltate, hops, electron="lowest", width=4.5)
     found = barrier(cobaltate, BarrierSettings(electron="lowest", **ROUGH))
-    columns = [name for name in found.path if name.startswith("energy of")]
+    columns = [name for name in found.path if str(name).startswith("energy of")]
     assert len(columns) == len(found.states) == len(ends.labelled.states)
     np.testing.assert_allclose(
         found.path[columns].min(axis=1), found.path["energy"], atol=1e-9

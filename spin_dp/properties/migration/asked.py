@@ -82,7 +82,10 @@ def barrier(
             width=chosen.width,
         )
     found = migration_barrier(
-        ends, chosen.band, electron=chosen.electron, progress=progress
+        ends,
+        chosen.band(subject.label_mode),
+        electron=chosen.electron,
+        progress=progress,
     )
     subject.energies.warn_outside(found.images[found.top])
     return found

@@ -52,6 +52,9 @@ class BandSettings:
         Whether the highest image goes to the saddle point.
     rounding
         Coupling that rounds kinks where states cross, eV.
+    check_top
+        Whether the vibrations around the ion at the top are looked at, and a path that
+        is on a saddle point of higher order is led off it; some forty evaluations.
     """
 
     images: int = 7
@@ -60,6 +63,7 @@ class BandSettings:
     spring: float = 0.5
     climb: bool = True
     rounding: float = ROUNDING
+    check_top: bool = True
 
     def __post_init__(self) -> None:
         if self.images < 1:

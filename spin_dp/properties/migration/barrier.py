@@ -111,7 +111,8 @@ def _modes_at_top(
     ends: HopEnds, surface: Surface, path: Path, settings: BandSettings
 ) -> Modes | None:
     """Return the vibrations around the ion at the top; None where that is an end."""
-    if path.top in (0, len(path.lengths) - 1) or not settings.climb:
+    is_end = path.top in (0, len(path.lengths) - 1)
+    if is_end or not settings.climb or not settings.check_top:
         return None
     atoms = ends.initial.atoms.copy()
     atoms.positions = path.positions[path.top]

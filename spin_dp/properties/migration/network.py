@@ -103,11 +103,17 @@ class MigrationNetwork(Result):
                 graph.add_edge(start, end, hop=row["hop"], shift=way, barrier=barrier)
         return graph
 
+    def remarks(self) -> list[str]:
+        """Return which hops are not converged."""
+        left = self.hops["hop"][~self.hops["converged"].astype(bool)].tolist()
+        names = ", ".join(map(str, left))
+        return [f"{self.label}: hops {names} did not converge"] if left else []
+
     def draw(self, axes: Axes) -> None:
         """Draw the barrier of each distinct hop, and where the network percolates."""
         rows = self.hops.sort_values("barrier")
         places = np.arange(len(rows))
-        error = rows["spread"].fillna(0.0)
+        error = rows["spread"].astype(float).fillna(0.0)
         axes.bar(places, rows["barrier"], 0.6, yerr=error, color=COLOURS[0])
         names = [f"{n}: {way}" for n, way in zip(rows["hop"], rows["way"], strict=True)]
         axes.set_xticks(places, names, fontsize=8, rotation=30, ha="right")
@@ -148,6 +154,7 @@ def migration_network(
     """
     chosen = settings or NetworkSettings()
     number = len(network.hops)
+    band = chosen.band(subject.label_mode)
     rows, found = [], []
     for k in range(number):
         ends = hop_ends(
@@ -163,9 +170,7 @@ def migration_network(
             if progress is not None:
                 progress(f"hop {k + 1} of {number}: {what}", k + done / total, number)
 
-        one = migration_barrier(
-            ends, chosen.band, electron=chosen.electron, progress=tell
-        )
+        one = migration_barrier(ends, band, electron=chosen.electron, progress=tell)
         found.append(one)
         rows.append(_row(k, ends, one, chosen))
     edges = [

@@ -114,6 +114,34 @@ class Barrier(Result):
         axes.legend(fontsize=8)
         plain(axes)
 
+    def frames(self) -> list[Atoms]:
+        """Return the images."""
+        return list(self.images)
+
+    def remarks(self) -> list[str]:
+        """Return whether the path ends on a saddle point, and where states change."""
+        said = []
+        if not self.converged:
+            said.append(
+                f"{self.label}: not converged, {self.max_force:.3f} eV/Å are left; "
+                "allow more steps (max_steps)"
+            )
+        if self.top in (0, len(self.images) - 1):
+            said.append(f"{self.label}: an end is the highest point of the path")
+        elif self.unstable_modes > 1:
+            said.append(
+                f"{self.label}: the top has {self.unstable_modes} unstable modes, so "
+                "that there is a lower way beside it"
+            )
+        if np.isfinite(self.crossing):
+            said.append(
+                f"{self.label}: the state changes at {self.crossing:.0%} of the path, "
+                f"{self.crossing_energy:.3f} eV high"
+            )
+        elif self.electron == "following" and len(self.states) == 1:
+            said.append(f"{self.label}: the hole is best where it is at both ends")
+        return said
+
     def write_path(self, file: pathlib.Path) -> None:
         """Write the images as extxyz, with labels, energies, forces and moments."""
         from ase.io.extxyz import write_extxyz

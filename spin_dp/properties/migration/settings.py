@@ -57,13 +57,15 @@ class HopSettings:
         ):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        _ = self.band, self.hole_states
+        _ = self.band("adiabatic"), self.hole_states
 
-    @property
-    def band(self) -> BandSettings:
-        """Settings of the band."""
+    def band(self, label_mode: str) -> BandSettings:
+        """Return how a band is searched; DFT has no time for what a model checks."""
         return BandSettings(
-            images=self.images, max_force=self.max_force, max_steps=self.max_steps
+            images=self.images,
+            max_force=self.max_force,
+            max_steps=self.max_steps,
+            check_top=label_mode != "free",
         )
 
     @property

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from spin_dp.errors import ConfigError, unknown
+from spin_dp.neighbours import find_pairs
 from spin_dp.properties.migration.surface import Surface
 from spin_dp.spin_states.balance import cell_charge
 from spin_dp.spin_states.labels import Sites, signed_name
 from spin_dp.structures import NO_STATE, SPIN_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -41,7 +42,8 @@ Places: TypeAlias = tuple[int, ...]
 """Atoms that hold the holes, in order."""
 
 _WHOLE, _EQUAL = 1e-6, 1e-3  # e, eV
-_MOST, _LOW = 12, 0.5  # states that the lowest one is looked for among; eV
+_MOST, _LOW = 8, 0.5  # states that the lowest one is looked for among; eV
+_HOP = 3.5  # Å; of an electron between neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +121,8 @@ def place_holes(
         ``staying``: they are on the same metals all along, those with the lowest sum
         of the energies of both ends. ``following``: on those that are best for each
         end; of equals on the nearest ones. ``lowest``: states that are low at an end.
+        Where nothing was taken out, the labels are those of the start, and what else
+        there may be are two neighbours that change their states: an electron that hops.
     to
         State that metals of an element change to, ``{"Ni": "4+LS"}``; None: of the
         states with one more charge the one that most sites of the data are in.
@@ -131,7 +135,8 @@ def place_holes(
     if electron not in ELECTRONS:
         raise unknown("electron", electron, ELECTRONS)
     options = _options(subject, to)
-    if not count:
+    is_free = subject.energies.label_mode == "free"
+    if not count and (electron == "staying" or is_free):
         return LabelledEnds((subject,), (0,), (0,))
     if len(options) < count:
         raise ConfigError(
@@ -140,26 +145,49 @@ def place_holes(
             "say to which state they change, Ni=4+LS."
         )
     ends = np.stack([subject.atoms.positions, final.positions])
-    if subject.energies.label_mode == "free":
+    if not count:
+        trials = _Trials(subject, ends, lambda pair: _exchanged(subject, pair))
+        return _of_pairs(trials, _pairs(subject), electron)
+    trials = _Trials(subject, ends, lambda places: _oxidised(subject, options, places))
+    if is_free:
         nearest = _nearest(subject.atoms, ends, list(options), count)
-        return LabelledEnds((_with_holes(subject, options, nearest),), (0,), (0,))
-    trials = _Trials(subject, ends, options)
+        return LabelledEnds((trials.subject(nearest),), (0,), (0,))
+    return _of_holes(trials, list(options), count, electron)
+
+
+def _of_holes(
+    trials: _Trials, options: Sequence[int], count: int, electron: Electron
+) -> LabelledEnds:
+    """Return the states with holes on some of the sites that can have them."""
+
+    def search(weights: tuple[float, float]) -> list[Places]:
+        # One hole after the other; then each once more with the others where they are.
+        best: list[Places] = [()]
+        for turn in range(count if count == 1 else 2 * count):
+            moved = turn - count
+            kept = best[0] if moved < 0 else best[0][:moved] + best[0][moved + 1 :]
+            tried = [tuple(sorted((*kept, a))) for a in options if a not in kept]
+            best = trials.lowest(tried, weights)
+        return best
+
     if electron == "staying":
-        chosen = [trials.search(count, (0.5, 0.5))[0]]
-    elif electron == "following":
-        first = trials.search(count, (1.0, 0.0))[0]
-        equals = trials.search(count, (0.0, 1.0))
-        last = min(equals, key=lambda one: _way(subject.atoms, first, one))
-        chosen = list(dict.fromkeys([first, last]))
-    else:
-        for weights in ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5)):
-            trials.search(count, weights)
-        chosen = trials.low(count)
-    states = tuple(_with_holes(subject, options, one) for one in chosen)
-    if electron == "lowest":
-        every = tuple(range(len(states)))
-        return LabelledEnds(states, every, every)
-    return LabelledEnds(states, (0,), (len(states) - 1,))
+        return LabelledEnds((trials.subject(search((0.5, 0.5))[0]),), (0,), (0,))
+    first, equals = search((1.0, 0.0))[0], search((0.0, 1.0))
+    if electron == "following":
+        return trials.following(first, equals)
+    search((0.5, 0.5))
+    return trials.every([one for one in trials.known if len(one) == count])
+
+
+def _of_pairs(
+    trials: _Trials, pairs: Sequence[Places], electron: Electron
+) -> LabelledEnds:
+    """Return the states of two neighbours that may change places, or not."""
+    as_given: Places = ()
+    equals = trials.lowest([as_given, *pairs], (0.0, 1.0))
+    if electron == "following":
+        return trials.following(as_given, equals)
+    return trials.every(list(trials.known))
 
 
 def oxidised(state: SpinState, catalogue: Catalogue) -> SpinState | None:
@@ -199,73 +227,103 @@ def _options(subject: Subject, to: Mapping[str, str] | None) -> dict[int, SpinSt
     return found
 
 
-def _names(
-    subject: Subject, options: Mapping[int, SpinState], holes: Places
-) -> list[str]:
-    """Return the state of each atom with holes on some."""
-    names = [
+def _names(subject: Subject) -> list[str]:
+    """Return the state of each atom, empty without one."""
+    return [
         "" if name == NO_STATE else str(name)
         for name in subject.atoms.arrays[SPIN_STATES]
     ]
+
+
+def _oxidised(
+    subject: Subject, options: Mapping[int, SpinState], holes: Places
+) -> list[str]:
+    """Return the state of each atom with holes on some."""
+    names = _names(subject)
     for atom in holes:
-        up = -1.0 if names[atom].startswith("-") else 1.0
-        names[atom] = signed_name(options[atom].name, up)
+        names[atom] = signed_name(options[atom].name, _up(names[atom]))
     return names
 
 
-def _with_holes(
-    subject: Subject, options: Mapping[int, SpinState], holes: Places
-) -> Subject:
-    return subject.relabelled(subject.atoms, _names(subject, options, holes))
+def _exchanged(subject: Subject, pair: Places) -> list[str]:
+    """Return the state of each atom where those of two have changed places."""
+    names = _names(subject)
+    for atom, other in zip(pair, reversed(pair), strict=True):
+        state = subject.site_states[other]
+        assert state is not None  # both have one
+        names[atom] = signed_name(state.name, _up(names[atom]))
+    return names
+
+
+def _up(name: str) -> float:
+    return -1.0 if name.startswith("-") else 1.0
+
+
+def _pairs(subject: Subject) -> list[Places]:
+    """Return neighbours of one element and unlike charge."""
+    atoms, states = subject.atoms, subject.site_states
+    near = find_pairs(
+        atoms.cell.array, atoms.positions, _HOP, periodic=atoms.pbc.tolist()
+    )
+    found: dict[Places, None] = {}
+    for a, b in zip(near.first.tolist(), near.second.tolist(), strict=True):
+        one, other = states[a], states[b]
+        if one is None or other is None or a >= b or one.element != other.element:
+            continue
+        if one.charge != other.charge:
+            found[a, b] = None
+    return list(found)
 
 
 class _Trials:
-    """Energies of both ends with holes in one place or another."""
+    """Energies of both ends in spin states that differ by where the holes are.
+
+    Attributes
+    ----------
+    known
+        Energy of both ends, (2,), eV, by the places.
+    """
 
     def __init__(
-        self, subject: Subject, ends: Floats, options: Mapping[int, SpinState]
+        self, subject: Subject, ends: Floats, names: Callable[[Places], list[str]]
     ) -> None:
-        self._subject, self._ends, self._options = subject, ends, options
-        self._known: dict[Places, Floats] = {}
+        self._subject, self._ends, self._names = subject, ends, names
+        self.known: dict[Places, Floats] = {}
 
-    def search(self, count: int, weights: tuple[float, float]) -> list[Places]:
-        """Return the places with the lowest weighted energy, equals included.
+    def subject(self, places: Places) -> Subject:
+        """Return the initial structure with holes in these places."""
+        return self._subject.relabelled(self._subject.atoms, self._names(places))
 
-        One hole after the other; then each once more with the others where they are.
-        """
-        best: list[Places] = [()]
-        for _ in range(count):
-            best = self._best(best[0], weights)
-        for turn in range(count if count > 1 else 0):
-            best = self._best(best[0][:turn] + best[0][turn + 1 :], weights)
-        return best
+    def lowest(
+        self, tried: Sequence[Places], weights: tuple[float, float]
+    ) -> list[Places]:
+        """Return those with the lowest weighted energy, equals included."""
+        new = [one for one in tried if one not in self.known]
+        if new:
+            energies, atoms = self._subject.energies, self._subject.atoms
+            labels = [energies.labels(atoms, self._names(one)) for one in new]
+            carried = np.stack([energies.carried(atoms, one) for one in labels])
+            found, _ = Surface(self._subject, carried).evaluate(self._ends)
+            self.known.update(zip(new, found.T, strict=True))
+        scores = np.array([np.dot(weights, self.known[one]) for one in tried])
+        return [tried[k] for k in np.flatnonzero(scores < scores.min() + _EQUAL)]
 
-    def low(self, count: int) -> list[Places]:
-        """Return the places that are low at one of the ends."""
-        full = {one: e for one, e in self._known.items() if len(one) == count}
-        above = np.array(list(full.values())) - np.min(list(full.values()), axis=0)
-        least = above.min(axis=1)
-        order = np.argsort(least, kind="stable")[:_MOST]
-        places = list(full)
-        return [places[k] for k in order if least[k] < _LOW]
+    def following(self, first: Places, equals: Sequence[Places]) -> LabelledEnds:
+        """Return one state for each end; the last one nearest to the first."""
+        last = min(equals, key=lambda one: _way(self._subject.atoms, first, one))
+        states = tuple(self.subject(one) for one in dict.fromkeys([first, last]))
+        return LabelledEnds(states, (0,), (len(states) - 1,))
 
-    def _best(self, kept: Places, weights: tuple[float, float]) -> list[Places]:
-        tried = [tuple(sorted((*kept, a))) for a in self._options if a not in kept]
-        self._evaluate([one for one in tried if one not in self._known])
-        scores = np.array([np.dot(weights, self._known[one]) for one in tried])
-        lowest = np.flatnonzero(scores < scores.min() + _EQUAL)
-        return [tried[k] for k in lowest]
-
-    def _evaluate(self, places: Sequence[Places]) -> None:
-        if not places:
-            return
-        energies, atoms = self._subject.energies, self._subject.atoms
-        carried = []
-        for one in places:
-            names = _names(self._subject, self._options, one)
-            carried.append(energies.carried(atoms, energies.labels(atoms, names)))
-        found, _ = Surface(self._subject, np.stack(carried)).evaluate(self._ends)
-        self._known.update(zip(places, found.T, strict=True))
+    def every(self, places: Sequence[Places]) -> LabelledEnds:
+        """Return the states that are low at an end, both ends in any of them."""
+        energies = np.array([self.known[one] for one in places])
+        above = (energies - energies.min(axis=0)).min(axis=1)
+        order = np.argsort(above, kind="stable")[:_MOST]
+        states = tuple(
+            self.subject(places[k]) for k in order.tolist() if above[k] < _LOW
+        )
+        numbers = tuple(range(len(states)))
+        return LabelledEnds(states, numbers, numbers)
 
 
 def _nearest(

@@ -26,10 +26,12 @@ from spin_dp.properties.migration import (
     hops_of,
     network,
 )
+from spin_dp.properties.migration.holes import ELECTRONS
 from spin_dp.structures import SPIN_STATES
 from tests.unit.cathodes import layered
 
 # Small cells and rough paths: what is asked here does not depend on it.
+QUICK: dict[str, Any] = {"width": 4.5, "images": 1, "max_force": 0.1}
 ROUGH: dict[str, Any] = {"width": 4.5, "images": 3, "max_force": 0.08}
 
 
@@ -197,9 +199,37 @@ def test_holes_keep_the_sign_of_their_site(model) -> None:
     assert names["Ni4+IS"] + names["-Ni4+IS"] == 2
 
 
+def test_an_electron_can_hop_where_nothing_was_taken_out(model) -> None:
+    atoms = layered("Ni").repeat((2, 1, 1))
+    del atoms[next(k for k, s in enumerate(atoms.symbols) if s == "Li")]
+    nickel = [k for k, s in enumerate(atoms.symbols) if s == "Ni"]
+    labels: dict[str | int, str | float] = dict.fromkeys(nickel, "3+LS")
+    labels[nickel[0]] = "4+LS"
+    subject = Subject.of_model(atoms, model, labels)
+    hops = hops_of(subject)
+    assert hops.vacancies == "present"
+    staying, following, lowest = (
+        hop_ends(subject, hops, electron=electron, width=3.0).labelled
+        for electron in ELECTRONS
+    )
+    given = subject.relabelled(staying.states[0].atoms)
+    assert len(staying.states) == 1
+    assert len(following.states) in (1, 2)
+    assert len(lowest.states) > 2
+    patterns = set()
+    for labelled in (staying, following, lowest):
+        for state in labelled.states:
+            assert names_of(state.atoms) == names_of(given.atoms)
+            patterns.add(tuple(state.atoms.arrays[SPIN_STATES]))
+    assert len(patterns) == len(lowest.states)
+    assert list(following.states[0].atoms.arrays[SPIN_STATES]) == list(
+        given.atoms.arrays[SPIN_STATES]
+    )
+
+
 def test_held_moments_are_alike_both_ways(model) -> None:
     subject = Subject.of_model(layered(), model, "Co=3+LS", label_mode="held")
-    found = barrier(subject, BarrierSettings(**ROUGH))
+    found = barrier(subject, BarrierSettings(**QUICK))
     assert found.label_mode == "held"
     assert found.barrier == pytest.approx(found.back, abs=0.03)
     first = found.images[0].get_magnetic_moments()
@@ -210,7 +240,7 @@ def test_held_moments_are_alike_both_ways(model) -> None:
 def test_the_lowest_state_is_not_above_the_one_that_stays(dumbbell, cobaltate) -> None:
     hops = hops_of(cobaltate)
     ends = hop_ends(cobaltate, hops, electron="lowest", width=4.5)
-    found = barrier(cobaltate, BarrierSettings(electron="lowest", **ROUGH))
+    found = barrier(cobaltate, BarrierSettings(electron="lowest", **QUICK))
     columns = [name for name in found.path if str(name).startswith("energy of")]
     assert len(columns) == len(found.states) == len(ends.labelled.states)
     np.testing.assert_allclose(
@@ -228,7 +258,7 @@ def test_the_final_structure_can_be_given(cobaltate, model, dumbbell, tmp_path) 
     after.wrap()
     after.write(tmp_path / "after.extxyz")
     subject = Subject.of_model(first, model)
-    settings = BarrierSettings(final=str(tmp_path / "after.extxyz"), **ROUGH)
+    settings = BarrierSettings(final=str(tmp_path / "after.extxyz"), **QUICK)
     found = barrier(subject, settings)
     assert found.barrier == pytest.approx(dumbbell.barrier, abs=0.03)
     assert found.ion == dumbbell.ion
@@ -244,7 +274,7 @@ def test_the_final_structure_can_be_given(cobaltate, model, dumbbell, tmp_path) 
 
 
 def test_a_network_of_one_hop(cobaltate: Subject) -> None:
-    settings = NetworkSettings(temperatures=(300.0, 600.0), **ROUGH)
+    settings = NetworkSettings(temperatures=(300.0, 600.0), **QUICK)
     found = network(cobaltate, settings)
     assert len(found.hops) == 1
     assert len(found.edges) == 9

@@ -36,7 +36,7 @@ Electron: TypeAlias = Literal["staying", "following", "lowest"]
 """Whether labels are those of one state along the path, of one at each end, or of the
 lowest of several at each image."""
 
-ELECTRONS = ("staying", "following", "lowest")
+ELECTRONS: tuple[Electron, ...] = ("staying", "following", "lowest")
 
 Places: TypeAlias = tuple[int, ...]
 """Atoms that hold the holes, in order."""
@@ -306,7 +306,8 @@ class _Trials:
             found, _ = Surface(self._subject, carried).evaluate(self._ends)
             self.known.update(zip(new, found.T, strict=True))
         scores = np.array([np.dot(weights, self.known[one]) for one in tried])
-        return [tried[k] for k in np.flatnonzero(scores < scores.min() + _EQUAL)]
+        lowest = np.flatnonzero(scores < scores.min() + _EQUAL).tolist()
+        return [tried[k] for k in lowest]
 
     def following(self, first: Places, equals: Sequence[Places]) -> LabelledEnds:
         """Return one state for each end; the last one nearest to the first."""
@@ -318,10 +319,8 @@ class _Trials:
         """Return the states that are low at an end, both ends in any of them."""
         energies = np.array([self.known[one] for one in places])
         above = (energies - energies.min(axis=0)).min(axis=1)
-        order = np.argsort(above, kind="stable")[:_MOST]
-        states = tuple(
-            self.subject(places[k]) for k in order.tolist() if above[k] < _LOW
-        )
+        order = np.argsort(above, kind="stable").tolist()[:_MOST]
+        states = tuple(self.subject(places[k]) for k in order if above[k] < _LOW)
         numbers = tuple(range(len(states)))
         return LabelledEnds(states, numbers, numbers)
 

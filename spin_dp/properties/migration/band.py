@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _ROUGH = 5.0  # the image climbs from this many times the final force on
 _RATTLE = 0.01  # Å
+_NEAR_ANGSTROM = 4.5  # atoms that may be in the way, from the middle of it
 _CLOSE_ANGSTROM = 0.05  # ends that are nearer to each other are one
 
 
@@ -182,7 +183,7 @@ def find_path(
     """
     images = _first_guess(initial, final, settings.images, passes, guess)
     band = Band(surface, images, settings.rounding)
-    neb = NEB(images, k=settings.spring, climb=False, method="improvedtangent")
+    neb = _RememberingNEB(images, k=settings.spring, method="improvedtangent")
     optimizer = FIRE(neb, logfile=None)
 
     def force() -> float:
@@ -210,6 +211,22 @@ def find_path(
     )
 
 
+class _RememberingNEB(NEB):  # type: ignore[misc]
+    """ASE's band, whose forces an optimizer asks for several times a step."""
+
+    _last: tuple[Floats, bool, Floats] | None = None
+
+    def get_forces(self) -> Floats:
+        """Return the forces on all images between the ends, (k n, 3), eV/Å."""
+        positions = self.get_positions()
+        last = self._last
+        is_same = last is not None and last[1] == self.climb
+        if last is None or not is_same or (last[0] != positions).any():
+            last = (positions, self.climb, super().get_forces())
+            self._last = last
+        return last[2].copy()
+
+
 def _first_guess(
     initial: Atoms,
     final: Atoms,
@@ -230,10 +247,28 @@ def _first_guess(
         for image, positions in zip(images, guess, strict=True):
             image.positions = positions
     elif not passes:
-        band = NEB(images, method="improvedtangent")
-        idpp_interpolate(band, traj=None, log=None, mic=bool(initial.pbc.any()))
+        _lead_around(images)
     random = np.random.default_rng(1)
     # A path that begins in a mirror plane stays there, on a saddle of higher order.
     for image in images[1:-1]:
         image.positions += random.normal(scale=_RATTLE, size=image.positions.shape)
     return images
+
+
+def _lead_around(images: Sequence[Atoms]) -> None:
+    """Lead the atom that goes farthest round its neighbours, and these out of its way.
+
+    By the image-dependent pair potential; of all atoms it would take longer than the
+    search itself.
+    """
+    initial, final = images[0], images[-1]
+    way = final.positions - initial.positions
+    ion = int(np.linalg.norm(way, axis=1).argmax())
+    middle = initial.positions + 0.5 * way
+    distances = find_mic(middle - middle[ion], initial.cell, initial.pbc)[1]
+    near = np.flatnonzero(distances < _NEAR_ANGSTROM)
+    parts = [image[near] for image in images]
+    band = NEB(parts, method="improvedtangent")
+    idpp_interpolate(band, traj=None, log=None, mic=bool(initial.pbc.any()))
+    for image, part in zip(images[1:-1], parts[1:-1], strict=True):
+        image.positions[near] = part.positions

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 
 from spin_dp.inference.calculator import SpinDPCalculator
 from spin_dp.inference.engines import Geometries
@@ -178,15 +178,19 @@ class StateCalculator(Calculator):  # type: ignore[misc]
         super().__init__()
         self._band, self._number = band, number
 
-    def calculate(
+    def get_property(
         self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Compute this image, and all others that have moved with it."""
-        super().calculate(atoms, properties, system_changes)
+        name: str,
+        atoms: Atoms | None = None,  # noqa: ARG002 - the band has its images
+        allow_calculation: bool = True,  # noqa: ARG002
+    ) -> Any:  # noqa: ANN401
+        """Return a property of this image, computed with all others that have moved.
+
+        The band sees which these are; ASE would compare all arrays each time.
+        """
         self.results = self._band.results(self._number)
+        found = self.results[name]
+        return found.copy() if isinstance(found, np.ndarray) else found
 
 
 class Band:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+
+SYMMETRY_ERRORS = (getattr(spglib, "SpglibError", RuntimeError), RuntimeError)
+"""What spglib raises, by its version, where it finds no symmetry."""
 
 _BOND_REACH, _OCTAHEDRON = 3.2, 6
 _WHOLE = 0.02  # how far from whole numbers a matrix may be
@@ -39,7 +42,7 @@ def conventional_matrix(atoms: Atoms, tolerance: float) -> Ints:
         hold the given one a whole number of times, as with moments that alternate.
     """
     unit = np.eye(3, dtype=np.int64)
-    found = spglib.get_symmetry_dataset(_spglib_cell(atoms), symprec=tolerance)
+    found = _dataset(atoms, tolerance)
     if found is None:
         return unit
     # Columns of the cells: given = conventional @ transformation.
@@ -60,7 +63,7 @@ def conventional_cell(atoms: Atoms, tolerance: float) -> tuple[Floats, str]:
     tolerance
         Of spglib, Å.
     """
-    found = spglib.get_symmetry_dataset(_spglib_cell(atoms), symprec=tolerance)
+    found = _dataset(atoms, tolerance)
     if found is None:
         return np.asarray(atoms.cell.cellpar()), ""
     from ase.cell import Cell
@@ -69,8 +72,13 @@ def conventional_cell(atoms: Atoms, tolerance: float) -> tuple[Floats, str]:
     return np.asarray(standard), f"{found.international} ({found.number})"
 
 
-def _spglib_cell(atoms: Atoms) -> tuple[Floats, Floats, Ints]:
-    return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
+def _dataset(atoms: Atoms, tolerance: float) -> Any:  # noqa: ANN401 - spglib's
+    """Return spglib's dataset of the positions; None where it finds none."""
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    try:
+        return spglib.get_symmetry_dataset(cell, symprec=tolerance)
+    except SYMMETRY_ERRORS:
+        return None
 
 
 def metal_bonds(atoms: Atoms) -> list[tuple[str, Floats]]:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 
-from spin_dp.errors import ConfigError
-from spin_dp.properties.crystal import conventional_matrix
+from spin_dp.errors import ConfigError, DataError
+from spin_dp.properties.crystal import SYMMETRY_ERRORS, conventional_matrix
 from spin_dp.properties.host import package, quiet
 from spin_dp.properties.relaxation import RelaxationSettings
 from spin_dp.properties.settings import option
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MEV_OF_KJ = 1.0e6 / 96485.33212
 """meV of one kJ/mol."""
 
+_TOLERANCES = (1e-4, 1e-5)  # Å
 _BAND_POINTS = 60  # of each segment
 
 
@@ -120,14 +121,8 @@ def phonopy_of(
     progress
         Called as ``progress(what, done, total)``.
     """
-    phonopy = package("phonopy")
     with quiet():
-        phonon = phonopy.Phonopy(
-            _phonopy_atoms(subject.atoms),
-            supercell_matrix=settings.repetitions(subject.atoms),
-            primitive_matrix="P",
-            symprec=settings.symmetry,
-        )
+        phonon = _opened(subject.atoms, settings)
         phonon.generate_displacements(distance=settings.displacement, is_plusminus=True)
         displaced = phonon.supercells_with_displacements
         forces = []
@@ -142,6 +137,31 @@ def phonopy_of(
         phonon.forces = np.array(forces)
         phonon.produce_force_constants()
     return phonon
+
+
+def _opened(atoms: Atoms, settings: PhononSettings) -> Any:  # noqa: ANN401
+    """Return phonopy of a crystal whose symmetry it can tell.
+
+    Within a distance that is as large as what relaxing left, spglib finds operations
+    that are no group; a smaller one then finds fewer.
+    """
+    phonopy = package("phonopy")
+    tolerances = [t for t in _TOLERANCES if t < settings.symmetry]
+    for tolerance in (settings.symmetry, *tolerances):
+        try:
+            return phonopy.Phonopy(
+                _phonopy_atoms(atoms),
+                supercell_matrix=settings.repetitions(atoms),
+                primitive_matrix="P",
+                symprec=tolerance,
+            )
+        except (*SYMMETRY_ERRORS, TypeError, AttributeError) as error:
+            reason = error  # of older versions, which go on with None
+    raise DataError(
+        f"phonons of {atoms.get_chemical_formula()}: phonopy finds no symmetry of "
+        f"positions and moments ({reason}); relax further (max_force), or set another "
+        "distance (symmetry)."
+    )
 
 
 def _phonopy_atoms(atoms: Atoms) -> Any:  # noqa: ANN401

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import unknown
+from spin_dp.properties.defects import Defect, DefectSettings, defect
 from spin_dp.properties.elasticity import Elasticity, ElasticitySettings, elasticity
 from spin_dp.properties.equation_of_state import (
     EquationOfState,
@@ -29,6 +30,7 @@ from spin_dp.properties.quasi_harmonic import (
     quasi_harmonic,
 )
 from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
+from spin_dp.properties.surface import Surface, SurfaceSettings, surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +101,20 @@ PROPERTIES: dict[str, Property] = {
             quasi_harmonic,
             QuasiHarmonicSettings,
             QuasiHarmonic,
+        ),
+        Property(
+            Surface.name,
+            "surface energies of the terminations of a plane",
+            surface,
+            SurfaceSettings,
+            Surface,
+        ),
+        Property(
+            Defect.name,
+            "a vacancy or exchanged ions, with the charges of labels balanced",
+            defect,
+            DefectSettings,
+            Defect,
         ),
         Property(
             Barrier.name,

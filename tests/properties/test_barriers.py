@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase.io import read
 
@@ -14,6 +15,7 @@ from spin_dp import SpinDP, SpinDPCalculator
 from spin_dp.deployment.cache import fast_models
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.properties import PROPERTIES, Subject, find_property
+from spin_dp.properties.collection import collect_properties
 from spin_dp.properties.migration import (
     Barrier,
     BarrierSettings,
@@ -28,7 +30,7 @@ from spin_dp.properties.migration import (
 )
 from spin_dp.properties.migration.holes import ELECTRONS
 from spin_dp.structures import SPIN_STATES
-from tests.unit.cathodes import layered
+from tests.properties.cathodes import layered
 
 # Small cells and rough paths: what is asked here does not depend on it.
 QUICK: dict[str, Any] = {"width": 4.5, "images": 1, "max_force": 0.1}
@@ -295,6 +297,26 @@ def test_a_network_of_one_hop(cobaltate: Subject) -> None:
     assert again.percolation_2d == found.percolation_2d
     assert again.hops.equals(found.hops)
     assert found.plot().get_ylabel() == "barrier, eV"
+
+
+def test_files_of_a_run(cobaltate: Subject, tmp_path) -> None:
+    asked = find_property("barrier")
+    settings = {"barrier": BarrierSettings(**QUICK)}
+    collected = collect_properties([asked], [cobaltate], tmp_path, settings=settings)
+    (found,) = collected.results["barrier"]
+    assert isinstance(found, Barrier)
+    frames = read(tmp_path / "barrier.extxyz", index=":")
+    assert len(frames) == len(found.images) == 3
+    for number, frame in enumerate(frames):
+        assert names_of(frame) == {"Co3+LS": 11, "Co4+LS": 1}
+        assert frame.info["spin_state"] == found.spin_state
+        above = frame.get_potential_energy() - frames[0].get_potential_energy()
+        assert above == pytest.approx(found.path["energy"][number], abs=1e-5)
+        assert np.isfinite(frame.get_forces()).all()
+        assert frame.get_magnetic_moments().any()
+    path = pd.read_csv(tmp_path / "barrier.path.csv")
+    np.testing.assert_allclose(path["energy"], found.path["energy"], atol=1e-9)
+    assert (tmp_path / "barrier.png").is_file()
 
 
 def test_they_are_among_the_properties() -> None:

@@ -25,7 +25,7 @@ from spin_dp.properties.migration.percolation import (
 )
 from spin_dp.properties.migration.surface import rounded_lowest
 from spin_dp.properties.subject import Subject
-from tests.physics.analytic_surfaces import DoubleWell, MuellerBrown, TwoStates
+from tests.properties.analytic_surfaces import DoubleWell, MuellerBrown, TwoStates
 
 FINE = BandSettings(images=7, max_force=0.02, spring=0.3)
 

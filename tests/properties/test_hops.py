@@ -11,7 +11,7 @@ from ase.geometry import find_mic
 from spin_dp.errors import ConfigError
 from spin_dp.properties.migration import find_hops, surroundings
 from spin_dp.properties.migration.ends import supercell_of
-from tests.unit.cathodes import layered, spinel
+from tests.properties.cathodes import layered, spinel
 
 
 def summary(network):

@@ -17,6 +17,8 @@ from spin_dp.properties.migration import (
     migration_barrier,
     modes_of,
 )
+from spin_dp.properties.migration.band import Path
+from spin_dp.properties.migration.crossing import find_crossings
 from spin_dp.properties.migration.percolation import (
     Edge,
     percolation,
@@ -91,15 +93,16 @@ def test_vineyards_prefactor_of_a_double_well() -> None:
         attempt_frequency(found.__class__(**{**vars(found), "top": 0}), surface)
 
 
-def test_an_electron_that_follows_crosses_where_marcus_says() -> None:
+@pytest.mark.parametrize("images", [2, 5])
+def test_an_electron_that_follows_crosses_where_marcus_says(images: int) -> None:
     ends = ends_of(TwoStates, (0.1, 0.1, 0.0), (1.9, 0.0, 0.1), (3.8, 3.1), "Mn")
-    fine = BandSettings(images=5, max_force=0.02, spring=0.3, rounding=0.01)
+    fine = BandSettings(images=images, max_force=0.02, spring=0.3, rounding=0.01)
     found = migration_barrier(ends, fine, electron="following")
     assert found.converged
     assert len(found.states) == 2
     assert found.spin_state != found.final_spin_state
-    assert found.crossing_energy == pytest.approx(TwoStates.crossing(), abs=5e-3)
-    assert found.barrier == pytest.approx(TwoStates.crossing(), abs=1e-2)
+    assert found.crossing_energy == pytest.approx(TwoStates.crossing(), abs=3e-3)
+    assert found.barrier == pytest.approx(TwoStates.crossing(), abs=3e-3)
     assert found.reaction_energy == pytest.approx(TwoStates.step, abs=1e-3)
     where = TwoStates.crossing() ** 0.5 / (0.5 * TwoStates.stiffness) ** 0.5
     assert found.crossing == pytest.approx(where / TwoStates.way, abs=0.02)
@@ -132,6 +135,30 @@ def test_rounded_kinks_have_the_forces_of_their_energies() -> None:
     modes = modes_of(surface.part([0]), start.atoms, [0])
     assert modes.unstable == 0
     np.testing.assert_allclose(modes.frequencies, modes.frequencies[0], rtol=1e-6)
+
+
+def test_a_crossing_is_found_beside_the_line_between_images() -> None:
+    """Of parabolas in two directions the lowest crossing lies on the line of minima."""
+    first, second = (
+        Subject.of_calculator(Atoms("Mn", [(0, 0, 0)]), TwoStates, [m], name="two")
+        for m in (3.8, 3.1)
+    )
+    surface = Surface.of([first, second])
+    bent = np.array([[[0.0, 0.0, 0.0]], [[0.8, 0.6, 0.2]], [[1.6, 0.5, 0.0]]])
+    bent = np.concatenate([bent, [[[2.0, 0.0, 0.0]]]])
+    energies, forces = surface.evaluate(bent)
+    lengths = np.array([0.0, 1.0, 2.0, 3.0])
+    path = Path(bent, energies, forces, lengths, 0.0, True, True, 1)
+    fine = BandSettings(max_force=0.002)
+    (crossing,) = find_crossings(surface, path, fine)
+    assert crossing.is_lowest
+    assert crossing.after == 1
+    size = 0.5 * TwoStates.stiffness * TwoStates.way**2
+    x = (size + TwoStates.step) / (TwoStates.stiffness * TwoStates.way)
+    np.testing.assert_allclose(crossing.positions[0], [x, 0.0, 0.0], atol=3e-3)
+    assert crossing.height == pytest.approx(TwoStates.crossing(), abs=1e-4)
+    assert crossing.is_top
+    assert 0.0 < crossing.share < 1.0
 
 
 # One cell of a square net whose rows are joined by high steps.

@@ -16,7 +16,7 @@ from ase.geometry import find_mic
 from ase.mep.neb import NEB, idpp_interpolate
 from ase.optimize import FIRE, LBFGS
 
-from spin_dp.errors import ConfigError
+from spin_dp.errors import ConfigError, DataError
 from spin_dp.properties.migration.surface import ROUNDING, Band
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _ROUGH = 5.0  # the image climbs from this many times the final force on
+_STRETCHED, _FAR_EV = 1.5, 0.5  # of a band that a climbing image has torn away
 _RATTLE = 0.01  # Å
 _NEAR_ANGSTROM = 4.5  # atoms that may be in the way, from the middle of it
 _CLOSE_ANGSTROM = 0.05  # ends that are nearer to each other are one
@@ -96,6 +97,8 @@ class Path:
         Largest force on an atom that the band's springs and tangents leave, eV/Å.
     converged
         Whether that is small enough.
+    climbed
+        Whether the highest image has gone to the saddle point.
     steps
         That it took.
     """
@@ -106,6 +109,7 @@ class Path:
     lengths: Floats
     max_force: float
     converged: bool
+    climbed: bool
     steps: int
 
     @property
@@ -182,33 +186,88 @@ def find_path(
         Called as ``progress(steps, force)`` after each step, eV/Å.
     """
     images = _first_guess(initial, final, settings.images, passes, guess)
-    band = Band(surface, images, settings.rounding)
-    neb = _RememberingNEB(images, k=settings.spring, method="improvedtangent")
-    optimizer = FIRE(neb, logfile=None)
+    search = _Search(surface, images, settings, progress)
+    if not settings.climb:
+        search.run(settings.max_force)
+        return search.path(climbed=False)
+    # From a rough band, or, where the image gets lost, from a converged one.
+    for limit in (_ROUGH * settings.max_force, settings.max_force):
+        search.run(limit)
+        if search.climb():
+            return search.path(climbed=True)
+    return search.path(climbed=False)
 
-    def force() -> float:
-        return float(np.linalg.norm(neb.get_forces(), axis=1).max())
 
-    if progress is not None:
-        optimizer.attach(lambda: progress(optimizer.nsteps, force()))
-    steps = settings.max_steps
-    if settings.climb:
-        optimizer.run(fmax=_ROUGH * settings.max_force, steps=steps // 2)
-        neb.climb = True
-    optimizer.run(fmax=settings.max_force, steps=steps - optimizer.nsteps)
-    band.update()
-    positions = np.stack([image.positions for image in images])
-    ways = np.linalg.norm(np.diff(positions, axis=0), axis=(1, 2))
-    left = force()
-    return Path(
-        positions,
-        band.energies,
-        band.forces,
-        np.concatenate([[0.0], np.cumsum(ways)]),
-        left,
-        left <= settings.max_force,
-        optimizer.nsteps,
-    )
+class _Search:
+    """A band under way."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        images: Sequence[Atoms],
+        settings: BandSettings,
+        progress: Callable[[int, float], None] | None,
+    ) -> None:
+        self._band = Band(surface, images, settings.rounding)
+        self._neb = _RememberingNEB(images, k=settings.spring, method="improvedtangent")
+        self._settings, self._progress = settings, progress
+        self._steps = 0
+
+    def run(self, limit: float, keep_to: Path | None = None) -> bool:
+        """Relax to a force; return False where the band has left another path."""
+        optimizer = FIRE(self._neb, logfile=None)
+        left = self._settings.max_steps - self._steps
+        for _ in optimizer.irun(fmax=limit, steps=max(left, 1)):
+            if self._progress is not None:
+                self._progress(self._steps + optimizer.nsteps, self._force())
+            if keep_to is not None and self._is_lost(keep_to):
+                break
+        self._steps += optimizer.nsteps
+        return keep_to is None or not self._is_lost(keep_to)
+
+    def climb(self) -> bool:
+        """Let the highest image climb; where it gets lost, go back and return False."""
+        before = self.path(climbed=False)
+        self._neb.climb = True
+        try:
+            kept = self.run(self._settings.max_force, keep_to=before)
+        except DataError:  # atoms that overlap, far from any path
+            kept = False
+        if not kept:
+            self._neb.climb = False
+            self._neb.set_positions(before.positions[1:-1].reshape(-1, 3))
+        return kept
+
+    def path(self, *, climbed: bool) -> Path:
+        """Return the band as it is."""
+        self._band.update()
+        positions = np.stack([image.positions for image in self._band.images])
+        ways = np.linalg.norm(np.diff(positions, axis=0), axis=(1, 2))
+        left = self._force()
+        return Path(
+            positions,
+            self._band.energies.copy(),
+            self._band.forces.copy(),
+            np.concatenate([[0.0], np.cumsum(ways)]),
+            left,
+            left <= self._settings.max_force,
+            climbed,
+            self._steps,
+        )
+
+    def _force(self) -> float:
+        return float(np.linalg.norm(self._neb.get_forces(), axis=1).max())
+
+    def _is_lost(self, before: Path) -> bool:
+        """Return whether an image that climbs has torn the band away."""
+        lowest = self._band.energies.min(axis=1)
+        ways = np.diff([image.positions for image in self._band.images], axis=0)
+        length = float(np.linalg.norm(ways, axis=(1, 2)).sum())
+        return bool(
+            length > _STRETCHED * before.lengths[-1]
+            or lowest.max() > before.lowest.max() + _FAR_EV
+            or lowest.min() < before.lowest.min() - _FAR_EV
+        )
 
 
 class _RememberingNEB(NEB):  # type: ignore[misc]

@@ -17,16 +17,20 @@ from spin_dp.properties.migration.band import (
     refuse_no_way,
     relax_end,
 )
+from spin_dp.properties.migration.crossing import find_crossings, with_crossings
 from spin_dp.properties.migration.descriptors import surroundings
 from spin_dp.properties.migration.modes import Modes, atoms_around, modes_of
-from spin_dp.properties.migration.result import STATE_ENERGY, Barrier, smooth_curve
+from spin_dp.properties.migration.result import STATE_ENERGY, Barrier
 from spin_dp.properties.migration.surface import Surface, rounded_lowest
 from spin_dp.structures import shortest_moments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from spin_dp.properties.migration.crossing import Crossing
     from spin_dp.properties.migration.ends import HopEnds
     from spin_dp.properties.settings import Progress
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _PREDICTED_MUB = 1e-3
+_NAN = float("nan")
 _PUSHES, _PUSH_ANGSTROM = 2, 0.15  # off a saddle point of higher order
 
 
@@ -100,11 +105,19 @@ def migration_barrier(
     for _ in range(_PUSHES):
         if modes is None or modes.unstable < 2:
             break
-        path = search(guess=_pushed(surface, path, modes, chosen))
-        modes = _modes_at_top(ends, surface, path, chosen)
+        other = search(guess=_pushed(surface, path, modes, chosen))
+        if other.lowest.max() >= path.lowest.max() or not other.climbed:
+            break
+        path, modes = other, _modes_at_top(ends, surface, other, chosen)
+    crossings = find_crossings(surface, path, chosen)
+    whole = with_crossings(path, crossings)
+    if whole.top != path.top:
+        modes = _modes_at_top(ends, surface, whole, chosen)
     tell("band", chosen.max_steps, chosen.max_steps)
     unstable = 0 if modes is None else modes.unstable
-    return _result(ends, surface, path, electron, unstable, at_rest=first and last)
+    return _result(
+        ends, surface, whole, electron, unstable, crossings, at_rest=first and last
+    )
 
 
 def _modes_at_top(
@@ -112,7 +125,7 @@ def _modes_at_top(
 ) -> Modes | None:
     """Return the vibrations around the ion at the top; None where that is an end."""
     is_end = path.top in (0, len(path.lengths) - 1)
-    if is_end or not settings.climb or not settings.check_top:
+    if is_end or not path.climbed or not settings.check_top:
         return None
     atoms = ends.initial.atoms.copy()
     atoms.positions = path.positions[path.top]
@@ -165,6 +178,7 @@ def _result(
     path: Path,
     electron: str,
     unstable: int,
+    crossings: Sequence[Crossing],
     *,
     at_rest: bool,
 ) -> Barrier:
@@ -178,6 +192,7 @@ def _result(
         "energy": path.lowest - zero,
         "slope": slopes[np.arange(len(states)), states],
         "state": states,
+        "is_crossing": _are_among(path, [one for one in crossings if one.is_top]),
         "nearest_anion": [one.nearest_anion for one in around],
         "coordination": [one.coordination for one in around],
         "polyhedron": [one.volume for one in around],
@@ -187,7 +202,7 @@ def _result(
             for number in range(len(surface))
         },
     }
-    where, height = _crossing(path, states, slopes)
+    highest = max(crossings, key=lambda one: one.height, default=None)
     top = path.top
     keys = tuple(one.spin_state for one in ends.labelled.states)
     subject = ends.labelled.states[states[0]]
@@ -203,13 +218,14 @@ def _result(
         top_polyhedron=around[top].volume,
         nearest_metal=around[top].nearest_metal,
         distance=ends.distance,
-        crossing=where,
-        crossing_energy=height - zero,
+        crossing=_NAN if highest is None else _share(path, highest),
+        crossing_energy=_NAN if highest is None else highest.height - zero,
         electron=electron,
         way=ends.way,
         ion=ends.ion,
         top=top,
         unstable_modes=unstable,
+        climbed=path.climbed,
         converged=path.converged and at_rest,
         max_force=path.max_force,
         states=keys,
@@ -270,21 +286,17 @@ def _slopes(path: Path) -> Floats:
     return slopes
 
 
-def _crossing(path: Path, states: Ints, slopes: Floats) -> tuple[float, float]:
-    """Return where the state changes highest on the path, and the energy there."""
-    best = (float("nan"), float("nan"))
-    for k in np.flatnonzero(np.diff(states)):
-        pair = [states[k], states[k + 1]]
-        part = slice(k, k + 2)
-        curves = [
-            smooth_curve(
-                path.lengths[part], path.energies[part, s], slopes[part, s], 200
-            )
-            for s in pair
-        ]
-        gap = np.abs(curves[0][1] - curves[1][1])
-        place = int(gap.argmin())
-        energy = float(0.5 * (curves[0][1][place] + curves[1][1][place]))
-        if not best[1] > energy:
-            best = (float(curves[0][0][place] / path.lengths[-1]), energy)
-    return best
+def _are_among(path: Path, crossings: Sequence[Crossing]) -> NDArray[np.bool_]:
+    """Return which images are crossings, (k,)."""
+    found = np.zeros(len(path.lengths), dtype=np.bool_)
+    for one in crossings:
+        found |= (path.positions == one.positions).all(axis=(1, 2))
+    return found
+
+
+def _share(path: Path, crossing: Crossing) -> float:
+    """Return how far along a path a crossing is: between the images around it."""
+    ways = np.linalg.norm(path.positions - crossing.positions, axis=(1, 2))
+    k = int((ways[:-1] + ways[1:]).argmin())
+    step = ways[k] / (ways[k] + ways[k + 1]) * (path.lengths[k + 1] - path.lengths[k])
+    return float((path.lengths[k] + step) / path.lengths[-1])

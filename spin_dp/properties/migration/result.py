@@ -48,6 +48,9 @@ class Barrier(Result):
     unstable_modes
         Of the ion and the anions around it at the top: one at a saddle point; 0 where
         the path has no top between its ends.
+    climbed
+        Whether the highest image has gone to the saddle point; else the barrier is
+        that of the highest image, and a lower bound.
     max_force
         What is left on the band, eV/Å.
     states
@@ -62,8 +65,9 @@ class Barrier(Result):
     path
         A row for each image: ``coordinate`` (Å along the path, all atoms), ``energy``
         (eV above the initial structure), ``slope`` (of it, eV/Å), ``state`` (number in
-        ``states``), ``nearest_anion`` (Å), ``coordination``, ``polyhedron`` (Å³),
-        ``nearest_metal`` (Å), and ``energy of N`` of each state.
+        ``states``), ``is_crossing`` (whether it is where two states are equal),
+        ``nearest_anion`` (Å), ``coordination``, ``polyhedron`` (Å³), ``nearest_metal``
+        (Å), and ``energy of N`` of each state.
     images
         Labelled structures with energies, forces and moments.
     """
@@ -88,6 +92,7 @@ class Barrier(Result):
     ion: int
     top: int
     unstable_modes: int
+    climbed: bool
     converged: bool
     max_force: float
     states: tuple[str, ...]
@@ -105,7 +110,10 @@ class Barrier(Result):
                 x, rows[f"{STATE_ENERGY}{number}"], "--", color=GREY, linewidth=0.8
             )
         fine, curve = smooth_curve(
-            x, rows["energy"].to_numpy(), rows["slope"].to_numpy()
+            x,
+            rows["energy"].to_numpy(),
+            rows["slope"].to_numpy(),
+            rows["is_crossing"].to_numpy(dtype=bool),
         )
         axes.plot(fine, curve, color=colour, label=f"{self.label}, {self.electron}")
         axes.plot(x, rows["energy"], "o", color=colour)
@@ -125,6 +133,11 @@ class Barrier(Result):
             said.append(
                 f"{self.label}: not converged, {self.max_force:.3f} eV/Å are left; "
                 "allow more steps (max_steps)"
+            )
+        if not self.climbed:
+            said.append(
+                f"{self.label}: the highest image could not climb to a saddle point; "
+                "the barrier is a lower bound (try more images)"
             )
         if self.top in (0, len(self.images) - 1):
             said.append(f"{self.label}: an end is the highest point of the path")
@@ -197,7 +210,7 @@ class Barrier(Result):
 
 
 def smooth_curve(
-    x: Floats, y: Floats, slopes: Floats, number: int = 20
+    x: Floats, y: Floats, slopes: Floats, kinks: NDArray[np.bool_], number: int = 20
 ) -> tuple[Floats, Floats]:
     """Return a curve through points with their slopes.
 
@@ -205,20 +218,32 @@ def smooth_curve(
     ----------
     x, y, slopes
         Points, and derivatives there, (k,).
+    kinks
+        Points whose derivative is another one on each side, and does not count.
     number
         Of points of the curve between two of them.
 
     Returns
     -------
     tuple
-        Places and values; cubic between points.
+        Places and values; cubic between points, quadratic beside a kink.
     """
-    from scipy.interpolate import CubicHermiteSpline
-
-    shares = np.linspace(0.0, 1.0, number, endpoint=False)
-    fine = (x[:-1, None] + shares * np.diff(x)[:, None]).ravel()
-    fine = np.append(fine, x[-1])
-    return fine, CubicHermiteSpline(x, y, slopes)(fine)
+    t = np.linspace(0.0, 1.0, number, endpoint=False)
+    fine, curve = [], []
+    for k in range(len(x) - 1):
+        h, rise = x[k + 1] - x[k], y[k + 1] - y[k]
+        first, last = h * slopes[k], h * slopes[k + 1]
+        # Without a slope at one end the curvature is the same all along.
+        first = 2.0 * rise - last if kinks[k] and not kinks[k + 1] else first
+        last = 2.0 * rise - first if kinks[k + 1] and not kinks[k] else last
+        if kinks[k] and kinks[k + 1]:
+            first = last = rise
+        part = first * t + (3.0 * rise - 2.0 * first - last) * t**2
+        fine.append(x[k] + h * t)
+        curve.append(y[k] + part + (first + last - 2.0 * rise) * t**3)
+    return np.append(np.concatenate(fine), x[-1]), np.append(
+        np.concatenate(curve), y[-1]
+    )
 
 
 def _are_kept(before: ArrayLike | None, after: ArrayLike | None) -> bool:

@@ -129,6 +129,9 @@ def relax_end(
 ) -> tuple[Atoms, bool]:
     """Return atoms at rest in the lowest state of a surface; whether they are."""
     end = atoms.copy()
+    # Of a symmetric crystal forces vanish where it is unstable, too.
+    random = np.random.default_rng(2)
+    end.positions += random.normal(scale=_RATTLE, size=end.positions.shape)
     Band(surface, [end], settings.rounding)
     limit = settings.max_force / 3.0
     optimizer = LBFGS(end, logfile=None, maxstep=0.1)

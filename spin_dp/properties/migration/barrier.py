@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _PREDICTED_MUB = 1e-3
+_STILL_ANGSTROM = 1e-6
 _NAN = float("nan")
 _PUSHES, _PUSH_ANGSTROM = 2, 0.15  # off a saddle point of higher order
 
@@ -85,7 +86,9 @@ def migration_barrier(
         surface.part(labelled.initial), ends.initial.atoms, chosen
     )
     tell("relaxing the ends", 1, 2)
-    final, last = relax_end(surface.part(labelled.final), ends.final, chosen)
+    final, last = relax_end(
+        surface.part(labelled.final), _begun_alike(ends, initial), chosen
+    )
     refuse_no_way(initial, final)
 
     def search(**start: Any) -> Path:  # noqa: ANN401 - of find_path
@@ -118,6 +121,22 @@ def migration_barrier(
     return _result(
         ends, surface, whole, electron, unstable, crossings, at_rest=first and last
     )
+
+
+def _begun_alike(ends: HopEnds, initial: Atoms) -> Atoms:
+    """Return the final structure to relax, with what the initial one has relaxed to.
+
+    A crystal that distorts may do so in several ways, and both ends shall in one. Where
+    other atoms than the ion are elsewhere they were given so.
+    """
+    way = ends.final.positions - ends.initial.atoms.positions
+    others = np.delete(way, ends.ion, axis=0)
+    if np.abs(others).max(initial=0.0) > _STILL_ANGSTROM:
+        return ends.final
+    final = ends.final.copy()
+    final.positions = initial.positions
+    final.positions[ends.ion] = ends.final.positions[ends.ion]
+    return final
 
 
 def _modes_at_top(

@@ -60,6 +60,34 @@ class RelaxationSettings:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class AtRest:
+    """Settings of properties that begin with relaxing a structure.
+
+    Attributes
+    ----------
+    max_force, max_steps, optimizer, rattle
+        See :func:`spin_dp.properties.settings.described`.
+    """
+
+    max_force: float = option(0.005, "largest force at the end of relaxations, eV/Å")
+    max_steps: int = option(500, "of a relaxation, at most")
+    optimizer: str = option("BFGS", "of ASE, by name")
+    rattle: float = option(
+        0.0, "random displacements before, Å, to leave a point of high symmetry"
+    )
+
+    @property
+    def relaxation(self) -> RelaxationSettings:
+        """Those of the relaxation at the beginning."""
+        return RelaxationSettings(
+            max_force=self.max_force,
+            max_steps=self.max_steps,
+            optimizer=self.optimizer,
+            rattle=self.rattle,
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Relaxation(Result):
     """A relaxed structure.

@@ -52,7 +52,7 @@ MEASURED: dict[str, dict[str, float]] = {
     # Lattices of the conventional cells; volumes are those of these lattices.
     # H. Arai et al., Solid State Ionics 80, 261 (1995); Raman: R. Baddour-Hadjean and
     # J.-P. Pereira-Ramos, Chem. Rev. 110, 1278 (2010).
-    "LiNiO2": {"a": 2.878, "c": 14.19, "volume": 33.93, "Raman": 545.0},
+    "LiNiO2": {"a": 2.878, "c": 14.19, "volume": 33.93, "highest_1/cm": 545.0},
     # A. R. Armstrong and P. G. Bruce, Nature 381, 499 (1996).
     "LiMnO2": {
         "a": 5.4387,
@@ -64,9 +64,15 @@ MEASURED: dict[str, dict[str, float]] = {
     # J. Akimoto, Y. Gotoh and Y. Oosawa, J. Solid State Chem. 141, 298 (1998); X. Wang
     # et al., Phys. Rev. B 72, 224102 (2005); M. Inaba et al., J. Raman Spectrosc. 28,
     # 613 (1997).
-    "LiCoO2": {"a": 2.8161, "c": 14.0536, "volume": 32.17, "B0": 149.0, "Raman": 596.0},
+    "LiCoO2": {
+        "a": 2.8161,
+        "c": 14.0536,
+        "volume": 32.17,
+        "B0": 149.0,
+        "highest_1/cm": 596.0,
+    },
 }
-"""At room temperature: Å, Å³ per formula unit, GPa, 1/cm (the A1g mode of oxygen)."""
+"""At room temperature: Å, Å³ per formula unit, GPa, 1/cm (A1g in Raman spectra)."""
 
 
 def build(name: str) -> Atoms:
@@ -101,7 +107,6 @@ def summary(name: str, results: dict[str, Sequence[Any]]) -> pd.DataFrame:
         eos, elastic, phonon = (
             results[kind][k] for kind in ("eos", "elasticity", "phonons")
         )
-        # Oxygen against oxygen along the layers' normal is the highest mode of all.
         highest = float(phonon.gamma["wavenumber"].max())
         rows.append(
             {
@@ -116,7 +121,7 @@ def summary(name: str, results: dict[str, Sequence[Any]]) -> pd.DataFrame:
                 "G": elastic.shear_modulus,
                 "stable": elastic.stable and phonon.stable,
                 "lowest_THz": phonon.lowest_frequency,
-                "Raman": highest,
+                "highest_1/cm": highest,
             }
         )
     rows.append({"crystal": name, "state": "measured", **MEASURED[name]})
@@ -164,4 +169,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     default_to_one_thread()
     result = main(given.output, given.model)
-    print(result.round(2).fillna("").to_string(index=False))
+    print(result.round(2).to_string(index=False, na_rep=""))

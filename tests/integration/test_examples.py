@@ -108,7 +108,12 @@ def test_properties_of_a_cathode_beside_measurements(tmp_path: Path) -> None:
     found = example.main(tmp_path, model, ["LiCoO2"], settings)
     assert found["state"].tolist() == ["Co3+LS[1]", "Co3+IS[1up]", "measured"]
     low, _, measured = (row for _, row in found.iterrows())
-    for key, share in (("a", 0.02), ("c", 0.02), ("volume", 0.04), ("Raman", 0.05)):
+    for key, share in (
+        ("a", 0.02),
+        ("c", 0.02),
+        ("volume", 0.04),
+        ("highest_1/cm", 0.05),
+    ):
         assert low[key] == pytest.approx(measured[key], rel=share)
     assert (tmp_path / "LiCoO2" / "report.html").is_file()
     assert len(found) == len((tmp_path / "summary.csv").read_text().splitlines()) - 1

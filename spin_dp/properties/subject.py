@@ -12,6 +12,7 @@ from ase import Atoms
 from spin_dp.errors import DataError
 from spin_dp.properties.energies import CalculatorEnergies, ModelEnergies
 from spin_dp.spin_states.catalogue import Catalogue
+from spin_dp.spin_states.elements import formula
 from spin_dp.spin_states.frame_name import SiteKeys
 from spin_dp.spin_states.key import NO_METAL
 from spin_dp.spin_states.labels import signed_name
@@ -164,7 +165,7 @@ class Subject:
     @property
     def formula(self) -> str:
         """Formula of the cell."""
-        return str(self.atoms.get_chemical_formula())
+        return formula(self.atoms.get_chemical_symbols())
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from spin_dp import evaluation
 from spin_dp.data_tools import Rules, collect
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.data_tools.collection.manifest import KEPT
+from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.demo.origins import origin_of
 
 if TYPE_CHECKING:
@@ -107,10 +108,14 @@ def family(name: str, formula: str) -> str:
     return " ".join([str(Composition(formula).reduced_formula), *words])
 
 
-def held_out_frames(
-    data: Path, models: Mapping[str, Path], *, labels: bool = True
+def predicted_frames(
+    data: Path,
+    models: Mapping[str, Path],
+    split: str = VALIDATION,
+    *,
+    labels: bool = True,
 ) -> pd.DataFrame:
-    """Return labels and predictions of the held-out frames, with their origins.
+    """Return labels and predictions of the frames of a split, with their origins.
 
     Parameters
     ----------
@@ -118,6 +123,8 @@ def held_out_frames(
         Result of :func:`collect_frames`.
     models
         Model file of each name.
+    split
+        Of the collection: the held-out frames if left out.
     labels
         Whether the models read labels, as in use, or the moments of DFT.
 
@@ -127,7 +134,7 @@ def held_out_frames(
         Rows of :func:`spin_dp.evaluation.evaluate` with ``family``, ``temperature``
         and ``kind``.
     """
-    systems = evaluation.read_systems(data, "validation")
+    systems = evaluation.read_systems(data, split)
     frames = evaluation.evaluate(
         models, systems, open_collected(data).manifest, labels=labels
     )

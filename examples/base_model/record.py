@@ -9,7 +9,7 @@ from importlib.metadata import version
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from examples.base_model.frames import held_out_frames, origins
+from examples.base_model.frames import origins, predicted_frames
 from spin_dp import evaluation
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.data_tools.collection.manifest import KEPT
@@ -48,9 +48,9 @@ def make_record(
     """
     first = SpinDP(models[0])
     origin = origins(data)
-    frames = held_out_frames(data, {model.stem: model for model in models})
+    frames = predicted_frames(data, {model.stem: model for model in models})
     answering = models[0].stem
-    with_moments = held_out_frames(data, {answering: models[0]}, labels=False)
+    with_moments = predicted_frames(data, {answering: models[0]}, labels=False)
     by_temperature = frames.dropna(subset=["temperature"])
     return {
         "name": name,

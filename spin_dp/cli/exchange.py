@@ -5,123 +5,31 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from spin_dp.cli import question_options as options  # noqa: TC001 (typer reads it)
 
 if TYPE_CHECKING:
     from spin_dp.magnetism import ExchangeFit, Transition
 
-_FIT, _ORDER = "Fit", "Ordering temperature"
-
 
 def exchange(
-    structure: Annotated[
-        Path,
-        typer.Argument(help="Structure file of any format that ASE or pymatgen reads."),
-    ],
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            "-m",
-            "--model",
-            help="Model file, .pth or .pt2, or a shipped model, lixmo2; repeat it for "
-            "the spread of an ensemble.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Output folder.")
-    ] = Path("exchange"),
-    moments: Annotated[
-        str | None,
-        typer.Option(
-            "--moments",
-            "--labels",
-            metavar="LABELS",
-            help="Spin states, 'Mn=3+HS', or moments, 'Mn=3.7'; what the structure "
-            "carries if left out. Signs do not count.",
-            show_default=False,
-        ),
-    ] = None,
-    cutoff: Annotated[
-        float,
-        typer.Option(
-            metavar="Å", help="Largest distance of a shell.", rich_help_panel=_FIT
-        ),
-    ] = 6.0,
-    supercell: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option(
-            help="Repetitions of the cell; the smallest that tells all shells well "
-            "apart if left out.",
-            rich_help_panel=_FIT,
-            show_default=False,
-        ),
-    ] = None,
-    patterns: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=4,
-            help="Number of patterns; four for each constant, 24 at least, if left "
-            "out.",
-            rich_help_panel=_FIT,
-            show_default=False,
-        ),
-    ] = None,
-    noncollinear: Annotated[
-        bool,
-        typer.Option(
-            "--noncollinear",
-            help="Random directions, not signs.",
-            rich_help_panel=_FIT,
-        ),
-    ] = False,
-    biquadratic: Annotated[
-        bool,
-        typer.Option(
-            "--biquadratic",
-            help="Fit (e_i.e_j)² of each shell, too, to random directions.",
-            rich_help_panel=_FIT,
-        ),
-    ] = False,
-    seed: Annotated[
-        int, typer.Option(help="Of patterns and sampling.", rich_help_panel=_FIT)
-    ] = 1,
-    ordering: Annotated[
-        bool,
-        typer.Option(
-            "--ordering/--no-ordering",
-            help="Sample the constants by Monte Carlo.",
-            rich_help_panel=_ORDER,
-        ),
-    ] = True,
-    sizes: Annotated[
-        str,
-        typer.Option(
-            metavar="L,L",
-            help="Spins along each direction, two sizes or more.",
-            rich_help_panel=_ORDER,
-        ),
-    ] = "4,6,8",
-    sweeps: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Of Monte Carlo at each temperature, after a quarter of it.",
-            rich_help_panel=_ORDER,
-        ),
-    ] = 1500,
-    temperatures: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K,K",
-            help="First and last of 24; around what a mean field says if left out.",
-            rich_help_panel=_ORDER,
-            show_default=False,
-        ),
-    ] = None,
+    structure: options.Structure,
+    model: options.Model,
+    output: options.OutputFolder = Path("exchange"),
+    moments: options.UnsignedLabels = None,
+    cutoff: options.ShellCutoff = 6.0,
+    supercell: options.FitSupercell = None,
+    patterns: options.Patterns = None,
+    noncollinear: options.Noncollinear = False,
+    biquadratic: options.Biquadratic = False,
+    seed: options.FitSeed = 1,
+    ordering: options.Ordering = True,
+    sizes: options.LatticeSizes = "4,6,8",
+    sweeps: options.SpinSweeps = 1500,
+    temperatures: options.SpinTemperatures = None,
 ) -> None:
     r"""Fit exchange constants of a structure, and find where they order.
 

@@ -3,73 +3,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from spin_dp.cli import question_options as options  # noqa: TC001 (typer reads it)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def excitations(
-    structure: Annotated[
-        Path,
-        typer.Argument(help="Structure file of any format that ASE or pymatgen reads."),
-    ],
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            "-m",
-            "--model",
-            help="Model file, .pth or .pt2, or a shipped model, lixmo2; repeat it for "
-            "the spread of an ensemble.",
-            show_default=False,
-        ),
-    ],
-    moments: Annotated[
-        str | None,
-        typer.Option(
-            "--moments",
-            "--labels",
-            metavar="LABELS",
-            help="The state to start from, 'Ni=3+LS' or by atom; what the structure "
-            "carries if left out.",
-            show_default=False,
-        ),
-    ] = None,
-    order: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Magnetic ordering of it: FM, AFM, AFM-001."),
-    ] = None,
-    supercell: Annotated[
-        tuple[int, int, int],
-        typer.Option(help="Repetitions of the cell: images of a site change with it."),
-    ] = (1, 1, 1),
-    kinds: Annotated[
-        str,
-        typer.Option(
-            metavar="KINDS",
-            help="flip (a moment turns round), spin (another state of the same "
-            "charge), transfer (an electron goes to another site).",
-        ),
-    ] = "flip,spin,transfer",
-    reach: Annotated[
-        float, typer.Option(metavar="Å", help="Electrons go to sites not farther away.")
-    ] = 3.5,
-    top: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Rows to print of each kind.")
-    ] = 10,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="CSV",
-            help="Write all changes to this file.",
-            show_default=False,
-        ),
-    ] = None,
+    structure: options.Structure,
+    model: options.Model,
+    moments: options.StartLabels = None,
+    order: options.StartOrder = None,
+    supercell: options.SupercellOfSites = (1, 1, 1),
+    kinds: options.ChangeKinds = "flip,spin,transfer",
+    reach: options.TransferReach = 3.5,
+    top: options.PrintedChanges = 10,
+    output: options.ChangesFile = None,
 ) -> None:
     r"""Tell what single changes of a spin state cost, site by site.
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
-import typer
+from spin_dp.cli import question_options as options  # noqa: TC001 (typer reads it)
 
 if TYPE_CHECKING:
     from spin_dp.search import Redox
@@ -14,63 +14,21 @@ if TYPE_CHECKING:
 
 
 def redox(
-    structure: Annotated[
-        Path,
-        typer.Argument(
-            help="The full crystal, of any format that ASE or pymatgen reads."
-        ),
-    ],
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            "-m",
-            "--model",
-            help="Model file, .pth or .pt2, or a shipped model, lixmo2.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Output folder.")
-    ] = Path("redox"),
-    supercell: Annotated[
-        tuple[int, int, int], typer.Option(help="Repetitions of the cell.")
-    ] = (1, 1, 1),
-    ion: Annotated[str, typer.Option(metavar="EL", help="Element that leaves.")] = "Li",
-    shares: Annotated[
-        str,
-        typer.Option(metavar="X,X", help="Shares of the ions that are left."),
-    ] = "1,0.75,0.5,0.25,0",
-    arrangements: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Arrangements of the vacancies at each share: the first one spread, "
-            "others drawn.",
-        ),
-    ] = 3,
-    states: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--states",
-            metavar="EL=S,S",
-            help="States that an element may be in, Ni=2+,3+LS,4+LS; repeat it for "
-            "each. All that the model knows if left out.",
-            show_default=False,
-        ),
-    ] = None,
-    relax: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHAT",
-            help="Relax atoms, or cell, in the lowest state of each arrangement.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the arrangements.")] = 1,
+    structure: options.Structure,
+    model: options.Model,
+    output: options.OutputFolder = Path("redox"),
+    supercell: options.Supercell = (1, 1, 1),
+    ion: options.LeavingIon = "Li",
+    shares: options.Shares = "1,0.75,0.5,0.25,0",
+    arrangements: options.Arrangements = 3,
+    states: options.RedoxStates = None,
+    relax: options.RelaxArrangements = None,
+    seed: options.ArrangementSeed = 1,
 ) -> None:
     r"""Follow which ions change their charge while lithium leaves.
 
-    At each content the lowest spin state of a few arrangements of vacancies. Example:
+    The structure is the full crystal. At each content the lowest spin state of a few
+    arrangements of vacancies. Example:
 
     spin-dp redox LiNiO2.cif -m lixmo2 --supercell 2 2 1 --states Ni=2+,3+LS,4+LS
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from spin_dp.cli import run_options as options  # noqa: TC001 (typer reads it)
+from spin_dp.cli.question_options import Supercell  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def run(
     order: options.Order = None,
     lowest: options.Lowest = None,
     label_mode: options.LabelMode = None,
-    supercell: options.Supercell = (1, 1, 1),
+    supercell: Supercell = (1, 1, 1),
     settings: options.Settings = None,
     output: options.Output = None,
     report: options.Page = True,

@@ -111,11 +111,6 @@ LabelMode = Annotated[
     ),
 ]
 
-Supercell = Annotated[
-    tuple[int, int, int],
-    typer.Option(help="Repetitions of the cell.", rich_help_panel=_STATES),
-]
-
 Settings = Annotated[
     list[str] | None,
     typer.Option(

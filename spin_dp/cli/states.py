@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
 import typer
+
+from spin_dp.cli import question_options as options  # noqa: TC001 (typer reads it)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,194 +21,33 @@ if TYPE_CHECKING:
     from spin_dp.search.relaxed import Relaxed
 
 
-_WHICH, _OUTPUT = "Which states", "Output"
-_RELAX = "Relax"
-_SEARCH = "Search, where there are too many to try them all"
 _WIDE = 100  # columns of a terminal
 
 
 def states(
-    structure: Annotated[
-        Path,
-        typer.Argument(help="Structure file of any format that ASE or pymatgen reads."),
-    ],
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            "-m",
-            "--model",
-            help="Model file, .pth or .pt2, or a shipped model, lixmo2; repeat it for "
-            "± of ΔE by an ensemble. The first one ranks.",
-            show_default=False,
-        ),
-    ],
-    elements: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EL,EL",
-            help="Elements whose states are varied; all with spin states if left out.",
-            rich_help_panel=_WHICH,
-        ),
-    ] = None,
-    states: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--states",
-            metavar="EL=S,S",
-            help="States to try, e.g. Mn=3+HS,4+, or moments in μB, Mn=3.7,1.9; repeat "
-            "it for each element. All that the model knows if left out.",
-            rich_help_panel=_WHICH,
-        ),
-    ] = None,
-    moments: Annotated[
-        str | None,
-        typer.Option(
-            "--moments",
-            "--labels",
-            metavar="LABELS",
-            help="Labels of metals that are not varied, e.g. 'Ni=2+'; what the "
-            "structure carries if left out.",
-            rich_help_panel=_WHICH,
-        ),
-    ] = None,
-    any_charge: Annotated[
-        bool,
-        typer.Option(
-            "--any-charge",
-            help="Try states whose charges do not add up, too.",
-            rich_help_panel=_WHICH,
-        ),
-    ] = False,
-    total_moment: Annotated[
-        float | None,
-        typer.Option(
-            metavar="N",
-            help="Only states with so many unpaired electrons up more than down: 0 for "
-            "antiferromagnets.",
-            rich_help_panel=_WHICH,
-            show_default=False,
-        ),
-    ] = None,
-    max_excited: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Only states with at most so many sites off the usual state of their "
-            "charge.",
-            rich_help_panel=_WHICH,
-            show_default=False,
-        ),
-    ] = None,
-    supercell: Annotated[
-        tuple[int, int, int], typer.Option(help="Repetitions of the cell.")
-    ] = (1, 1, 1),
-    max_patterns: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Most assignments to evaluate; of more, likely ones.",
-        ),
-    ] = 4096,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Calibration of these models; the one beside them if left out.",
-        ),
-    ] = None,
-    search: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METHOD",
-            help="tempering (chains at temperatures from cold to hot that exchange "
-            "them) or annealing (chains that cool).",
-            rich_help_panel=_SEARCH,
-            show_default=False,
-        ),
-    ] = None,
-    sweeps: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Of each chain; in each as many moves are tried as there are sites.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = 100,
-    chains: Annotated[
-        int,
-        typer.Option(metavar="N", help="Number of chains.", rich_help_panel=_SEARCH),
-    ] = 8,
-    temperatures: Annotated[
-        tuple[float, float],
-        typer.Option(
-            metavar="COLD HOT", help="Of the chains, K.", rich_help_panel=_SEARCH
-        ),
-    ] = (50.0, 3000.0),
-    seed: Annotated[
-        int, typer.Option(help="Of the random numbers.", rich_help_panel=_SEARCH)
-    ] = 1,
-    relax: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHAT",
-            help="Relax the lowest states, each by itself, and rank them anew: atoms, "
-            "or cell, which is both.",
-            rich_help_panel=_RELAX,
-            show_default=False,
-        ),
-    ] = None,
-    relax_number: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=1, help="How many states.", rich_help_panel=_RELAX
-        ),
-    ] = 5,
-    relax_force: Annotated[
-        float,
-        typer.Option(
-            metavar="EV/Å",
-            help="Largest force where a relaxation ends.",
-            rich_help_panel=_RELAX,
-        ),
-    ] = 0.02,
-    top: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=1, help="Rows to print.", rich_help_panel=_OUTPUT
-        ),
-    ] = 20,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Write all states to this file, .csv or .json.",
-            rich_help_panel=_OUTPUT,
-            show_default=False,
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PNG",
-            help="Draw the energies as levels.",
-            rich_help_panel=_OUTPUT,
-            show_default=False,
-        ),
-    ] = None,
-    structures: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="EXTXYZ",
-            help="Write the structure in each printed state, with moments and names of "
-            "states, for md and other programs.",
-            rich_help_panel=_OUTPUT,
-            show_default=False,
-        ),
-    ] = None,
+    structure: options.Structure,
+    model: options.Model,
+    elements: options.VariedElements = None,
+    states: options.TriedStates = None,
+    moments: options.HeldLabels = None,
+    any_charge: options.AnyCharge = False,
+    total_moment: options.TotalMoment = None,
+    max_excited: options.MaxExcited = None,
+    supercell: options.Supercell = (1, 1, 1),
+    max_patterns: options.MaxPatterns = 4096,
+    calibration: options.Calibration = None,
+    search: options.Search = None,
+    sweeps: options.SearchSweeps = 100,
+    chains: options.Chains = 8,
+    temperatures: options.ChainTemperatures = (50.0, 3000.0),
+    seed: options.SearchSeed = 1,
+    relax: options.RelaxLowest = None,
+    relax_number: options.RelaxNumber = 5,
+    relax_force: options.RelaxForce = 0.02,
+    top: options.PrintedRows = 20,
+    output: options.StatesFile = None,
+    plot: options.Plot = None,
+    structures: options.StructuresFile = None,
 ) -> None:
     r"""Rank the spin states of a structure by energy, at fixed positions.
 

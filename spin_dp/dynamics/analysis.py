@@ -59,8 +59,12 @@ class Analysis:
         :class:`spin_dp.dynamics.layers.Layers`; nan without layers); ``moment`` (sum
         of the moments along z, μB); ``order`` (mean cosine between moments of
         neighbouring metals, nan without); ``changed`` (sites in another state than in
-        the first frame); ``charge`` (sum of the oxidation states, e; nan if one is not
-        known); ``n STATE`` (sites in it).
+        the first frame); ``charge`` (sum of the oxidation states of the metals, e; nan
+        if one is not known); ``alkali`` (ions a metal, x of LixMO2);
+        ``ligand_charge`` (what metals and alkali ions leave for each ligand of a
+        neutral cell, e: -2 for O2-, above it where oxygen holds a part of the holes)
+        and ``ligand_moment``, ``ligand_moment_max`` (mean and largest length of their
+        moments, μB); ``n STATE`` (sites in it).
     states
         A row for each state, means over sites and frames: ``sites`` (mean number);
         ``bond`` (to the six nearest ligands, Å); ``distortion`` (Δ = mean of
@@ -178,6 +182,12 @@ class _Seen:
         known = all(one is not None for one in charges)
         a, b, c, alpha, beta, gamma = atoms.cell.cellpar()
         ligands = np.isin(atoms.get_chemical_symbols(), LIGANDS)
+        alkali = int(np.isin(atoms.get_chemical_symbols(), ALKALI).sum())
+        charge = (
+            float(sum(one.oxidation for one in charges if one is not None))
+            if known
+            else np.nan
+        )
         layers = find_layers(atoms.cell.array, atoms.positions, pairs, metals, ligands)
         self.rows.append(
             {
@@ -194,13 +204,15 @@ class _Seen:
                 "layer_spacing": np.nan if layers is None else layers.spacing,
                 "slab": np.nan if layers is None else layers.slab,
                 "moment": float(moments[:, 2].sum()),
-                "order": float(cosines.mean()) if len(cosines) else np.nan,
+                "order": _mean(cosines),
                 "changed": sum(
                     one != other for one, other in zip(names, self.first, strict=True)
                 ),
-                "charge": sum(one.oxidation for one in charges if one is not None)
-                if known
-                else np.nan,
+                "charge": charge,
+                "alkali": alkali / (metals.sum() or np.nan),
+                "ligand_charge": -(charge + alkali) / (ligands.sum() or np.nan),
+                "ligand_moment": _mean(lengths[ligands]),
+                "ligand_moment_max": lengths[ligands].max(initial=0.0),
                 **{f"n {name}": count for name, count in sorted(counts.items())},
             }
         )
@@ -288,6 +300,10 @@ def _names(atoms: Atoms) -> list[str]:
         state if state != NO_STATE else (symbol if carries_spin_state(symbol) else "")
         for state, symbol in zip(states, symbols, strict=True)
     ]
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else np.nan
 
 
 def _moments(atoms: Atoms) -> Floats:

@@ -42,7 +42,11 @@ _FRAMES: Columns = {
     "moment": ("moment, μB", digits(2)),
     "order": ("cosine of neighbours", digits(2)),
     "changed": ("sites in another state", COUNT),
-    "charge": ("sum of oxidation states, e", COUNT),
+    "charge": ("sum of oxidation states of metals, e", COUNT),
+    "alkali": ("alkali ions a metal", digits(3)),
+    "ligand_charge": ("charge left for a ligand, e", digits(3)),
+    "ligand_moment": ("mean moment of ligands, μB", digits(3)),
+    "ligand_moment_max": ("largest, μB", digits(3)),
 }
 
 

@@ -8,7 +8,9 @@ The Hamiltonian, with unit vectors e along the moments and each pair once::
 so that J > 0 is ferromagnetic; the length of the moments is in J.
 """
 
-from spin_dp.magnetism.exchange import ExchangeFit, Shell, fit_exchange
+from spin_dp.magnetism.bonds import Bonds, Shell, find_bonds
+from spin_dp.magnetism.exchange import fit_exchange
+from spin_dp.magnetism.fit import ExchangeFit, fit_bonds
 from spin_dp.magnetism.full_model import sample_model
 from spin_dp.magnetism.lattice import SpinLattice
 from spin_dp.magnetism.monte_carlo import MonteCarloSettings, sample
@@ -16,12 +18,15 @@ from spin_dp.magnetism.output import write_exchange
 from spin_dp.magnetism.transition import Transition, find_transition
 
 __all__ = [
+    "Bonds",
     "ExchangeFit",
     "MonteCarloSettings",
     "Shell",
     "SpinLattice",
     "Transition",
+    "find_bonds",
     "find_transition",
+    "fit_bonds",
     "fit_exchange",
     "sample",
     "sample_model",

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Heisenberg constants by shell, fitted to energies of many patterns of moments."""
+"""Heisenberg constants by shell, fitted to a model's energies of many patterns."""
 
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from spin_dp.errors import ConfigError, DataError
-from spin_dp.neighbours import find_pairs
+from spin_dp.errors import ConfigError
+from spin_dp.magnetism.bonds import find_bonds
+from spin_dp.magnetism.fit import design_matrix, fit_bonds, require_apart
 from spin_dp.spin_states.orderings import named_orderings
 from spin_dp.structures import as_atoms, repeated
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
     from spin_dp.inference.labelling import Given
     from spin_dp.inference.predictor import SpinDP
+    from spin_dp.magnetism.bonds import Bonds
+    from spin_dp.magnetism.fit import ExchangeFit
     from spin_dp.spin_states.catalogue import SpinState
 
     Floats = NDArray[np.float64]
@@ -32,342 +33,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MEV = 1000.0
 _MAGNETIC_MUB = 0.1
 _PER_CONSTANT = 4  # patterns, at least
 _FEWEST = 24
 _AT_ONCE = 64
-_OUTLIER = 4.0  # times the spread of the others
-# Smallest over largest singular value of the sums of shells: what no fit can use, and
-# what a supercell that is chosen has at least, so that errors of constants are small.
-_TOLD_APART, _WELL_APART = 1e-6, 0.15
+# Smallest over largest singular value of the sums of shells that a supercell has that
+# is chosen, so that errors of constants are small.
+_WELL_APART = 0.15
 _LARGEST = 256  # atoms of a supercell that is chosen
-_ELEMENT = re.compile("[A-Z][a-z]?")
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Pairs of sites that share one constant.
-
-    Attributes
-    ----------
-    kinds
-        Of the two sites, element or state, in alphabetical order.
-    distance
-        Mean over the pairs, Å.
-    neighbours
-        Pairs of one site of the first kind, on average.
-    exchange, error
-        J and its standard error, meV; positive is ferromagnetic.
-    biquadratic, biquadratic_error
-        B and its standard error, meV; None where it was not fitted.
-    """
-
-    kinds: tuple[str, str]
-    distance: float
-    neighbours: float
-    exchange: float = float("nan")
-    error: float = float("nan")
-    biquadratic: float | None = None
-    biquadratic_error: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Bonds:
-    """Pairs of magnetic sites of a cell, each once, by shell.
-
-    Attributes
-    ----------
-    cell, positions
-        Of the sites, (3, 3) and (ns, 3), Å.
-    kinds
-        Of the sites, (ns,).
-    first, second, shifts, shell
-        Of each pair, (nb,): sites, cell of the second, (nb, 3), and number of its
-        shell.
-    shells
-        Without constants.
-    """
-
-    cell: Floats
-    positions: Floats
-    kinds: Sequence[str]
-    first: Ints
-    second: Ints
-    shifts: Ints
-    shell: Ints
-    shells: Sequence[Shell]
-
-    def sums(self, directions: Floats, power: int = 1) -> Floats:
-        """Return sums of (e_i.e_j)^power over the pairs of each shell.
-
-        Parameters
-        ----------
-        directions
-            Unit vectors, (k, ns, 3).
-        power
-            1, or 2 for biquadratic terms.
-
-        Returns
-        -------
-        ndarray
-            (k, n_shells).
-        """
-        cosines = np.einsum(
-            "kbx,kbx->kb", directions[:, self.first], directions[:, self.second]
-        )
-        out = np.zeros((len(directions), len(self.shells)))
-        for column in range(len(self.shells)):
-            out[:, column] = (cosines[:, self.shell == column] ** power).sum(axis=1)
-        return out
-
-
-def find_bonds(
-    cell: Floats,
-    positions: Floats,
-    kinds: Sequence[str],
-    cutoff: float,
-    *,
-    tolerance: float = 0.1,
-) -> Bonds:
-    """Return the pairs of magnetic sites by shell.
-
-    Parameters
-    ----------
-    cell, positions, kinds
-        Of the sites: (3, 3) and (ns, 3), Å; element or state, (ns,).
-    cutoff
-        Largest distance, Å.
-    tolerance
-        Distances of one pair of kinds are one shell where none differs from the next
-        by more, Å.
-
-    Raises
-    ------
-    ConfigError
-        If there is no pair.
-    """
-    pairs = find_pairs(cell, positions, cutoff)
-    # Each pair comes in both directions: keep one of them.
-    ahead = np.array(
-        [
-            (i, j, *shift) < (j, i, *-shift)
-            for i, j, shift in zip(pairs.first, pairs.second, pairs.shifts, strict=True)
-        ],
-        dtype=np.bool_,
-    )
-    if not ahead.any():
-        raise ConfigError(
-            f"no two magnetic sites are within {cutoff:g} Å; give a larger cutoff."
-        )
-    first, second = pairs.first[ahead], pairs.second[ahead]
-    shifts, distances = pairs.shifts[ahead], pairs.distances[ahead]
-    names = [
-        (min(kinds[i], kinds[j]), max(kinds[i], kinds[j]))
-        for i, j in zip(first, second, strict=True)
-    ]
-    number = np.zeros(len(first), dtype=np.int64)
-    shells: list[Shell] = []
-    for name in sorted(set(names)):
-        here = np.array([k for k, other in enumerate(names) if other == name])
-        order = here[np.argsort(distances[here], kind="stable")]
-        gaps = np.diff(distances[order]) > tolerance
-        for members in np.split(order, np.flatnonzero(gaps) + 1):
-            number[members] = len(shells)
-            sites = list(kinds).count(name[0])
-            each = 2 if name[0] == name[1] else 1
-            mean = float(distances[members].mean())
-            shells.append(Shell(name, mean, each * len(members) / sites))
-    by_distance = sorted(range(len(shells)), key=lambda k: shells[k].distance)
-    place = np.argsort(by_distance)
-    return Bonds(
-        cell,
-        positions,
-        kinds,
-        first,
-        second,
-        shifts,
-        place[number],
-        [shells[k] for k in by_distance],
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class ExchangeFit:
-    """Constants, and how well they give the energies.
-
-    Attributes
-    ----------
-    bonds
-        The pairs of the cell, with the constants in ``bonds.shells``.
-    constant
-        E0, eV per supercell that was fitted.
-    energies, fitted, left_out
-        Of the patterns, eV per magnetic site above E0: the model's, the fit's, and that
-        of a fit without the pattern, (k,).
-    is_collinear
-        Of each pattern, (k,).
-    moment
-        Mean length of the moments, μB.
-    spin
-        Of the ions, S; None where they differ, or it is not known.
-    spread
-        Standard deviation of J over the models of an ensemble, (n_shells,), meV; None
-        of one model.
-    """
-
-    bonds: Bonds
-    constant: float
-    energies: Floats
-    fitted: Floats
-    left_out: Floats
-    is_collinear: NDArray[np.bool_]
-    moment: float
-    spin: float | None = None
-    spread: Floats | None = None
-
-    @property
-    def shells(self) -> Sequence[Shell]:
-        """With their constants, nearest first."""
-        return self.bonds.shells
-
-    @property
-    def error(self) -> float:
-        """Root mean square of energies less the fit, meV per magnetic site."""
-        return MEV * float(np.sqrt(np.square(self.energies - self.fitted).mean()))
-
-    @property
-    def cross_validation_error(self) -> float:
-        """The same of patterns that the fit did not see, one by one."""
-        return MEV * float(np.sqrt(np.square(self.energies - self.left_out).mean()))
-
-    @property
-    def range(self) -> float:
-        """Standard deviation of the energies, meV per magnetic site."""
-        return MEV * float(self.energies.std())
-
-    @property
-    def outliers(self) -> Ints:
-        """Patterns that the fit without them misses by four times what is usual."""
-        misses = np.abs(self.energies - self.left_out)
-        usual = 1.4826 * np.median(misses)
-        return np.flatnonzero(misses > _OUTLIER * max(usual, 1e-9))
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """A row for each shell: kinds, distance, neighbours, J and its errors."""
-        rows = pd.DataFrame(
-            {
-                "kinds": ["-".join(shell.kinds) for shell in self.shells],
-                "distance": [shell.distance for shell in self.shells],
-                "neighbours": [shell.neighbours for shell in self.shells],
-                "exchange_meV": [shell.exchange for shell in self.shells],
-                "error_meV": [shell.error for shell in self.shells],
-            }
-        )
-        if self.shells[0].biquadratic is not None:
-            rows["biquadratic_meV"] = [shell.biquadratic for shell in self.shells]
-            rows["biquadratic_error_meV"] = [s.biquadratic_error for s in self.shells]
-        if self.spread is not None:
-            rows["ensemble_spread_meV"] = self.spread
-        return rows
-
-
-def fit_bonds(
-    bonds: Bonds, directions: Floats, energies: Floats, *, biquadratic: bool = False
-) -> ExchangeFit:
-    """Fit constants to energies, by least squares.
-
-    Parameters
-    ----------
-    bonds
-        The pairs by shell.
-    directions
-        Unit vectors of each pattern, (k, ns, 3).
-    energies
-        (k,), eV per cell.
-    biquadratic
-        Whether each shell has a biquadratic constant, too.
-
-    Raises
-    ------
-    DataError
-        If there are fewer patterns than constants.
-    ConfigError
-        If the cell cannot tell shells apart, or patterns cannot tell a biquadratic term
-        from the constant: collinear ones.
-    """
-    design = _design(bonds, directions, biquadratic=biquadratic)
-    n, m = design.shape
-    if n <= m:
-        raise DataError(
-            f"{n} patterns for {m} constants: expected more patterns; ask for fewer "
-            "shells (a smaller cutoff) or more patterns."
-        )
-    _require_apart(bonds, design)
-    inverse = np.linalg.pinv(design.T @ design)
-    found = inverse @ design.T @ energies
-    fitted = design @ found
-    leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
-    left_out = energies - (energies - fitted) / np.maximum(1.0 - leverage, 1e-9)
-    variance = float(np.square(energies - fitted).sum() / (n - m))
-    errors = MEV * np.sqrt(variance * np.diag(inverse))
-    ns, sites = len(bonds.shells), len(bonds.kinds)
-    shells = [
-        replace(
-            shell,
-            exchange=MEV * float(found[1 + k]),
-            error=float(errors[1 + k]),
-            biquadratic=MEV * float(found[1 + ns + k]) if biquadratic else None,
-            biquadratic_error=float(errors[1 + ns + k]) if biquadratic else None,
-        )
-        for k, shell in enumerate(bonds.shells)
-    ]
-    crossed = np.cross(directions, directions[:, :1])
-    return ExchangeFit(
-        bonds=replace(bonds, shells=shells),
-        constant=float(found[0]),
-        energies=(energies - found[0]) / sites,
-        fitted=(fitted - found[0]) / sites,
-        left_out=(left_out - found[0]) / sites,
-        is_collinear=np.linalg.norm(crossed, axis=-1).max(axis=1) < 1e-6,
-        moment=float("nan"),
-    )
-
-
-def _design(bonds: Bonds, directions: Floats, *, biquadratic: bool) -> Floats:
-    """Return what multiplies E0 and the constants, (k, 1 + constants)."""
-    columns = [np.ones((len(directions), 1)), -bonds.sums(directions)]
-    if biquadratic:
-        columns.append(-bonds.sums(directions, power=2))
-    return np.concatenate(columns, axis=1)
-
-
-def _require_apart(bonds: Bonds, design: Floats, least: float = _TOLD_APART) -> None:
-    """Refuse shells whose sums are the same, or none, in all patterns."""
-    centred = design[:, 1:] - design[:, 1:].mean(axis=0)
-    norms = np.linalg.norm(centred, axis=0)
-    still = np.flatnonzero(norms < _TOLD_APART * max(1.0, norms.max(initial=0.0)))
-    ns = len(bonds.shells)
-    if len(still):
-        shell = bonds.shells[still[0] % ns]
-        what = "biquadratic term of the " if still[0] >= ns else ""
-        why = (
-            "patterns along one axis have none; use noncollinear ones"
-            if still[0] >= ns
-            else "each site sees its own images there; give a larger supercell, or a "
-            "smaller cutoff"
-        )
-        raise ConfigError(
-            f"the {what}shell {'-'.join(shell.kinds)} at {shell.distance:.2f} Å is the "
-            f"same in all patterns: {why}."
-        )
-    values = np.linalg.svd(centred / norms, compute_uv=False)
-    if values[-1] < least * values[0]:
-        raise ConfigError(
-            "the cell cannot tell all shells apart: their sums hang on each other in "
-            "every pattern; give a larger supercell, or a smaller cutoff."
-        )
 
 
 def fit_exchange(
@@ -446,37 +119,31 @@ def fit_exchange(
         symbols[i] if (state := labels.states[i]) is None else state.name
         for i in magnetic
     ]
-    rng = np.random.default_rng(seed)
-    shape = supercell or _smallest_supercell(
-        atoms, magnetic, names, cutoff, tolerance, noncollinear, biquadratic, seed
-    )
-    large = repeated(atoms, shape)
-    copies = len(large) // len(atoms)
-    sites = [k * len(atoms) + i for k in range(copies) for i in magnetic]
-    kinds = names * copies
-    bonds = find_bonds(
-        large.cell.array, large.positions[sites], kinds, cutoff, tolerance=tolerance
-    )
-    constants = (2 if biquadratic else 1) * len(bonds.shells) + 1
-    number = patterns or max(_FEWEST, _PER_CONSTANT * constants)
-    directions = _patterns(bonds, number, rng, noncollinear=noncollinear)
+    spins = _Spins(atoms, magnetic, names, cutoff, tolerance)
+    draw = _Draw(noncollinear, biquadratic, seed)
+    if supercell is None:
+        large, directions = _smallest_supercell(spins, draw)
+    else:
+        large, directions = spins.repeated(supercell), None
+    if directions is None or patterns is not None:
+        directions = draw.patterns(large, patterns)
     log.info(
         "%d shells within %.2f Å, %d patterns of %d sites (%s cells)",
-        len(bonds.shells),
+        len(large.bonds.shells),
         cutoff,
         len(directions),
-        len(sites),
-        " x ".join(map(str, shape)),
+        len(large.sites),
+        " x ".join(map(str, large.shape)),
     )
-    vectors = np.zeros((len(directions), len(large), 3))
-    of_sites = np.tile(lengths[magnetic], copies)
-    vectors[:, sites] = of_sites[None, :, None] * directions
+    vectors = np.zeros((len(directions), len(large.atoms), 3))
+    of_sites = np.tile(lengths[magnetic], large.copies)
+    vectors[:, large.sites] = of_sites[None, :, None] * directions
     models = [model] if model.ensemble is None else model.ensemble.models
     energies = np.array(
         [
             _energies(
                 one,
-                large,
+                large.atoms,
                 vectors,
                 # Oxygen follows where the energy is that of moments.
                 states=model.means_states(labels),
@@ -486,26 +153,100 @@ def fit_exchange(
         ]
     )
     fits = [
-        fit_bonds(bonds, directions, one, biquadratic=biquadratic) for one in energies
+        fit_bonds(large.bonds, directions, one, biquadratic=biquadratic)
+        for one in energies
     ]
     spread = None
     if len(fits) > 1:
         exchanges = [[shell.exchange for shell in fit.shells] for fit in fits]
         spread = np.std(exchanges, axis=0, ddof=1)
-    cell = find_bonds(
-        atoms.cell.array,
-        atoms.positions[magnetic],
-        names,
-        cutoff,
-        tolerance=tolerance,
-    )
     return replace(
         fits[0],
-        bonds=replace(cell, shells=fits[0].shells),
+        bonds=replace(spins.repeated((1, 1, 1)).bonds, shells=fits[0].shells),
         moment=float(lengths[magnetic].mean()),
         spin=_common_spin([labels.states[i] for i in magnetic]),
         spread=spread,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Spins:
+    """The magnetic sites of a cell, and how far they couple."""
+
+    atoms: Atoms
+    sites: Sequence[int]
+    kinds: Sequence[str]
+    cutoff: float
+    tolerance: float
+
+    def repeated(self, shape: tuple[int, int, int]) -> _Supercell:
+        large = repeated(self.atoms, shape)
+        copies = len(large) // len(self.atoms)
+        sites = [k * len(self.atoms) + i for k in range(copies) for i in self.sites]
+        bonds = find_bonds(
+            large.cell.array,
+            large.positions[sites],
+            [*self.kinds] * copies,
+            self.cutoff,
+            tolerance=self.tolerance,
+        )
+        return _Supercell(shape, large, sites, bonds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Supercell:
+    """Repeated spins: magnetic sites of all atoms, and the pairs of these."""
+
+    shape: tuple[int, int, int]
+    atoms: Atoms
+    sites: Sequence[int]
+    bonds: Bonds
+
+    @property
+    def copies(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def orderings(self) -> list[Ints]:
+        """Signs of the named orderings, (ns,) each."""
+        symbols = self.atoms.get_chemical_symbols()
+        found = named_orderings(
+            [symbols[i] for i in self.sites], self.bonds.cell, self.bonds.positions
+        )
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """How patterns are made."""
+
+    noncollinear: bool
+    biquadratic: bool
+    seed: int
+
+    def usual_number(self, bonds: Bonds) -> int:
+        """Return how many patterns tell the constants of the shells well."""
+        constants = (2 if self.biquadratic else 1) * len(bonds.shells) + 1
+        return max(_FEWEST, _PER_CONSTANT * constants)
+
+    def patterns(self, large: _Supercell, number: int | None = None) -> Floats:
+        """Return unit vectors of patterns, (k, ns, 3), each once up to reversal."""
+        number = number or self.usual_number(large.bonds)
+        rng = np.random.default_rng(self.seed)
+        ns = len(large.sites)
+        signs = {_first_up(row) for row in large.orderings}
+        most = number if self.noncollinear else min(number, 2 ** min(ns - 1, 30))
+        tries = 0
+        while not self.noncollinear and len(signs) < most and tries < 50 * number:
+            signs.add(_first_up(rng.choice([-1, 1], ns)))
+            tries += 1
+        collinear = np.zeros((len(signs), ns, 3))
+        collinear[:, :, 2] = sorted(signs, reverse=True)
+        if not self.noncollinear:
+            return collinear
+        vectors = rng.normal(size=(max(0, number - len(collinear)), ns, 3))
+        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return np.concatenate([collinear, vectors])
 
 
 def _common_spin(states: Sequence[SpinState | None]) -> float | None:
@@ -536,44 +277,16 @@ def _energies(
     return np.concatenate(found)
 
 
-def _patterns(
-    bonds: Bonds, number: int, rng: np.random.Generator, *, noncollinear: bool
-) -> Floats:
-    """Return unit vectors of patterns, (k, ns, 3), each once up to reversal."""
-    ns = len(bonds.kinds)
-    elements = [_ELEMENT.match(kind)[0] for kind in bonds.kinds]  # type: ignore[index]
-    orders = named_orderings(elements, bonds.cell, bonds.positions)
-    signs = {_first_up(row) for row in orders.values()}
-    most = number if noncollinear else min(number, 2 ** min(ns - 1, 30))
-    tries = 0
-    while not noncollinear and len(signs) < most and tries < 50 * number:
-        signs.add(_first_up(rng.choice([-1, 1], ns)))
-        tries += 1
-    collinear = np.zeros((len(signs), ns, 3))
-    collinear[:, :, 2] = sorted(signs, reverse=True)
-    if not noncollinear:
-        return collinear
-    vectors = rng.normal(size=(max(0, number - len(collinear)), ns, 3))
-    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.concatenate([collinear, vectors])
-
-
 def _first_up(signs: Ints) -> tuple[int, ...]:
     return tuple(int(x) for x in signs * signs[0])
 
 
-def _smallest_supercell(
-    atoms: Atoms,
-    magnetic: Sequence[int],
-    names: Sequence[str],
-    cutoff: float,
-    tolerance: float,
-    noncollinear: bool,
-    biquadratic: bool,
-    seed: int,
-) -> tuple[int, int, int]:
-    """Return the supercell with fewest atoms in which all shells are told apart."""
-    most = max(1, _LARGEST // len(atoms))
+def _smallest_supercell(spins: _Spins, draw: _Draw) -> tuple[_Supercell, Floats]:
+    """Return the supercell with fewest atoms that tells all shells apart.
+
+    With the patterns in which it does.
+    """
+    most = max(1, _LARGEST // len(spins.atoms))
     shapes = sorted(
         (
             (i, j, k)
@@ -585,33 +298,21 @@ def _smallest_supercell(
     )
     why = "there is one magnetic site."
     for shape in shapes:
-        large = repeated(atoms, shape)
-        copies = len(large) // len(atoms)
-        sites = [k * len(atoms) + i for k in range(copies) for i in magnetic]
-        if len(sites) < 2:
+        if np.prod(shape) * len(spins.sites) < 2:
             continue
-        bonds = find_bonds(
-            large.cell.array,
-            large.positions[sites],
-            list(names) * copies,
-            cutoff,
-            tolerance=tolerance,
-        )
-        constants = (2 if biquadratic else 1) * len(bonds.shells) + 1
-        rng = np.random.default_rng(seed)
-        number = max(_FEWEST, _PER_CONSTANT * constants)
-        directions = _patterns(bonds, number, rng, noncollinear=noncollinear)
-        design = _design(bonds, directions, biquadratic=biquadratic)
-        if len(design) < number:  # few sites have few patterns
-            why = "it has few patterns."
+        large = spins.repeated(shape)
+        directions = draw.patterns(large)
+        if len(directions) < draw.usual_number(large.bonds):
+            why = "it has few patterns."  # as few sites have
             continue
+        design = design_matrix(large.bonds, directions, biquadratic=draw.biquadratic)
         try:
-            _require_apart(bonds, design, _WELL_APART)
+            require_apart(large.bonds, design, _WELL_APART)
         except ConfigError as error:
             why = str(error)
             continue
-        return shape
+        return large, directions
     raise ConfigError(
-        f"no supercell of up to {_LARGEST} atoms tells the shells within {cutoff:g} Å "
-        f"apart: {why} Give a smaller cutoff, or a supercell."
+        f"no supercell of up to {_LARGEST} atoms tells the shells within "
+        f"{spins.cutoff:g} Å apart: {why} Give a smaller cutoff, or a supercell."
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from spin_dp.magnetism.exchange import Bonds
+    from spin_dp.magnetism.bonds import Bonds
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from spin_dp.magnetism.lattice import SpinLattice
 
@@ -202,9 +203,9 @@ class _Chains:
             ]
         )
 
-    def _field(self, rows: object) -> Floats:
+    def _field(self, rows: csr_matrix) -> Floats:
         n = len(self.spins)
-        flat = rows @ self.spins.reshape(n, -1)  # type: ignore[operator]
+        flat = rows @ self.spins.reshape(n, -1)
         field: Floats = flat.reshape(-1, *self._shape)
         return field
 

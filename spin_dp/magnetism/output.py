@@ -15,7 +15,7 @@ from spin_dp.drawing import COLOURS, plain, save_png
 from spin_dp.files import replacing, write_text
 
 if TYPE_CHECKING:
-    from spin_dp.magnetism.exchange import ExchangeFit
+    from spin_dp.magnetism.fit import ExchangeFit
     from spin_dp.magnetism.transition import Transition
 
 FILES = ("exchange.csv", "patterns.csv", "exchange.json", "exchange.png")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from spin_dp.magnetism.exchange import Bonds
+    from spin_dp.magnetism.bonds import Bonds
 
     Floats = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def find_transition(
     Parameters
     ----------
     bonds
-        Of :attr:`spin_dp.magnetism.exchange.ExchangeFit.bonds`.
+        Of :attr:`spin_dp.magnetism.fit.ExchangeFit.bonds`.
     sizes
         Spins along each direction, about: each cell vector is repeated to that many
         times the cube root of the volume of a spin, and as the order asks for. Two or

@@ -7,25 +7,25 @@
 
 from spin_dp.properties.collection import collect_properties, side_by_side
 from spin_dp.properties.defects import Defect, DefectSettings, defect
-from spin_dp.properties.elasticity import Elasticity, ElasticitySettings, elasticity
-from spin_dp.properties.equation_of_state import (
+from spin_dp.properties.elastic import Elasticity, ElasticitySettings, elasticity
+from spin_dp.properties.eos import (
     EquationOfState,
     EquationOfStateSettings,
     equation_of_state,
 )
-from spin_dp.properties.force_constants import PhononSettings
-from spin_dp.properties.page import read_results, write_page
-from spin_dp.properties.phonons import Phonons, phonons
-from spin_dp.properties.quasi_harmonic import (
+from spin_dp.properties.expansion import (
     QuasiHarmonic,
     QuasiHarmonicSettings,
     quasi_harmonic,
 )
+from spin_dp.properties.force_constants import PhononSettings
+from spin_dp.properties.page import read_results, write_page
 from spin_dp.properties.registry import PROPERTIES, Property, find_property
 from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
 from spin_dp.properties.result import Result
 from spin_dp.properties.subject import Subject
-from spin_dp.properties.surface import Surface, SurfaceSettings, surface
+from spin_dp.properties.surfaces import Surface, SurfaceSettings, surface
+from spin_dp.properties.vibrations import Phonons, phonons
 
 __all__ = [
     "PROPERTIES",

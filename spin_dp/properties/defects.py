@@ -18,7 +18,7 @@ from ase.build import make_supercell
 from spin_dp.errors import ConfigError, unknown
 from spin_dp.properties.crystal import conventional_matrix
 from spin_dp.properties.members import over_members
-from spin_dp.properties.relaxation import RelaxationSettings, relaxed, relaxed_atoms
+from spin_dp.properties.relaxation import AtRest, relaxed, relaxed_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
 from spin_dp.spin_states.balance import cell_charge
@@ -40,7 +40,7 @@ _ZERO_E = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class DefectSettings:
+class DefectSettings(AtRest):
     """Which defect, in how large a cell, and which states may balance it.
 
     Attributes
@@ -68,8 +68,6 @@ class DefectSettings:
         None, "of the ion that left, eV, for a formation energy"
     )
     max_force: float = option(0.01, "largest force at the end of relaxations, eV/Å")
-    max_steps: int = option(500, "of a relaxation, at most")
-    optimizer: str = option("BFGS", "of ASE, by name")
     symmetry: float = option(0.02, "distance for finding the conventional cell, Å")
 
     def __post_init__(self) -> None:
@@ -80,15 +78,6 @@ class DefectSettings:
                 "defect: expected tries > 0, min_length > 0 and site >= 0, got "
                 f"{self.tries}, {self.min_length} and {self.site}."
             )
-
-    @property
-    def relaxation(self) -> RelaxationSettings:
-        """Those of the bulk."""
-        return RelaxationSettings(
-            max_force=self.max_force,
-            max_steps=self.max_steps,
-            optimizer=self.optimizer,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,18 +9,19 @@ keeps the forces that relaxing left, which costs some tenths of a THz at Γ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from ase import Atoms
+from ase.spacegroup.symmetrize import refine_symmetry
 
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.properties.crystal import SYMMETRY_ERRORS, conventional_matrix
 from spin_dp.properties.host import package, quiet
-from spin_dp.properties.relaxation import RelaxationSettings
+from spin_dp.properties.relaxation import AtRest, RelaxationSettings
 from spin_dp.properties.settings import option
 
 if TYPE_CHECKING:
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 MEV_OF_KJ = 1.0e6 / 96485.33212
 """meV of one kJ/mol."""
 
-_TOLERANCES = (1e-4, 1e-5)  # Å
+_SYMMETRY = 1e-5  # Å
+_FAR_THZ = 0.5
 _BAND_POINTS = 60  # of each segment
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhononSettings:
+class PhononSettings(AtRest):
     """Supercell, displacements, temperatures.
 
     Attributes
@@ -66,8 +68,6 @@ class PhononSettings:
     symmetry: float = option(1e-3, "distance for finding equal displacements, Å")
     max_force: float = option(0.0005, "largest force after relaxing, eV/Å")
     relax: str = option("cell", "before: cell, atoms or no")
-    max_steps: int = option(500, "of a relaxation, at most")
-    optimizer: str = option("BFGS", "of ASE, by name")
 
     def __post_init__(self) -> None:
         if not (self.min_length > 0 and self.displacement > 0 and self.imaginary >= 0):
@@ -86,12 +86,7 @@ class PhononSettings:
     @property
     def relaxation(self) -> RelaxationSettings:
         """Those of the relaxation before."""
-        return RelaxationSettings(
-            what=self.relax,
-            max_force=self.max_force,
-            max_steps=self.max_steps,
-            optimizer=self.optimizer,
-        )
+        return replace(super().relaxation, what=self.relax)
 
     def repetitions(self, atoms: Atoms) -> Ints:
         """Return the vectors of the supercell in those of the cell, (3, 3).
@@ -121,47 +116,72 @@ def phonopy_of(
     progress
         Called as ``progress(what, done, total)``.
     """
+    atoms = _at_its_symmetry(subject.atoms, settings.symmetry)
     with quiet():
-        phonon = _opened(subject.atoms, settings)
-        phonon.generate_displacements(distance=settings.displacement, is_plusminus=True)
-        displaced = phonon.supercells_with_displacements
-        forces = []
-        calculator = subject.calculator()
-        for number, cell in enumerate(displaced):
-            atoms = subject.labelled(_ase_atoms(cell))
-            atoms.calc = calculator
-            forces.append(atoms.get_forces())
-            if progress is not None:
-                what = "forces of displaced supercells"
-                progress(what, number + 1, len(displaced))
-        phonon.forces = np.array(forces)
-        phonon.produce_force_constants()
+        phonon = _opened(atoms, settings, with_symmetry=True)
+        if phonon is not None:
+            _calculate(phonon, subject, settings.displacement, progress)
+            # Of operations that are none, constants are far from the sum rule.
+            if np.sort(np.abs(gamma_frequencies(phonon)))[2] < _FAR_THZ:
+                return phonon
+        phonon = _opened(atoms, settings, with_symmetry=False)
+        if phonon is None:
+            raise DataError(
+                f"phonons of {atoms.get_chemical_formula()}: phonopy cannot read its "
+                "cell; check that its vectors have a volume and no atoms overlap."
+            )
+        _calculate(phonon, subject, settings.displacement, progress)
     return phonon
 
 
-def _opened(atoms: Atoms, settings: PhononSettings) -> Any:  # noqa: ANN401
-    """Return phonopy of a crystal whose symmetry it can tell.
+def _calculate(
+    phonon: Any,  # noqa: ANN401
+    subject: Subject,
+    displacement: float,
+    progress: Progress | None,
+) -> None:
+    """Displace, calculate forces, and find force constants."""
+    phonon.generate_displacements(distance=displacement, is_plusminus=True)
+    displaced = phonon.supercells_with_displacements
+    forces = []
+    calculator = subject.calculator()
+    for number, cell in enumerate(displaced):
+        atoms = subject.labelled(_ase_atoms(cell))
+        atoms.calc = calculator
+        forces.append(atoms.get_forces())
+        if progress is not None:
+            progress("forces of displaced supercells", number + 1, len(displaced))
+    phonon.forces = np.array(forces)
+    phonon.produce_force_constants()
 
-    Within a distance that is as large as what relaxing left, spglib finds operations
-    that are no group; a smaller one then finds fewer.
+
+def _at_its_symmetry(atoms: Atoms, tolerance: float) -> Atoms:
+    """Return a structure exactly at the symmetry that it has within a distance, Å.
+
+    What relaxing leaves is as large as that distance, and operations that spglib then
+    finds need be no group.
     """
+    refined: Atoms = atoms.copy()
+    try:
+        refine_symmetry(refined, tolerance)
+    except SYMMETRY_ERRORS:
+        return atoms
+    return refined
+
+
+def _opened(atoms: Atoms, settings: PhononSettings, *, with_symmetry: bool) -> Any:  # noqa: ANN401
+    """Return phonopy of a crystal; None where it cannot tell the symmetry."""
     phonopy = package("phonopy")
-    tolerances = [t for t in _TOLERANCES if t < settings.symmetry]
-    for tolerance in (settings.symmetry, *tolerances):
-        try:
-            return phonopy.Phonopy(
-                _phonopy_atoms(atoms),
-                supercell_matrix=settings.repetitions(atoms),
-                primitive_matrix="P",
-                symprec=tolerance,
-            )
-        except (*SYMMETRY_ERRORS, TypeError, AttributeError) as error:
-            reason = error  # of older versions, which go on with None
-    raise DataError(
-        f"phonons of {atoms.get_chemical_formula()}: phonopy finds no symmetry of "
-        f"positions and moments ({reason}); relax further (max_force), or set another "
-        "distance (symmetry)."
-    )
+    try:
+        return phonopy.Phonopy(
+            _phonopy_atoms(atoms),
+            supercell_matrix=settings.repetitions(atoms),
+            primitive_matrix="P",
+            symprec=_SYMMETRY,
+            is_symmetry=with_symmetry,
+        )
+    except (*SYMMETRY_ERRORS, TypeError, AttributeError):
+        return None  # the last two of older versions, which go on with None
 
 
 def _phonopy_atoms(atoms: Atoms) -> Any:  # noqa: ANN401
@@ -236,7 +256,7 @@ def band_structure(phonon: Any, atoms: Atoms) -> tuple[pd.DataFrame, pd.DataFram
     Returns
     -------
     tuple
-        As ``bands`` and ``corners`` of :class:`spin_dp.properties.phonons.Phonons`.
+        As ``bands`` and ``corners`` of :class:`spin_dp.properties.Phonons`.
     """
     from ase.dft.kpoints import parse_path_string
 

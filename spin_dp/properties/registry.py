@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from spin_dp.errors import unknown
 from spin_dp.properties.defects import Defect, DefectSettings, defect
-from spin_dp.properties.elasticity import Elasticity, ElasticitySettings, elasticity
-from spin_dp.properties.equation_of_state import (
+from spin_dp.properties.elastic import Elasticity, ElasticitySettings, elasticity
+from spin_dp.properties.eos import (
     EquationOfState,
     EquationOfStateSettings,
     equation_of_state,
+)
+from spin_dp.properties.expansion import (
+    QuasiHarmonic,
+    QuasiHarmonicSettings,
+    quasi_harmonic,
 )
 from spin_dp.properties.force_constants import PhononSettings
 from spin_dp.properties.migration import (
@@ -23,14 +28,9 @@ from spin_dp.properties.migration import (
     barrier,
     network,
 )
-from spin_dp.properties.phonons import Phonons, phonons
-from spin_dp.properties.quasi_harmonic import (
-    QuasiHarmonic,
-    QuasiHarmonicSettings,
-    quasi_harmonic,
-)
 from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
-from spin_dp.properties.surface import Surface, SurfaceSettings, surface
+from spin_dp.properties.surfaces import Surface, SurfaceSettings, surface
+from spin_dp.properties.vibrations import Phonons, phonons
 
 if TYPE_CHECKING:
     from collections.abc import Callable

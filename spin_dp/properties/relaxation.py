@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _WHAT = ("cell", "atoms")
+_MOST_NAMED = 12  # lines in a legend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,34 @@ class RelaxationSettings:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class AtRest:
+    """Settings of properties that begin with relaxing a structure.
+
+    Attributes
+    ----------
+    max_force, max_steps, optimizer, rattle
+        See :func:`spin_dp.properties.settings.described`.
+    """
+
+    max_force: float = option(0.005, "largest force at the end of relaxations, eV/Å")
+    max_steps: int = option(500, "of a relaxation, at most")
+    optimizer: str = option("BFGS", "of ASE, by name")
+    rattle: float = option(
+        0.0, "random displacements before, Å, to leave a point of high symmetry"
+    )
+
+    @property
+    def relaxation(self) -> RelaxationSettings:
+        """Those of the relaxation at the beginning."""
+        return RelaxationSettings(
+            max_force=self.max_force,
+            max_steps=self.max_steps,
+            optimizer=self.optimizer,
+            rattle=self.rattle,
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Relaxation(Result):
     """A relaxed structure.
@@ -78,6 +107,7 @@ class Relaxation(Result):
     """
 
     name: ClassVar[str] = "relaxation"
+    overlay: ClassVar[bool] = True
 
     energy: float = value("eV/f.u.", "energy")
     relaxation_energy: float = value("meV/f.u.", "gain by relaxing", digits=1)
@@ -103,13 +133,13 @@ class Relaxation(Result):
 
     def draw(self, axes: Axes) -> None:
         """Draw the bonds of each metal site, short to long."""
-        bonds = metal_bonds(self.structure)
-        for k, (symbol, lengths) in enumerate(bonds):
-            axes.plot(np.arange(1, 7), lengths, "o-", label=f"{symbol} {k}")
+        for k, (symbol, lengths) in enumerate(metal_bonds(self.structure)):
+            name = f"{symbol} {k}, {self.label}"
+            axes.plot(np.arange(1, 7), lengths, "o-", label=name, markersize=4)
+        axes.margins(y=0.1)
         axes.set_xlabel("bond of the octahedron, short to long")
         axes.set_ylabel("M-O, Å")
-        axes.set_title(self.label, fontsize=9)
-        if bonds:
+        if axes.lines and len(axes.lines) <= _MOST_NAMED:
             axes.legend(fontsize=8)
 
 

@@ -12,7 +12,9 @@ from ase import Atoms
 from spin_dp.errors import DataError
 from spin_dp.properties.energies import CalculatorEnergies, ModelEnergies
 from spin_dp.spin_states.catalogue import Catalogue
-from spin_dp.spin_states.frame_name import name_sites
+from spin_dp.spin_states.elements import formula
+from spin_dp.spin_states.frame_name import SiteKeys
+from spin_dp.spin_states.key import NO_METAL
 from spin_dp.spin_states.labels import signed_name
 from spin_dp.structures import (
     NO_STATE,
@@ -163,7 +165,7 @@ class Subject:
     @property
     def formula(self) -> str:
         """Formula of the cell."""
-        return str(self.atoms.get_chemical_formula())
+        return formula(self.atoms.get_chemical_symbols())
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -238,7 +240,7 @@ class Subject:
         atoms = self.labelled(structure)
         moments = moment_vectors(atoms.get_initial_magnetic_moments(), len(atoms))
         states = self._states_of(atoms, moments)
-        key = _key(atoms, moments, states)
+        key = _key(atoms, moments, states, self.energies)
         return replace(self, atoms=atoms, site_states=states, spin_state=key)
 
     def relabelled(
@@ -274,29 +276,13 @@ class Subject:
             moments.
         """
         moments = getattr(atoms.calc, "results", {}).get("magmoms")
-        if moments is None:
+        keys, sites = _site_keys(atoms, self.site_states, self.energies)
+        if moments is None or not sites:
             return ""
-        vectors = moment_vectors(moments, len(atoms))
         given = moment_vectors(self.atoms.get_initial_magnetic_moments(), len(atoms))
-        lengths = np.linalg.norm(vectors, axis=1)
-        symbols = atoms.get_chemical_symbols()
-        states = [
-            state
-            if state is None or state.holds(length)
-            else self.energies.states.nearest(symbol, length) or state
-            for state, length, symbol in zip(
-                self.site_states, lengths.tolist(), symbols, strict=True
-            )
-        ]
-        sites = [k for k, state in enumerate(states) if state is not None]
-        turned = (vectors[sites] * given[sites]).sum(axis=1)
-        # All reversed is the same state; so is a site that has no moment to turn.
-        is_same = states == list(self.site_states) and (
-            (turned >= 0.0).all() or (turned <= 0.0).all()
-        )
-        if is_same:
-            return ""
-        return _key(atoms, vectors, states)
+        found = moment_vectors(moments, len(atoms))
+        labels = _signed(self.site_states, given)
+        return keys.becomes(labels, found[sites, 2])
 
     def _states_of(self, atoms: Atoms, moments: Array) -> list[SpinState | None]:
         """Return the states of the subject that are nearest to the moments."""
@@ -339,7 +325,7 @@ def _labelled(atoms: Atoms, energies: Energies, labels: Labels) -> Subject:
     bare = _bare(atoms)
     bare.set_initial_magnetic_moments(shortest_moments(moments))
     bare.set_array(SPIN_STATES, _names(states, moments))
-    key = _key(bare, moments, states)
+    key = _key(bare, moments, states, energies)
     return Subject(bare, energies, states, key)
 
 
@@ -360,7 +346,36 @@ def _names(states: Sequence[SpinState | None], moments: Array) -> np.ndarray:
     )
 
 
-def _key(atoms: Atoms, moments: Array, states: Sequence[SpinState | None]) -> str:
+def _key(
+    atoms: Atoms,
+    moments: Array,
+    states: Sequence[SpinState | None],
+    energies: Energies,
+) -> str:
+    keys, sites = _site_keys(atoms, states, energies)
+    return keys.key(_signed(states, moments)) if sites else NO_METAL
+
+
+def _site_keys(
+    atoms: Atoms, states: Sequence[SpinState | None], energies: Energies
+) -> tuple[SiteKeys, list[int]]:
+    """Return what writes keys of the sites with states, and these sites."""
+    sites = [k for k, state in enumerate(states) if state is not None]
     symbols = atoms.get_chemical_symbols()
-    cell = atoms.cell.array
-    return name_sites(symbols, cell, atoms.positions, moments[:, 2], states).key
+    keys = SiteKeys(
+        [symbols[k] for k in sites],
+        atoms.cell.array,
+        atoms.positions[sites],
+        energies.states,
+    )
+    return keys, sites
+
+
+def _signed(
+    states: Sequence[SpinState | None], moments: Array
+) -> list[tuple[SpinState, int]]:
+    return [
+        (state, state.sign(-1 if up < 0.0 else 1))
+        for state, up in zip(states, moments[:, 2].tolist(), strict=True)
+        if state is not None
+    ]

@@ -17,8 +17,9 @@ from spin_dp.errors import ConfigError, unknown
 from spin_dp.sampling import LabelSet
 from spin_dp.search.enumeration import Enumeration, Limit
 from spin_dp.search.symmetry import site_permutations
+from spin_dp.spin_states.balance import charge_in_states
 from spin_dp.spin_states.catalogue import SpinState, total_charge
-from spin_dp.spin_states.ions import charge_of_known_ions
+from spin_dp.spin_states.labels import Sites
 from spin_dp.spin_states.nominal import has_nominal_states
 from spin_dp.spin_states.orderings import named_orderings
 from spin_dp.structures import as_atoms
@@ -429,8 +430,6 @@ def _charge_of_others(
         for atom, symbol in enumerate(symbols)
         if atom not in sites and has_nominal_states(symbol)
     ]
-    known = charge_of_known_ions(
-        symbols, atoms.cell.array, atoms.positions, atoms.pbc.tolist()
-    )
-    charge = total_charge(unread, known)
+    of_cell = Sites(symbols, atoms.cell.array, atoms.positions)
+    charge = charge_in_states(unread, of_cell, atoms.pbc.tolist())
     return float("nan") if charge is None else charge

@@ -13,9 +13,8 @@ import pandas as pd
 from spin_dp.errors import ConfigError
 from spin_dp.search.choices import find_choices
 from spin_dp.search.symmetry import magnetic_space_group
-from spin_dp.spin_states.key import frame_key
+from spin_dp.spin_states.frame_name import SiteKeys
 from spin_dp.spin_states.labels import write_labels
-from spin_dp.spin_states.ordering import OrderedSites
 from spin_dp.spin_states.orderings import order_name
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from spin_dp.inference.predictor import SpinDP
     from spin_dp.inference.uncertainty import Uncertainty
     from spin_dp.search.choices import Choices
-    from spin_dp.spin_states.catalogue import Catalogue, SpinState
+    from spin_dp.spin_states.catalogue import Catalogue
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -337,12 +336,13 @@ class _Namer:
     """Writes the row of each assignment."""
 
     def __init__(self, choices: Choices, catalogue: Catalogue) -> None:
-        self._choices, self._catalogue = choices, catalogue
+        self._choices = choices
         self._sites = list(choices.sites)
-        self._ordered = OrderedSites(
+        self._keys = SiteKeys(
             choices.elements,
             choices.atoms.cell.array,
             choices.atoms.positions[self._sites],
+            catalogue,
         )
 
     def row(
@@ -351,13 +351,12 @@ class _Namer:
         """Return the row of assignment k without what depends on the other rows."""
         reached = moments[self._sites, 2]
         assignment = self._choices.labelled(codes)
-        key = self._key(assignment)
         charge = self._choices.charge(codes)
         pattern = self._choices.moments(codes[None])[0]
         return {
             "number": k,
             "degeneracy": number,
-            "state": key,
+            "state": self._keys.key(assignment),
             "order": order_name(
                 np.array([state.moment * sign for state, sign in assignment])
             ),
@@ -369,7 +368,7 @@ class _Namer:
             "max_magnetic_force": float(
                 np.linalg.norm(result.magnetic_forces[k], axis=-1).max()
             ),
-            "becomes": self._becomes(assignment, reached, key),
+            "becomes": self._keys.becomes(assignment, reached),
             "labels": write_labels(
                 [
                     (site, state.name, sign)
@@ -378,32 +377,6 @@ class _Namer:
             ),
             "moments": moments,
         }
-
-    def _becomes(
-        self,
-        assignment: Sequence[tuple[SpinState, int]],
-        reached: Floats,
-        key: str,
-    ) -> str:
-        """Return the key of the converged moments; empty if it is the same."""
-        sites = [
-            (
-                state if state.holds(moment) else self._nearest(state, moment),
-                int(np.sign(moment)),
-            )
-            for (state, _), moment in zip(assignment, reached, strict=True)
-        ]
-        sites = [(state, sign if state.moment else 0) for state, sign in sites]
-        other = self._key(sites)
-        return "" if other == key else other
-
-    def _nearest(self, state: SpinState, moment: float) -> SpinState:
-        return self._catalogue.nearest(state.element, moment) or state
-
-    def _key(self, sites: Sequence[tuple[SpinState, int]]) -> str:
-        names = [state.name for state, _ in sites]
-        signs = np.array([sign for _, sign in sites])
-        return frame_key(names, signs, self._ordered.tag(names, signs))[0]
 
 
 def _table(

@@ -16,8 +16,7 @@ from spin_dp.inference.calculator import SpinDPCalculator
 from spin_dp.inference.predictor import SpinDP
 from spin_dp.search.ladder import ranked_frames
 from spin_dp.search.ranking import formula_units
-from spin_dp.spin_states.key import frame_key
-from spin_dp.spin_states.ordering import OrderedSites
+from spin_dp.spin_states.frame_name import SiteKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +114,7 @@ def relax_states(
                 "volume_per_fu": atoms.get_volume() / units,
                 "max_force": float(forces.max()),
                 "converged": bool(forces.max() <= max_force),
-                "becomes": _becomes(atoms, single, str(row["state"])),
+                "becomes": _becomes(atoms, single),
             }
         )
         _keep_results(atoms)
@@ -141,26 +140,22 @@ def _keep_results(atoms: Atoms) -> None:
     atoms.arrays.pop("initial_magmoms", None)
 
 
-def _becomes(atoms: Atoms, model: SpinDP, key: str) -> str:
+def _becomes(atoms: Atoms, model: SpinDP) -> str:
     """Return the key of the moments where the state no longer holds."""
     if not model.info.predicts_moments:
         return ""
     labels = model.labels(atoms)
     moments = model.moments_of(atoms, labels)[:, 2]
-    symbols = atoms.get_chemical_symbols()
-    sites = [i for i, state in enumerate(labels.states) if state is not None]
-    names, signs = [], []
-    for site in sites:
-        state = labels.states[site]
-        assert state is not None
-        if not state.holds(float(moments[site])):
-            state = model.states.nearest(symbols[site], float(moments[site])) or state
-        names.append(state.name)
-        signs.append(state.sign(int(np.sign(moments[site])) or 1))
-    ordered = OrderedSites(
-        [symbols[i] for i in sites], atoms.cell.array, atoms.positions[sites]
+    named = [(i, state) for i, state in enumerate(labels.states) if state is not None]
+    sites = [i for i, _ in named]
+    keys = SiteKeys(
+        [state.element for _, state in named],
+        atoms.cell.array,
+        atoms.positions[sites],
+        model.states,
     )
-    tag = ordered.tag(names, np.array(signs))
-    other = frame_key(names, np.array(signs), tag)[0]
-    same_sites = other.partition("#")[0] == key.partition("#")[0]
-    return "" if same_sites else other
+    signed = [
+        (state, state.sign(int(np.sign(labels.moments[i, 2])) or 1))
+        for i, state in named
+    ]
+    return keys.becomes(signed, moments[sites])

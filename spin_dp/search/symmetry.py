@@ -61,12 +61,47 @@ def site_permutations(
     names: list[Hashable] = list(atoms.get_chemical_symbols())
     for place, site in enumerate(sites):
         names[site] = (names[site], "site", None if kinds is None else kinds[place])
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    cell = (
-        atoms.cell.array,
-        atoms.get_scaled_positions(),
-        [numbers[name] for name in names],
+    rotations, shifts = space_group_operations(atoms, names, symprec=symprec)
+    if not len(sites):
+        return np.zeros((1, 0), dtype=np.int64)
+    points = atoms.get_scaled_positions()[list(sites)]
+    kind = np.array(_numbered([names[site] for site in sites]))
+    rows = [
+        _permutation(points, kind, rotation, translation, atoms.cell.array)
+        for rotation, translation in zip(rotations, shifts, strict=True)
+    ]
+    identity = np.arange(len(sites))
+    return np.array(
+        list(dict.fromkeys([tuple(identity), *map(tuple, rows)])), dtype=np.int64
     )
+
+
+def space_group_operations(
+    atoms: Atoms, kinds: Sequence[Hashable] | None = None, *, symprec: float = SYMPREC
+) -> tuple[NDArray[np.intc], NDArray[np.float64]]:
+    """Return the operations of the space group of a cell, primitive or not.
+
+    Parameters
+    ----------
+    atoms
+        n atoms, periodic in three directions.
+    kinds
+        Of each atom, (n,): only atoms of one kind change places. None: elements.
+    symprec
+        Distance within which atoms count as symmetric, Å.
+
+    Returns
+    -------
+    tuple
+        Rotations, (k, 3, 3), and translations, (k, 3), in fractional coordinates.
+
+    Raises
+    ------
+    DataError
+        If spglib finds no symmetry at all: overlapping atoms, a flat cell.
+    """
+    names = atoms.get_chemical_symbols() if kinds is None else kinds
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), _numbered(names))
     with warnings.catch_warnings():
         # Of spglib about how its next version will tell errors.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -76,20 +111,13 @@ def site_permutations(
             f"{atoms.get_chemical_formula()}: spglib finds no symmetry, not even the "
             "identity; check for overlapping atoms."
         )
-    if not len(sites):
-        return np.zeros((1, 0), dtype=np.int64)
-    points = atoms.get_scaled_positions()[list(sites)]
-    kind = np.array([numbers[names[site]] for site in sites])
-    rows = [
-        _permutation(points, kind, rotation, translation, atoms.cell.array)
-        for rotation, translation in zip(
-            found["rotations"], found["translations"], strict=True
-        )
-    ]
-    identity = np.arange(len(sites))
-    return np.array(
-        list(dict.fromkeys([tuple(identity), *map(tuple, rows)])), dtype=np.int64
-    )
+    return found["rotations"], found["translations"]
+
+
+def _numbered(names: Sequence[Hashable]) -> list[int]:
+    """Return a number of each name, the same of equal ones."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
 
 
 def magnetic_space_group(

@@ -14,7 +14,7 @@ from spin_dp.spin_states.ions import charge_of_known_ions
 from spin_dp.spin_states.nominal import has_nominal_states
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from spin_dp.spin_states.catalogue import Catalogue, SpinState
     from spin_dp.spin_states.labels import Labels, Sites
@@ -34,8 +34,32 @@ def cell_charge(labels: Labels, sites: Sites) -> float | None:
     ]
     if None in states:
         return None
-    known = charge_of_known_ions(sites.symbols, sites.cell, sites.positions)
-    return total_charge(states, known)
+    return charge_in_states(states, sites)
+
+
+def charge_in_states(
+    states: Iterable[SpinState | None],
+    sites: Sites,
+    periodic: Sequence[bool] = (True, True, True),
+) -> float | None:
+    """Return the charge of a cell with given states, and all else as it usually is, e.
+
+    Parameters
+    ----------
+    states
+        Of atoms Ti to Cu that count, in any order.
+    sites
+        All atoms; other elements have their usual oxidation states.
+    periodic
+        Along which cell vectors the atoms repeat.
+
+    Returns
+    -------
+    float or None
+        None where the charge of an ion is not known.
+    """
+    others = charge_of_known_ions(sites.symbols, sites.cell, sites.positions, periodic)
+    return total_charge(states, others)
 
 
 def balanced(

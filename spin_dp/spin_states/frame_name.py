@@ -2,7 +2,8 @@
 """The spin state of a frame whose moments are read with a catalogue.
 
 Naming DFT frames is the hard direction, see :mod:`spin_dp.data_tools.naming`. Here the
-states are known, and each site is in the one whose moment is nearest to its own.
+states are known, and each site is in the one whose moment is nearest to its own, or
+still in the one that it was labelled with.
 """
 
 from __future__ import annotations
@@ -74,46 +75,85 @@ def name_frame(
     FrameName
         Key :data:`spin_dp.spin_states.key.NO_METAL` without sites.
     """
-    states = [
-        catalogue.nearest(symbol, moment) if catalogue.has_states(symbol) else None
-        for symbol, moment in zip(symbols, moments.tolist(), strict=True)
-    ]
-    return name_sites(symbols, cell, positions, moments, states)
+    sites = [i for i, symbol in enumerate(symbols) if catalogue.has_states(symbol)]
+    if not sites:
+        return FrameName(NO_METAL, ())
+    keys = SiteKeys(
+        [symbols[i] for i in sites],
+        np.asarray(cell),
+        np.asarray(positions)[sites],
+        catalogue,
+    )
+    named = keys.named(np.asarray(moments)[sites])
+    return FrameName(keys.key(named), tuple(state.name for state, _ in named))
 
 
-def name_sites(
-    symbols: Sequence[str],
-    cell: Floats,
-    positions: Floats,
-    moments: Floats,
-    states: Sequence[SpinState | None],
-) -> FrameName:
-    """Name the spin state of a frame whose sites are in known states.
+class SiteKeys:
+    """Spin-state keys of the metal sites of a structure, for many sets of moments.
 
     Parameters
     ----------
-    symbols, cell, positions
-        As for :func:`name_frame`.
-    moments
-        Whose signs count, (n,), μB.
-    states
-        Of each atom, (n,); None of those without one.
-
-    Returns
-    -------
-    FrameName
-        Key :data:`spin_dp.spin_states.key.NO_METAL` without sites.
+    elements
+        Of each site, (ns,); each has states.
+    cell, positions
+        Cell vectors as rows, (3, 3), and positions of the sites, (ns, 3), Å.
+    catalogue
+        States that are known.
     """
-    known = [(i, state) for i, state in enumerate(states) if state is not None]
-    if not known:
-        return FrameName(NO_METAL, ())
-    sites = [i for i, _ in known]
-    labels = [state.name for _, state in known]
-    signs = np.array([state.sign(-1 if moments[i] < 0.0 else 1) for i, state in known])
-    elements = [symbols[i] for i in sites]
-    ordered = OrderedSites(elements, np.asarray(cell), np.asarray(positions)[sites])
-    tag = ordered.tag(labels, signs)
-    return FrameName(frame_key(labels, signs, tag)[0], tuple(labels))
+
+    def __init__(
+        self,
+        elements: Sequence[str],
+        cell: Floats,
+        positions: Floats,
+        catalogue: Catalogue,
+    ) -> None:
+        self._elements, self._catalogue = elements, catalogue
+        self._ordered = OrderedSites(elements, cell, positions)
+
+    def key(self, sites: Sequence[tuple[SpinState, int]]) -> str:
+        """Return the key of state and sign of each site."""
+        names = [state.name for state, _ in sites]
+        signs = np.array([sign for _, sign in sites])
+        return frame_key(names, signs, self._ordered.tag(names, signs))[0]
+
+    def named(
+        self, moments: Floats, labels: Sequence[SpinState] | None = None
+    ) -> list[tuple[SpinState, int]]:
+        """Return state and sign of each site by its moment.
+
+        Parameters
+        ----------
+        moments
+            Collinear, (ns,), μB.
+        labels
+            State that each site stays in as long as its moment is one of that state;
+            else it is in the one with the nearest moment.
+        """
+        held: Sequence[SpinState | None] = labels or [None] * len(self._elements)
+        found = []
+        for element, label, moment in zip(
+            self._elements, held, moments.tolist(), strict=True
+        ):
+            state = label
+            if state is None or not state.holds(moment):
+                state = self._catalogue.nearest(element, moment)
+            assert state is not None  # the element has states
+            found.append((state, state.sign(-1 if moment < 0.0 else 1)))
+        return found
+
+    def becomes(self, sites: Sequence[tuple[SpinState, int]], moments: Floats) -> str:
+        """Return the key of moments where it is not that of the labels, else nothing.
+
+        Parameters
+        ----------
+        sites
+            State and sign that each site is labelled with.
+        moments
+            What it has come to, collinear, (ns,), μB.
+        """
+        reached = self.key(self.named(moments, [state for state, _ in sites]))
+        return "" if reached == self.key(sites) else reached
 
 
 def reduced_key(key: str) -> str:

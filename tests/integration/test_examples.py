@@ -9,11 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spin_dp.deployment.cache import fast_models
+from spin_dp.deployment import fast_models
 from spin_dp.deployment.compress import compress
 from spin_dp.dynamics.analysis_page import PAGE_FILE
 from spin_dp.model_file import read_model_info
 from spin_dp.pretrained import find_model
+from spin_dp.properties import (
+    ElasticitySettings,
+    EquationOfStateSettings,
+    PhononSettings,
+    RelaxationSettings,
+)
 from tests.integration.scripts import load_script
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -107,3 +113,31 @@ def test_questions_about_five_cathodes(tmp_path: Path) -> None:
     assert table.loc["LiCoO2", "spin_meV"] > 100.0
     assert (table["distinct"] < table["assignments"]).all()
     assert table["J1_meV"].notna().sum() == 4
+
+
+def test_properties_of_a_cathode_beside_measurements(tmp_path: Path) -> None:
+    example = load_script(EXAMPLES / "properties" / "run.py")
+    settings = {
+        "relaxation": RelaxationSettings(max_force=0.03),
+        "eos": EquationOfStateSettings(max_strain=0.01, points=5, max_force=0.03),
+        "elasticity": ElasticitySettings(
+            strains=(-0.01, 0.01), shears=(-0.01, 0.01), max_force=0.03
+        ),
+        "phonons": PhononSettings(min_length=5.0, mesh=10.0, max_force=0.03),
+    }
+    model = fast_models("lixmo2")[:1]
+    found = example.main(tmp_path, model, ["LiCoO2"], settings)
+    assert found["state"].tolist() == ["Co3+LS[1]", "Co3+IS[1up]", "measured"]
+    low, _, measured = (row for _, row in found.iterrows())
+    for key, share in (
+        ("a", 0.02),
+        ("c", 0.02),
+        ("volume", 0.04),
+        ("highest_1/cm", 0.05),
+    ):
+        assert low[key] == pytest.approx(measured[key], rel=share)
+    assert (tmp_path / "LiCoO2" / "report.html").is_file()
+    assert len(found) == len((tmp_path / "summary.csv").read_text().splitlines()) - 1
+    for name in example.STATES:
+        volume = example.build(name).get_volume()
+        assert volume == pytest.approx(example.MEASURED[name]["volume"], rel=2e-3)

@@ -14,16 +14,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ase.build import bulk
 from ase.io import read
 
 from spin_dp import SpinDP
 from spin_dp.cli.app import main
-from spin_dp.dynamics import MDSettings, MonteCarlo, Watch, run_md
+from spin_dp.dynamics import MonteCarlo, run_md
 from spin_dp.dynamics.monte_carlo import LABEL_FILE, LabelVisitor
 from spin_dp.errors import ConfigError
 from spin_dp.sampling import MoveSettings
 from tests.conftest import STATES_INFO, build_model
+from tests.lammps.moving_labels import (
+    BLIND,
+    displaced_oxide,
+    kept_energy,
+    run_interrupted,
+    settings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,18 +40,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lammps
 
-SETTINGS = MDSettings(
-    ensemble="nve",
-    temperature=300.0,
-    steps=60,
-    timestep=0.5,
-    thermo_every=5,
-    dump_every=10,
-    restart_every=20,
-)
 HOT = MonteCarlo(every=10, trials=30, temperature=4000.0)
 LABELS = "Mn=3+HS Ni=3+LS"
-BLIND = Watch(force_limits=(1e6, 2e6), shortest=0.1, max_temperature=1e6)
+GIVEN: dict[str, Any] = {
+    "moments": LABELS,
+    "settings": settings(),
+    "labels_move": HOT,
+    "watch": BLIND,
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +57,11 @@ def model(label_model: Path) -> Path:
 
 @pytest.fixture
 def oxide() -> Atoms:
-    """Return displaced rocksalt Mn2Ni6O8 in two cells."""
-    atoms: Atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True).repeat((2, 1, 1))
-    atoms.symbols[::8] = "Mn"
-    atoms.rattle(0.03, seed=1)
-    return atoms
+    return displaced_oxide(2)
 
 
 def run(oxide: Atoms, model: Path, out: Path, **changes: Any) -> MDResult:
-    given: dict[str, Any] = {
-        "moments": LABELS,
-        "settings": SETTINGS,
-        "labels_move": HOT,
-        "watch": BLIND,
-        **changes,
-    }
-    return run_md(oxide, model, out=out, **given)
+    return run_md(oxide, model, out=out, **(GIVEN | changes))
 
 
 @pytest.fixture
@@ -139,24 +130,9 @@ def test_ions_move_and_the_energy_is_that_of_the_model(
         expected = door.evaluate(atoms, "Mn=3+HS")
         assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=1e-7)
         np.testing.assert_allclose(atoms.get_forces(), expected.forces, atol=1e-6)
-    thermo = pd.read_csv(whole.thermo)
-    gained = [
-        moved.loc[moved["step"] < max(s, 1), "gained_eV"].iloc[-1]
-        for s in thermo["step"]
-    ]
-    kept = thermo["total_energy_eV"] - np.array(gained)
+    thermo, kept = kept_energy(whole, moved, "gained_eV")
     assert np.ptp(kept) < 0.02 * np.ptp(thermo["total_energy_eV"])
-
-    class Stop(Exception):
-        pass
-
-    def stop(step: int, *_: object) -> None:
-        if step >= 35:
-            raise Stop
-
-    with suppress(Stop):
-        run(half_empty, model, tmp_path / "parts", progress=stop, **given)
-    parts = run(half_empty, model, tmp_path / "parts", **given)
+    parts = run_interrupted(half_empty, model, tmp_path / "parts", **(GIVEN | given))
     again = pd.read_csv(parts.folder / LABEL_FILE)
     pd.testing.assert_frame_equal(again, moved, atol=1e-5, rtol=1e-6)
     for one, other in zip(read(parts.trajectory, ":"), frames, strict=True):
@@ -174,14 +150,9 @@ def test_moments_are_held_where_they_are_asked_for(oxide, model, tmp_path) -> No
 
 def test_what_moves_gain_is_what_the_total_energy_jumps_by(whole) -> None:
     moved = pd.read_csv(whole.folder / LABEL_FILE)
-    thermo = pd.read_csv(whole.thermo)
+    thermo, kept = kept_energy(whole, moved, "gained_eV")
     assert moved["gained_eV"].iloc[-1] != 0.0
     assert np.ptp(thermo["total_energy_eV"]) > 0.02
-    steps = thermo["step"].to_numpy()
-    gained = np.array(
-        [moved.loc[moved["step"] < max(s, 1), "gained_eV"].iloc[-1] for s in steps]
-    )
-    kept = thermo["total_energy_eV"] - gained
     assert np.ptp(kept) < 0.02 * np.ptp(thermo["total_energy_eV"])
     assert whole.energy_drift == pytest.approx(
         1000.0 / 16 * np.polyfit(thermo["time_ps"], kept, 1)[0], rel=1e-3

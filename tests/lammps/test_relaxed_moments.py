@@ -7,53 +7,48 @@ none, and moments run to the edges.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from ase.build import bulk
 from ase.io import read
 
 from spin_dp import SpinDP
 from spin_dp.cli.app import main
-from spin_dp.dynamics import MDSettings, MomentRelaxation, Watch, run_md
+from spin_dp.dynamics import MomentRelaxation, run_md
 from spin_dp.dynamics.relaxed_moments import MOMENT_FILE
 from spin_dp.dynamics.visits import GAINED
 from spin_dp.errors import ConfigError
 from spin_dp.pretrained import resolve
 from tests.conftest import ROOT
+from tests.lammps.moving_labels import (
+    BLIND,
+    displaced_oxide,
+    kept_energy,
+    run_interrupted,
+    settings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
 
-    from spin_dp.dynamics import MDResult
-
 pytestmark = pytest.mark.lammps
 
-SETTINGS = MDSettings(
-    ensemble="nve",
-    temperature=900.0,
-    steps=60,
-    timestep=0.5,
-    thermo_every=5,
-    dump_every=5,
-    restart_every=20,
-)
 OFTEN = MomentRelaxation(every=10, tolerance=1e-3)
-BLIND = Watch(force_limits=(1e6, 2e6), shortest=0.1, max_temperature=1e6)
+GIVEN: dict[str, Any] = {
+    "moments": "Ni=3+LS",
+    "settings": settings(temperature=900.0, dump_every=5),
+    "labels_move": OFTEN,
+    "watch": BLIND,
+}
 
 
 @pytest.fixture
 def oxide() -> Atoms:
-    """Return displaced rocksalt MnNi3O4."""
-    atoms: Atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)
-    atoms.symbols[0] = "Mn"
-    atoms.rattle(0.03, seed=1)
-    return atoms
+    return displaced_oxide(1)
 
 
 @pytest.fixture
@@ -70,21 +65,10 @@ def shipped() -> Path:
     return resolve("lixmo2")[0]
 
 
-def run(oxide: Atoms, model: Path, out: Path, **changes: Any) -> MDResult:
-    given: dict[str, Any] = {
-        "moments": "Ni=3+LS",
-        "settings": SETTINGS,
-        "labels_move": OFTEN,
-        "watch": BLIND,
-        **changes,
-    }
-    return run_md(oxide, model, out=out, **given)
-
-
 def test_moments_follow_and_energy_is_kept_but_for_what_is_told(
     nickelate, shipped, tmp_path
 ) -> None:
-    result = run(nickelate, shipped, tmp_path / "md")
+    result = run_md(nickelate, shipped, out=tmp_path / "md", **GIVEN)
     table = pd.read_csv(result.folder / MOMENT_FILE)
     assert table["step"].tolist() == [0, 10, 20, 30, 40, 50]
     assert (table["residual_eV_per_muB"] <= OFTEN.tolerance).all()
@@ -110,12 +94,7 @@ def test_moments_follow_and_energy_is_kept_but_for_what_is_told(
     assert largest[5] < largest[10]
     first, last = (frames[k].get_magnetic_moments() for k in (0, -1))
     assert np.abs(first - last)[is_nickel].max() > 0.01
-    thermo = pd.read_csv(result.thermo)
-    steps = thermo["step"].to_numpy()
-    gained = np.array(
-        [table.loc[table["step"] < max(s, 1), GAINED].iloc[-1] for s in steps]
-    )
-    kept = thermo["total_energy_eV"] - gained
+    thermo, kept = kept_energy(result, table, GAINED)
     assert np.ptp(kept) < 0.2 * np.ptp(thermo["total_energy_eV"])
     assert result.energy_drift == pytest.approx(
         1000.0 / len(nickelate) * np.polyfit(thermo["time_ps"], kept, 1)[0], rel=1e-3
@@ -125,18 +104,8 @@ def test_moments_follow_and_energy_is_kept_but_for_what_is_told(
 def test_an_interrupted_run_goes_on_as_it_would_have(
     nickelate, shipped, tmp_path
 ) -> None:
-    whole = run(nickelate, shipped, tmp_path / "whole")
-
-    class Stop(Exception):
-        pass
-
-    def stop(step: int, *_: object) -> None:
-        if step >= 35:
-            raise Stop
-
-    with suppress(Stop):
-        run(nickelate, shipped, tmp_path / "parts", progress=stop)
-    parts = run(nickelate, shipped, tmp_path / "parts")
+    whole = run_md(nickelate, shipped, out=tmp_path / "whole", **GIVEN)
+    parts = run_interrupted(nickelate, shipped, tmp_path / "parts", **GIVEN)
     pd.testing.assert_frame_equal(
         pd.read_csv(parts.folder / MOMENT_FILE),
         pd.read_csv(whole.folder / MOMENT_FILE),
@@ -172,7 +141,8 @@ def test_a_state_that_does_not_hold_is_told(
     oxide, predicting_model, tmp_path, caplog
 ) -> None:
     """The model has random weights: some moment runs to the edge of its valley."""
-    run(oxide, predicting_model, tmp_path / "md", moments="Mn=3+HS Ni=3+LS")
+    given = GIVEN | {"moments": "Mn=3+HS Ni=3+LS"}
+    run_md(oxide, predicting_model, out=tmp_path / "md", **given)
     table = pd.read_csv(tmp_path / "md" / MOMENT_FILE)
     said = [one for one in caplog.messages if "the edge of its state" in one]
     assert table["at_edge"].max() > 0

@@ -12,7 +12,8 @@ from scipy.sparse import csr_matrix
 from scipy.special import ellipk
 
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.magnetism.exchange import Bonds, find_bonds, fit_bonds
+from spin_dp.magnetism.bonds import Bonds, find_bonds
+from spin_dp.magnetism.fit import fit_bonds
 from spin_dp.magnetism.lattice import SpinLattice, mean_field
 from spin_dp.magnetism.monte_carlo import MonteCarloSettings, sample
 from spin_dp.magnetism.transition import find_transition

@@ -17,7 +17,7 @@ from spin_dp.properties import (
     equation_of_state,
     relax,
 )
-from spin_dp.properties.equation_of_state import _fitted, birch_murnaghan
+from spin_dp.properties.eos import _fitted, birch_murnaghan
 
 FAST = ElasticitySettings(strains=(-0.005, 0.005), shears=(-0.01, 0.01))
 

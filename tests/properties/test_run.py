@@ -104,10 +104,12 @@ def test_what_is_done_is_not_done_again(finished, capsys) -> None:
     assert json.loads((out / "state.json").read_text()) == record
     assert sorted(p.name for p in (out / "dft" / "teacher").iterdir()) == runs
     # Of other settings only what they belong to is calculated anew.
-    assert run(*words, "--set", "eos.shape=no") == 0
+    assert run(*words, "--set", "relaxation.symmetry=0.03") == 0
     said = capsys.readouterr().err
     assert said.count("already done") == 4
     assert said.count("done in") == 4
+    # Geometries that DFT has calculated are read.
+    assert sorted(p.name for p in (out / "dft" / "teacher").iterdir()) == runs
 
 
 def test_lowest_states_of_a_ranking(structure, model_files, tmp_path) -> None:
@@ -139,7 +141,7 @@ def test_properties_and_settings_are_listed(capsys) -> None:
     for word in ("relaxation", "elasticity", "phonons", "max_strain", "0.03"):
         assert word in said
     assert run("eos", "--list") == 0
-    assert "displacement" not in capsys.readouterr().out
+    assert "min_length" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

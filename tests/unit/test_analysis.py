@@ -107,6 +107,21 @@ def test_frames_tell_states_charges_and_order(run: Path) -> None:
     assert frames["order"].isna().all()
 
 
+def test_what_is_left_for_oxygen(run: Path) -> None:
+    frames = analyse(run).frames
+    # Eight Mn, one Li, 24 O: 24 + 1, then 25 + 1 positive charges.
+    assert frames["alkali"].tolist() == pytest.approx([1 / 8] * 2)
+    assert frames["ligand_charge"].tolist() == pytest.approx([-25 / 24, -26 / 24])
+    assert frames["ligand_moment_max"].tolist() == [0.0, 0.0]
+    first, second = read(run / "trajectory.extxyz", index=":")
+    oxygen = np.flatnonzero(second.symbols == "O")[:2]
+    second.calc.results["magmoms"][oxygen, 2] = [-0.3, 0.1]
+    write(run / "trajectory.extxyz", [first, second])
+    frames = analyse(run).frames
+    assert frames["ligand_moment"].tolist() == pytest.approx([0.0, 0.4 / 24])
+    assert frames["ligand_moment_max"].tolist() == pytest.approx([0.0, 0.3])
+
+
 def test_order_of_neighbouring_moments(tmp_path: Path) -> None:
     atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)  # Ni-Ni 2.95 Å
     metals = np.flatnonzero(atoms.symbols == "Ni").tolist()

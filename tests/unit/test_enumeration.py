@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
+from benchmarks.enumeration.supercells import count_derivatives
 from spin_dp.search.enumeration import Enumeration, Limit
 from spin_dp.search.symmetry import site_permutations
 
@@ -48,6 +49,15 @@ def spinel() -> Atoms:
     )
 
 
+def rutile() -> Atoms:
+    return crystal(
+        ["Mn", "O"],
+        basis=[(0, 0, 0), (0.3046, 0.3046, 0)],
+        spacegroup=136,
+        cellpar=[4.4, 4.4, 2.87, 90, 90, 90],
+    )
+
+
 def rattled() -> Atoms:
     atoms: Atoms = bulk("NiO", "rocksalt", a=4.17, cubic=True)
     atoms.rattle(0.1, seed=1)
@@ -64,12 +74,7 @@ CELLS = {
     "layered 3x1x2": layered(3, 1, 2),
     "layered 2x2x2": layered(2, 2, 2),
     "spinel": spinel(),
-    "rutile": crystal(
-        ["Mn", "O"],
-        basis=[(0, 0, 0), (0.3046, 0.3046, 0)],
-        spacegroup=136,
-        cellpar=[4.4, 4.4, 2.87, 90, 90, 90],
-    ).repeat((1, 1, 3)),
+    "rutile": rutile().repeat((1, 1, 3)),
     "body-centred": bulk("Fe", "bcc", a=2.87, cubic=True).repeat((2, 2, 1)),
     "one atom": bulk("Fe", "bcc", a=2.87),
 }
@@ -181,3 +186,31 @@ def test_permutations_are_those_of_the_group() -> None:
     # Translations of a supercell are symmetries, too.
     chain = CELLS["rocksalt chain"]
     assert len(site_permutations(chain, sites_of(chain))) == 12
+
+
+@pytest.mark.parametrize(
+    ("primitive", "element", "codes", "reversal", "numbers"),
+    [
+        # Up to exchange of the two labels; those with one label only are not counted
+        # there, of which there is one, of size 1.
+        (bulk("Ni", "fcc", a=3.5), "Ni", (UP, DOWN), (DOWN, UP), [1, 2, 3, 12, 14]),
+        (bulk("Fe", "bcc", a=2.87), "Fe", (UP, DOWN, NONE), None, [3, 6, 21, 96]),
+        (layered(1, 1, 1), "Ni", (UP, DOWN), None, [2, 3, 10]),
+        (layered(1, 1, 1), "Ni", (UP, DOWN, NONE), None, [3, 9, 35]),
+        (rutile(), "Mn", (UP, DOWN), None, [3, 15]),
+        (spinel(), "Mn", (UP, DOWN, NONE), None, [15]),
+    ],
+)
+def test_there_are_as_many_as_enumlib_finds(
+    primitive, element, codes, reversal, numbers
+) -> None:
+    """By size of their own cell: G. L. W. Hart and R. W. Forcade, Phys. Rev. B 77,
+    224115 (2008) and 80, 014120 (2009).
+
+    Recorded from enum.x 2.0.6 by benchmarks/enumeration.
+    """
+    found = [
+        count_derivatives(primitive, element, index, codes, reversal)
+        for index in range(1, len(numbers) + 1)
+    ]
+    assert found == numbers

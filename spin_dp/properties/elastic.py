@@ -17,7 +17,7 @@ from ase import Atoms
 from spin_dp.errors import ConfigError
 from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
-from spin_dp.properties.relaxation import RelaxationSettings, relaxed
+from spin_dp.properties.relaxation import AtRest, relaxed
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
 
@@ -35,12 +35,12 @@ _ROTATION = 1e-2  # how far from one pymatgen's matrix may be
 
 
 @dataclass(frozen=True, kw_only=True)
-class ElasticitySettings:
+class ElasticitySettings(AtRest):
     """Strains, and how far strained cells are relaxed.
 
     Attributes
     ----------
-    strains, shears, relax_ions, max_force, max_steps, optimizer
+    strains, shears, relax_ions and those of AtRest
         See :func:`spin_dp.properties.settings.described`.
     """
 
@@ -52,8 +52,6 @@ class ElasticitySettings:
     )
     relax_ions: bool = option(True, "let positions relax in strained cells")
     max_force: float = option(0.002, "largest force at the end of relaxations, eV/Å")
-    max_steps: int = option(500, "of a relaxation, at most")
-    optimizer: str = option("BFGS", "of ASE, by name")
 
     def __post_init__(self) -> None:
         for name, strains in (("strains", self.strains), ("shears", self.shears)):
@@ -62,15 +60,6 @@ class ElasticitySettings:
                     f"elasticity: {name}: expected two or more numbers that are not "
                     f"zero, of at most 0.2, got {strains}."
                 )
-
-    @property
-    def relaxation(self) -> RelaxationSettings:
-        """Those of relaxations."""
-        return RelaxationSettings(
-            max_force=self.max_force,
-            max_steps=self.max_steps,
-            optimizer=self.optimizer,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ import pandas as pd
 from spin_dp.errors import ConfigError
 from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
-from spin_dp.properties.relaxation import RelaxationSettings, relaxed
+from spin_dp.properties.relaxation import AtRest, relaxed
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
 from spin_dp.search.ranking import formula_units
@@ -36,12 +36,12 @@ _LEAST_POINTS = 5  # four constants are fitted
 
 
 @dataclass(frozen=True, kw_only=True)
-class EquationOfStateSettings:
+class EquationOfStateSettings(AtRest):
     """Which volumes are calculated, and how far they are relaxed.
 
     Attributes
     ----------
-    max_strain, points, shape, max_force, max_steps, optimizer
+    max_strain, points, shape and those of AtRest
         See :func:`spin_dp.properties.settings.described`.
     """
 
@@ -51,8 +51,6 @@ class EquationOfStateSettings:
     points: int = option(9, "volumes")
     shape: bool = option(True, "let the shape of the cell relax at each volume")
     max_force: float = option(0.005, "largest force at the end of relaxations, eV/Å")
-    max_steps: int = option(500, "of a relaxation, at most")
-    optimizer: str = option("BFGS", "of ASE, by name")
 
     def __post_init__(self) -> None:
         if not 0.0 < self.max_strain < 0.3 or self.points < _LEAST_POINTS:
@@ -61,15 +59,6 @@ class EquationOfStateSettings:
                 f"least {_LEAST_POINTS} points, got {self.max_strain} and "
                 f"{self.points}."
             )
-
-    @property
-    def relaxation(self) -> RelaxationSettings:
-        """Those of relaxations."""
-        return RelaxationSettings(
-            max_force=self.max_force,
-            max_steps=self.max_steps,
-            optimizer=self.optimizer,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,12 +113,14 @@ def equation_of_state(
     Raises
     ------
     ConfigError
-        If matcalc is not installed, or the structure does not relax.
+        If matcalc is not installed, the structure does not relax, or the energies have
+        no minimum.
     DataError, BackendError
         As :meth:`spin_dp.SpinDP.evaluate`.
     """
     chosen = settings or EquationOfStateSettings()
     matcalc = package("matcalc")
+    from pymatgen.analysis.eos import EOSError
 
     def one(member: Subject, tell: Progress) -> EquationOfState:
         tell("relaxing", 0, 2)
@@ -146,8 +137,16 @@ def equation_of_state(
             relax_structure=False,
             r2_min=-np.inf,
         )
-        with quiet():
-            found = calculation.calc(start.atoms)["eos"]
+        try:
+            with quiet():
+                found = calculation.calc(start.atoms)["eos"]
+        except EOSError as error:
+            raise ConfigError(
+                f"equation of state of {member.formula} in {member.spin_state}: the "
+                "energies of the volumes have no minimum among them. Either the "
+                "structure leaves its symmetry at some of them (leave it before: "
+                "rattle=0.03), or they do not reach far enough (max_strain)."
+            ) from error
         units = formula_units(start.atoms)
         tell("energies of volumes", 2, 2)
         return _fitted(

@@ -46,7 +46,7 @@ class QuasiHarmonicSettings(PhononSettings):
     ----------
     strains, eos
         See :func:`spin_dp.properties.settings.described`; the others are those of
-        :class:`spin_dp.properties.phonons.PhononSettings`.
+        :class:`spin_dp.properties.PhononSettings`.
     """
 
     strains: tuple[float, ...] = option(

@@ -20,7 +20,7 @@ from ase.units import J, m
 from spin_dp.errors import ConfigError, OutsideTrainingData
 from spin_dp.properties.crystal import conventional_cell, conventional_matrix
 from spin_dp.properties.members import over_members
-from spin_dp.properties.relaxation import RelaxationSettings, relaxed, relaxed_atoms
+from spin_dp.properties.relaxation import AtRest, relaxed, relaxed_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
 from spin_dp.spin_states.ions import charge_of_known_ions
@@ -38,7 +38,7 @@ _FAR = 50.0  # Å, of an ion that has no neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurfaceSettings:
+class SurfaceSettings(AtRest):
     """Which slabs are cut, and how they relax.
 
     Attributes
@@ -53,8 +53,6 @@ class SurfaceSettings:
     polar: bool = option(False, "also terminations whose charges make a dipole")
     relax: bool = option(True, "let the positions of the slab relax")
     max_force: float = option(0.02, "largest force at the end of relaxations, eV/Å")
-    max_steps: int = option(500, "of a relaxation, at most")
-    optimizer: str = option("BFGS", "of ASE, by name")
     symmetry: float = option(0.02, "distance for finding the conventional cell, Å")
 
     def __post_init__(self) -> None:
@@ -64,15 +62,6 @@ class SurfaceSettings:
                 f"thickness and vacuum, got {self.miller}, {self.thickness} and "
                 f"{self.vacuum}."
             )
-
-    @property
-    def relaxation(self) -> RelaxationSettings:
-        """Those of the bulk."""
-        return RelaxationSettings(
-            max_force=0.5 * self.max_force,
-            max_steps=self.max_steps,
-            optimizer=self.optimizer,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

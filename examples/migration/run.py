@@ -36,6 +36,7 @@ CRYSTALS = {
     "LiMnO2": "Mn=3+HS",
     "Li0.5NiO2": None,
 }
+NAME = "lixmo2"  # in pictures
 WAYS = (
     ("staying", "adiabatic"),
     ("staying", "held"),
@@ -98,7 +99,13 @@ def at_rest(name: str, model: SpinDP, label_mode: str) -> Subject:
     subject = Subject.of_model(atoms, model, labels)
     what = "cell" if labels else "atoms"
     found = relaxed(subject, RelaxationSettings(what=what, max_force=0.01)).atoms
-    return Subject.of_model(found, model, labels, label_mode=label_mode)  # type: ignore[arg-type]
+    return Subject.of_model(
+        found,
+        model,
+        labels,
+        label_mode=label_mode,  # type: ignore[arg-type]
+        name=NAME,
+    )
 
 
 def main(

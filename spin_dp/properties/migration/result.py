@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from spin_dp.drawing import COLOURS, GREY, plain
+from spin_dp.drawing import COLOURS, plain
 from spin_dp.files import replacing
 from spin_dp.properties.result import Result, value
 from spin_dp.structures import moment_vectors
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
+
+_ABOVE = 0.05  # eV; of a state that is drawn beside a path
 
 STATE_ENERGY = "energy of "
 """Column of the energies of a state along the path, by its number."""
@@ -103,20 +105,28 @@ class Barrier(Result):
     def draw(self, axes: Axes) -> None:
         """Draw energies along the path, and those of the states beside each other."""
         rows = self.path
-        x = rows["coordinate"].to_numpy()
-        colour = COLOURS[len(axes.get_lines()) % len(COLOURS)]
-        for number in range(len(self.states) if len(self.states) > 1 else 0):
-            axes.plot(
-                x, rows[f"{STATE_ENERGY}{number}"], "--", color=GREY, linewidth=0.8
-            )
+        x, energy = rows["coordinate"].to_numpy(), rows["energy"].to_numpy()
+        drawn = [
+            line
+            for line in axes.get_lines()
+            if not str(line.get_label()).startswith("_")
+        ]
+        colour = COLOURS[len(drawn) % len(COLOURS)]
+        visited = rows["state"].unique().tolist()
+        for number in visited if len(visited) > 1 else ():
+            own = rows[f"{STATE_ENERGY}{number}"].to_numpy()
+            # A state that is far away would flatten the path.
+            near = (own > energy) & (own < 1.3 * energy.max() + _ABOVE)
+            axes.plot(x[near], own[near], "x", color=colour, markersize=5)
         fine, curve = smooth_curve(
             x,
-            rows["energy"].to_numpy(),
+            energy,
             rows["slope"].to_numpy(),
             rows["is_crossing"].to_numpy(dtype=bool),
         )
-        axes.plot(fine, curve, color=colour, label=f"{self.label}, {self.electron}")
-        axes.plot(x, rows["energy"], "o", color=colour)
+        name = f"{self.label}, {self.label_mode}, {self.electron}"
+        axes.plot(fine, curve, color=colour, label=name)
+        axes.plot(x, energy, "o", color=colour)
         axes.set_xlabel("path, Å")
         axes.set_ylabel("energy, eV")
         axes.legend(fontsize=8)

@@ -22,6 +22,7 @@ from spin_dp.cli.merge import merge
 from spin_dp.cli.models import models
 from spin_dp.cli.redox import redox
 from spin_dp.cli.report import report
+from spin_dp.cli.run import run
 from spin_dp.cli.select import select
 from spin_dp.cli.states import states
 from spin_dp.cli.test import measure
@@ -83,6 +84,7 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "excitations": excitations,
         "exchange": exchange,
         "redox": redox,
+        "run": run,
     },
 }
 """Panels of the help, in the order of the work."""

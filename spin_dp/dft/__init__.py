@@ -14,6 +14,7 @@ there is none. Called again with the same arguments it goes on where it was stop
 >>> run_requests([request], engine, "runs", workers=2)  # doctest: +SKIP
 """
 
+from spin_dp.dft.calculator import EngineCalculator
 from spin_dp.dft.engine import Engine
 from spin_dp.dft.outcome import Outcome, Status
 from spin_dp.dft.request import Request
@@ -22,6 +23,7 @@ from spin_dp.dft.work import Progress, run_requests
 
 __all__ = [
     "Engine",
+    "EngineCalculator",
     "Outcome",
     "Progress",
     "Request",

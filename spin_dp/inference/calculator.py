@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from spin_dp.inference.predictor import SpinDP
-from spin_dp.structures import SPIN_STATES, shortest_moments
+from spin_dp.structures import SPIN_STATES, moment_vectors, shortest_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from spin_dp.inference.labelling import Given
     from spin_dp.structures import Array
+
+
+Carried: TypeAlias = Literal["states", "moments"]
+"""What initial moments stand for where they are all that a structure carries."""
 
 
 class SpinDPCalculator(Calculator):  # type: ignore[misc]
@@ -45,6 +49,11 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
         A model file, several of an ensemble, or a loaded :class:`spin_dp.SpinDP`.
     moments, order
         Labels and magnetic ordering, as for :meth:`spin_dp.SpinDP.evaluate`.
+    carried
+        For programs that hand on initial moments but no names of states: these moments
+        are what the model reads, on every atom, as LAMMPS carries them. ``states``:
+        they are the mean moments of the states of the sites, zero elsewhere, and stand
+        for these states; ``moments``: they are held.
     **kwargs
         Passed on to ASE's Calculator.
     """
@@ -65,9 +74,11 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
         *,
         moments: Given | None = None,
         order: str | None = None,
+        carried: Carried | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(**kwargs)
+        self._carried = carried
         self.model = model if isinstance(model, SpinDP) else SpinDP(model)
         self._labels, self._order = moments, order
         self._held: tuple[Atoms, Array, bool] | None = None
@@ -128,6 +139,9 @@ class SpinDPCalculator(Calculator):  # type: ignore[misc]
 
     def _inputs(self) -> tuple[Array, bool]:
         """Return what the model reads, (n, 3), μB, and whether it stands for states."""
+        if self._carried is not None:
+            initial = self.atoms.get_initial_magnetic_moments()
+            return moment_vectors(initial, len(self.atoms)), self._carried == "states"
         if self._held is None or not _same_labels(self._held[0], self.atoms):
             labels = self.model.labels(self.atoms, self._labels, order=self._order)
             are_states = self.model.means_states(labels)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,16 @@ class SpinDP:
 
         members = [self, *(SpinDP(other, self._device) for other in self._others)]
         return Ensemble(members, calibration=self._calibration)
+
+    @property
+    def first(self) -> SpinDP:
+        """The model that answers, without the others of its ensemble."""
+        if not self._others:
+            return self
+        single = copy(self)
+        single._others = []
+        single.__dict__.pop("ensemble", None)
+        return single
 
     @property
     def type_map(self) -> list[str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from spin_dp.spin_states.catalogue import Catalogue
+    from spin_dp.spin_states.catalogue import Catalogue, SpinState
 
     Floats = npt.NDArray[np.float64]
 
@@ -74,19 +74,46 @@ def name_frame(
     FrameName
         Key :data:`spin_dp.spin_states.key.NO_METAL` without sites.
     """
-    sites = [i for i, symbol in enumerate(symbols) if catalogue.has_states(symbol)]
-    if not sites:
+    states = [
+        catalogue.nearest(symbol, moment) if catalogue.has_states(symbol) else None
+        for symbol, moment in zip(symbols, moments.tolist(), strict=True)
+    ]
+    return name_sites(symbols, cell, positions, moments, states)
+
+
+def name_sites(
+    symbols: Sequence[str],
+    cell: Floats,
+    positions: Floats,
+    moments: Floats,
+    states: Sequence[SpinState | None],
+) -> FrameName:
+    """Name the spin state of a frame whose sites are in known states.
+
+    Parameters
+    ----------
+    symbols, cell, positions
+        As for :func:`name_frame`.
+    moments
+        Whose signs count, (n,), μB.
+    states
+        Of each atom, (n,); None of those without one.
+
+    Returns
+    -------
+    FrameName
+        Key :data:`spin_dp.spin_states.key.NO_METAL` without sites.
+    """
+    known = [(i, state) for i, state in enumerate(states) if state is not None]
+    if not known:
         return FrameName(NO_METAL, ())
+    sites = [i for i, _ in known]
+    labels = [state.name for _, state in known]
+    signs = np.array([state.sign(-1 if moments[i] < 0.0 else 1) for i, state in known])
     elements = [symbols[i] for i in sites]
-    labels, signs = [], []
-    for i, element in zip(sites, elements, strict=True):
-        state = catalogue.nearest(element, moments[i])
-        assert state is not None  # the element has states
-        labels.append(state.name)
-        signs.append(state.sign(-1 if moments[i] < 0.0 else 1))
     ordered = OrderedSites(elements, np.asarray(cell), np.asarray(positions)[sites])
-    tag = ordered.tag(labels, np.array(signs))
-    return FrameName(frame_key(labels, np.array(signs), tag)[0], tuple(labels))
+    tag = ordered.tag(labels, signs)
+    return FrameName(frame_key(labels, signs, tag)[0], tuple(labels))
 
 
 def reduced_key(key: str) -> str:

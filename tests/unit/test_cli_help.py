@@ -23,7 +23,7 @@ PANELS = {
         "compile",
     ],
     "Simulation": ["md", "analyse"],
-    "Questions": ["states", "excitations", "exchange", "redox"],
+    "Questions": ["states", "excitations", "exchange", "redox", "run"],
 }
 
 
@@ -47,7 +47,7 @@ def test_verbs_stand_in_the_order_of_the_work(
     assert panels == PANELS
 
 
-@pytest.mark.parametrize("verb", ["collect", "init", "md", "states"])
+@pytest.mark.parametrize("verb", ["collect", "init", "md", "states", "run"])
 def test_no_panel_of_options_is_long(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

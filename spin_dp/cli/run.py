@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin-dp run``: properties of a structure in its spin states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+from spin_dp.cli import run_options as options  # noqa: TC001 (typer reads it)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+    from spin_dp.inference.predictor import SpinDP
+    from spin_dp.properties import Property, Result, Subject
+    from spin_dp.properties.energies import LabelMode as How
+
+_ALL = "all"
+
+
+def run(
+    properties: options.Names = None,
+    structure: options.Structure = None,
+    list_them: options.ListThem = False,
+    model: options.Models = None,
+    against: options.Against = None,
+    labels: options.Labels = None,
+    order: options.Order = None,
+    lowest: options.Lowest = None,
+    label_mode: options.LabelMode = None,
+    supercell: options.Supercell = (1, 1, 1),
+    settings: options.Settings = None,
+    output: options.Output = None,
+    report: options.Page = True,
+    fresh: options.Fresh = False,
+) -> None:
+    r"""Calculate properties of a structure in one or several spin states.
+
+    Examples
+    --------
+    spin-dp run --list
+
+    spin-dp run elasticity LiNiO2.cif -m lixmo2 --labels Ni=3+LS --labels Ni=3+HS
+
+    spin-dp run relaxation,eos LiMnO2.cif -m lixmo2 --labels Mn=3+HS --against gpaw
+
+    spin-dp run all LiCoO2.cif -m lixmo2 --lowest 3 -o LiCoO2
+    """
+    from spin_dp.properties import PROPERTIES, find_property
+
+    if list_them:
+        _print_list(properties)
+        return
+    if properties is None or structure is None or not model:
+        raise typer.BadParameter(
+            "expected a property, a structure and a model: spin-dp run relaxation "
+            "LiNiO2.cif -m lixmo2 (spin-dp run --list shows the properties)"
+        )
+    if lowest is not None and labels:
+        raise typer.BadParameter("give --labels or --lowest, not both")
+    names = [word.strip() for word in properties.split(",") if word.strip()]
+    asked = (
+        list(PROPERTIES.values())
+        if names == [_ALL]
+        else list(map(find_property, names))
+    )
+    chosen = _settings(asked, settings or [])
+    folder = output or Path(f"properties-{structure.stem}")
+    _calculate(
+        asked,
+        chosen,
+        folder,
+        structure=structure,
+        models=model,
+        against=against or [],
+        labels=labels,
+        order=order,
+        lowest=lowest,
+        label_mode=label_mode,
+        supercell=supercell,
+        report=report,
+        fresh=fresh,
+    )
+
+
+def _calculate(
+    asked: Sequence[Property],
+    chosen: dict[str, Any],
+    folder: Path,
+    *,
+    structure: Path,
+    models: list[Path],
+    against: list[str],
+    labels: list[str] | None,
+    order: str | None,
+    lowest: int | None,
+    label_mode: options.Mode | None,
+    supercell: tuple[int, int, int],
+    report: bool,
+    fresh: bool,
+) -> None:
+    from rich.console import Console
+
+    from spin_dp.cli.display import notes, progress_bar, stage_bars
+    from spin_dp.properties.collection import collect_properties
+    from spin_dp.structures import read_structure, repeated
+
+    atoms = repeated(read_structure(structure), supercell)
+    err = Console(stderr=True)
+    with progress_bar("loading the model"), notes(err, "spin_dp.deployment"):
+        from spin_dp.deployment import fast_models
+        from spin_dp.inference.predictor import SpinDP
+
+        opened = SpinDP(fast_models(models))
+        subjects = _subjects(
+            atoms,
+            opened,
+            [str(word) for word in models],
+            against,
+            folder / "dft",
+            labels=labels,
+            order=order,
+            lowest=lowest,
+            label_mode=cast("How | None", label_mode and label_mode.value),
+        )
+    with stage_bars() as reporter, notes(err):
+        found = collect_properties(
+            asked, subjects, folder, settings=chosen, reporter=reporter, fresh=fresh
+        )
+    for results in found.results.values():
+        if results:
+            _print(results)
+    print(f"tables and pictures: {folder}")
+    if report:
+        from spin_dp.properties.page import write_page
+
+        print(f"page: {write_page(folder, structure.name, found.failures)}")
+    for name, subject, reason in found.failures:
+        err.print(f"spin-dp: no {name} of {subject}: {reason}", markup=False)
+    if found.failures:
+        raise typer.Exit(1)
+
+
+def _subjects(
+    atoms: Atoms,
+    model: SpinDP,
+    words: list[str],
+    against: list[str],
+    dft: Path,
+    *,
+    labels: list[str] | None,
+    order: str | None,
+    lowest: int | None,
+    label_mode: How | None,
+) -> list[Subject]:
+    """Return the subjects of all spin states: the model's, then those of others."""
+    from spin_dp.properties import Subject
+    from spin_dp.properties.rivals import model_name, rival
+
+    starts: list[tuple[Atoms, str | None]] = [
+        (atoms, one)
+        for one in (labels or [None])  # type: ignore[list-item]
+    ]
+    if lowest is not None:
+        from spin_dp.search import rank_states, ranked_frames
+
+        table = rank_states(atoms, model)
+        starts = [(frame, None) for frame in ranked_frames(atoms, table, lowest)]
+    subjects = []
+    for start, one in starts:
+        subjects.append(
+            Subject.of_model(
+                start,
+                model,
+                one,
+                order=order,
+                label_mode=label_mode,
+                name=model_name(words),
+            )
+        )
+        subjects += [
+            rival(
+                word,
+                start,
+                one,
+                order=order,
+                label_mode=label_mode,
+                states=model.states,
+                folder=dft,
+            )
+            for word in against
+        ]
+    return subjects
+
+
+def _settings(asked: Sequence[Property], words: list[str]) -> dict[str, Any]:
+    """Return the settings of each property; a word without a name goes to all."""
+    from spin_dp.errors import ConfigError
+    from spin_dp.properties.settings import described, parse
+
+    own: dict[str, list[str]] = {one.name: [] for one in asked}
+    known = {one.name: {row[0] for row in described(one.settings)} for one in asked}
+    for word in words:
+        key = word.partition("=")[0].strip().replace("-", "_")
+        name, dot, _ = key.partition(".")
+        if dot and name not in own:
+            raise ConfigError(
+                f"--set {word}: {name} is not asked for; asked for: {', '.join(own)}."
+            )
+        if dot:
+            own[name].append(word.partition(".")[2])
+            continue
+        takers = [name for name in own if key in known[name]]
+        # One that nobody knows is told by the first property.
+        for name in takers or list(own)[:1]:
+            own[name].append(word)
+    return {one.name: parse(one.settings, own[one.name], of=one.name) for one in asked}
+
+
+def _print_list(only: str | None) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from spin_dp.properties import PROPERTIES, find_property
+    from spin_dp.properties.settings import described
+
+    chosen = PROPERTIES.values() if only in (None, _ALL) else [find_property(str(only))]
+    table = Table(box=SIMPLE_HEAD, title="properties and their settings (--set)")
+    for name in ("", "default", "about"):
+        table.add_column(name, overflow="fold")
+    for one in chosen:
+        table.add_row(f"[bold]{one.name}[/]", "", f"[bold]{one.about}[/]")
+        for name, default, about in described(one.settings):
+            table.add_row(f"  {name}", default, about)
+        table.add_section()
+    Console().print(table)
+
+
+def _print(results: Sequence[Result]) -> None:
+    """Print the values of one property, a column for each subject."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from spin_dp.properties.tables import cells, headings, remarks
+
+    shown = Table(
+        title=f"{results[0].name} of {results[0].formula}",
+        box=SIMPLE_HEAD,
+        caption="\n".join(remarks(results)) or None,
+    )
+    shown.add_column("", overflow="fold", min_width=16)
+    for heading in headings(results):
+        shown.add_column(heading, justify="right", overflow="fold")
+    for name, row in cells(results):
+        shown.add_row(name, *row)
+    Console().print(shown)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Properties of several subjects in a folder: what is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from ase.io.extxyz import write_extxyz
+from matplotlib.figure import Figure
+
+from spin_dp.drawing import plain, save_png
+from spin_dp.errors import SpinDPError
+from spin_dp.files import replacing, write_text
+from spin_dp.properties.result import OF_SUBJECT
+from spin_dp.spin_states.key import slug
+from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from spin_dp.properties.registry import Property
+    from spin_dp.properties.result import Result
+    from spin_dp.properties.subject import Subject
+
+_WIDTH, _HEIGHT, _COLUMNS = 5.2, 4.2, 3
+_PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found.
+
+    Attributes
+    ----------
+    results
+        By property, in the order of the subjects.
+    failures
+        Property, subject and reason where there is none.
+    """
+
+    results: Mapping[str, Sequence[Result]]
+    failures: Sequence[tuple[str, str, str]] = field(default_factory=list)
+
+
+class _Counted(Reporter):
+    """Tells another reporter which of all stages one is."""
+
+    def __init__(self, told: Reporter, number: int, total: int) -> None:
+        self._told, self._number, self._total = told, number, total
+        self.update = told.update  # type: ignore[method-assign]
+        self.end = told.end  # type: ignore[method-assign]
+
+    def begin(self, title: str, number: int, total: int) -> None:  # noqa: ARG002
+        self._told.begin(title, self._number, self._total)
+
+
+def collect_properties(
+    properties: Sequence[Property],
+    subjects: Sequence[Subject],
+    folder: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+    fresh: bool = False,
+) -> Collected:
+    """Calculate properties of subjects, and leave tables and pictures in a folder.
+
+    Each result is kept in ``parts``, and not calculated again unless structure, labels,
+    model or settings changed. Of each property there are ``NAME.json`` (all results),
+    ``NAME.csv`` (the table), ``NAME.CURVE.csv`` and ``NAME.png``; relaxed structures in
+    ``NAME.extxyz``.
+
+    Parameters
+    ----------
+    properties
+        Of :data:`spin_dp.properties.PROPERTIES`.
+    subjects
+        Structures in their spin states.
+    folder
+        New, empty or that of an earlier call.
+    settings
+        By the name of the property; defaults where there are none.
+    reporter
+        Told how it goes on.
+    fresh
+        Whether what an earlier call left is removed.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds other things.
+    SpinDPError
+        Whatever fails, if nothing else was asked for.
+    """
+    prepare_folder(folder, fresh=fresh)
+    (folder / _PARTS).mkdir(exist_ok=True)
+    told = reporter or Reporter()
+    total = len(properties) * len(subjects)
+    found: dict[str, list[Result]] = {one.name: [] for one in properties}
+    failures: list[tuple[str, str, str]] = []
+    for number, (subject, one) in enumerate(
+        ((subject, one) for subject in subjects for one in properties), start=1
+    ):
+        chosen = (settings or {}).get(one.name) or one.settings()
+        stage = _stage(one, subject, chosen, folder / _PARTS)
+        try:
+            run_stages(folder, [stage], _Counted(told, number, total))
+        except SpinDPError as error:
+            if total == 1:
+                raise
+            failures.append((one.name, _title(subject), str(error)))
+            continue
+        text = stage.products[0].read_text(encoding="utf-8")
+        found[one.name].append(one.result.from_json(text))
+    for name, results in found.items():
+        if results:
+            write_results(name, results, folder)
+    return Collected(found, failures)
+
+
+def _stage(one: Property, subject: Subject, settings: Any, folder: Path) -> Stage:  # noqa: ANN401
+    product = folder / f"{one.name}-{_file_name(subject)}.json"
+
+    def run(reporter: Reporter) -> None:
+        result = one.calculate(subject, settings, reporter.update)
+        write_text(product, result.to_json())
+
+    return Stage(
+        name=f"{one.name} {product.stem}",
+        title=f"{one.name}: {_title(subject)}",
+        run=run,
+        products=[product],
+        settings={
+            "settings": json.loads(json.dumps(asdict(settings))),
+            "subject": fingerprint(subject),
+            "version": version("spin-dp"),
+        },
+    )
+
+
+def fingerprint(subject: Subject) -> dict[str, str]:
+    """Return what the results of a subject depend on, but for settings."""
+    atoms = subject.atoms
+    digest = hashlib.sha256(atoms.get_chemical_formula("reduce").encode())
+    for array in (
+        atoms.positions,
+        atoms.cell.array,
+        atoms.get_initial_magnetic_moments(),
+    ):
+        digest.update((array.round(8) + 0.0).tobytes())
+    return {
+        **subject.identity,
+        "structure": digest.hexdigest()[:16],
+        "energies": subject.energies.digest,
+    }
+
+
+def _title(subject: Subject) -> str:
+    state = subject.spin_state.partition("#")[0]
+    return f"{subject.formula} {state}, {subject.model}"
+
+
+def _file_name(subject: Subject) -> str:
+    name = f"{subject.formula}-{slug(subject.spin_state)}-{subject.label_mode}-"
+    return re.sub(r"[^\w,.+~-]", "_", name + subject.model)
+
+
+def write_results(name: str, results: Sequence[Result], folder: Path) -> None:
+    """Write the files of one property, see :func:`collect_properties`."""
+    texts = ",\n".join(result.to_json().strip() for result in results)
+    write_text(folder / f"{name}.json", f"[\n{texts}\n]\n")
+    table = pd.concat([result.table() for result in results], ignore_index=True)
+    with replacing(folder / f"{name}.csv") as part:
+        table.to_csv(part, index=False)
+    for curve in results[0].curves():
+        rows = pd.concat([_with_subject(one, curve) for one in results])
+        with replacing(folder / f"{name}.{curve}.csv") as part:
+            rows.to_csv(part, index=False)
+    structures = [one.structure.copy() for one in results if hasattr(one, "structure")]
+    for atoms, one in zip(structures, results, strict=False):
+        atoms.info = {key: getattr(one, key) for key in OF_SUBJECT}
+    if structures:
+        path = folder / f"{name}.extxyz"
+        with replacing(path) as part, part.open("w", encoding="utf-8") as out:
+            write_extxyz(out, structures)
+    save_png(draw_results(results), folder / f"{name}.png")
+
+
+def _with_subject(result: Result, curve: str) -> pd.DataFrame:
+    table = result.curves()[curve]
+    whose = {name: getattr(result, name) for name in OF_SUBJECT}
+    return table.assign(**whose)[[*OF_SUBJECT, *table.columns]]
+
+
+def draw_results(results: Sequence[Result]) -> Figure:
+    """Draw results of one property: into one picture, or side by side."""
+    if results[0].overlay:
+        figure = Figure(figsize=(1.4 * _WIDTH, _HEIGHT), layout="constrained")
+        axes = figure.subplots()
+        for result in results:
+            result.plot(axes)
+        plain(axes)
+        return figure
+    columns = min(_COLUMNS, len(results))
+    rows = -(-len(results) // columns)
+    size = (_WIDTH * columns, _HEIGHT * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, result in zip(grid, results, strict=False):
+        result.plot(axes)
+    for axes in grid[len(results) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def side_by_side(results: Sequence[Result]) -> pd.DataFrame:
+    """Return values of one property, a row each, with a column for each result.
+
+    Parameters
+    ----------
+    results
+        Of one property.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``quantity`` and ``unit``; columns ``formula``, ``spin_state``,
+        ``label_mode`` and ``model``, and below each ``value`` and ``spread``.
+    """
+    parts = {}
+    for result in results:
+        rows = result.table().set_index(["quantity", "unit"])
+        key = tuple(getattr(result, name) for name in OF_SUBJECT)
+        parts[key] = rows[["value", "spread"]]
+    return pd.concat(parts, axis=1, names=list(OF_SUBJECT), sort=False)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Energy over volume in a spin state, by matcalc, and the Birch-Murnaghan fit.
+
+F. Birch, Phys. Rev. 71, 809 (1947), third order; at each volume the shape of the cell
+and the positions relax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from spin_dp.errors import ConfigError
+from spin_dp.properties.host import package, quiet
+from spin_dp.properties.members import over_members
+from spin_dp.properties.relaxation import RelaxationSettings, relaxed
+from spin_dp.properties.result import Result, value
+from spin_dp.properties.settings import option
+from spin_dp.search.ranking import formula_units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from spin_dp.properties.settings import Progress
+    from spin_dp.properties.subject import Subject
+
+    Floats = NDArray[np.float64]
+
+_LEAST_POINTS = 5  # four constants are fitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquationOfStateSettings:
+    """Which volumes are calculated, and how far they are relaxed.
+
+    Attributes
+    ----------
+    max_strain, points, shape, max_force, max_steps, optimizer
+        See :func:`spin_dp.properties.settings.described`.
+    """
+
+    max_strain: float = option(
+        0.03, "of lengths, to both sides; volumes go three times as far"
+    )
+    points: int = option(9, "volumes")
+    shape: bool = option(True, "let the shape of the cell relax at each volume")
+    max_force: float = option(0.005, "largest force at the end of relaxations, eV/Å")
+    max_steps: int = option(500, "of a relaxation, at most")
+    optimizer: str = option("BFGS", "of ASE, by name")
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.max_strain < 0.3 or self.points < _LEAST_POINTS:
+            raise ConfigError(
+                "equation of state: expected max_strain between 0 and 0.3 and at "
+                f"least {_LEAST_POINTS} points, got {self.max_strain} and "
+                f"{self.points}."
+            )
+
+    @property
+    def relaxation(self) -> RelaxationSettings:
+        """Those of relaxations."""
+        return RelaxationSettings(
+            max_force=self.max_force,
+            max_steps=self.max_steps,
+            optimizer=self.optimizer,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EquationOfState(Result):
+    """Volume, bulk modulus and its derivative at zero pressure, without vibrations.
+
+    Attributes
+    ----------
+    points
+        ``volume`` (Å³/f.u.), ``energy`` (eV/f.u.) and ``fit`` (eV/f.u.).
+    """
+
+    name: ClassVar[str] = "eos"
+    overlay: ClassVar[bool] = True
+
+    v0: float = value("Å³/f.u.", "volume V0")
+    b0: float = value("GPa", "bulk modulus B0", digits=1)
+    b1: float = value("", "its pressure derivative B'", digits=2)
+    e0: float = value("eV/f.u.", "energy E0", digits=4)
+    fit_error: float = value("meV/f.u.", "RMS of the fit", digits=2)
+    points: pd.DataFrame
+
+    def draw(self, axes: Axes) -> None:
+        """Draw energies and the fit over the volume."""
+        volumes, energies = self.points["volume"], self.points["energy"]
+        (drawn,) = axes.plot(volumes, energies, "o", label=self.label, markersize=4)
+        fine = np.linspace(volumes.min(), volumes.max(), 200)
+        curve = birch_murnaghan(fine, self.e0, self.b0, self.b1, self.v0)
+        axes.plot(fine, curve, "-", color=drawn.get_color(), linewidth=1.2)
+        axes.set_xlabel("volume, Å³ per formula unit")
+        axes.set_ylabel("energy, eV per formula unit")
+        axes.legend(fontsize=8)
+
+
+def equation_of_state(
+    subject: Subject,
+    settings: EquationOfStateSettings | None = None,
+    progress: Progress | None = None,
+) -> EquationOfState:
+    """Fit energies over volume in a spin state.
+
+    Parameters
+    ----------
+    subject, settings, progress
+        As for :func:`spin_dp.properties.relax`.
+
+    Returns
+    -------
+    EquationOfState
+        Of the first model.
+
+    Raises
+    ------
+    ConfigError
+        If matcalc is not installed, or the structure does not relax.
+    DataError, BackendError
+        As :meth:`spin_dp.SpinDP.evaluate`.
+    """
+    chosen = settings or EquationOfStateSettings()
+    matcalc = package("matcalc")
+
+    def one(member: Subject, tell: Progress) -> EquationOfState:
+        tell("relaxing", 0, 2)
+        start = relaxed(member, chosen.relaxation)
+        tell("energies of volumes", 1, 2)
+        calculation = matcalc.EOSCalc(
+            start.calculator(),
+            optimizer=chosen.optimizer,
+            max_steps=chosen.max_steps,
+            max_abs_strain=chosen.max_strain,
+            n_points=chosen.points,
+            fmax=chosen.max_force,
+            allow_shape_change=chosen.shape,
+            relax_structure=False,
+            r2_min=-np.inf,
+        )
+        with quiet():
+            found = calculation.calc(start.atoms)["eos"]
+        units = formula_units(start.atoms)
+        tell("energies of volumes", 2, 2)
+        return _fitted(
+            np.array(found["volumes"]) / units,
+            np.array(found["energies"]) / units,
+            **member.identity,
+            becomes=member.becomes(_calculated(start)),
+        )
+
+    return over_members(subject, one, progress)
+
+
+def _calculated(subject: Subject) -> Any:  # noqa: ANN401 - Atoms
+    atoms = subject.calculated()
+    atoms.get_potential_energy()
+    return atoms
+
+
+def _fitted(
+    volumes: Floats,
+    energies: Floats,
+    **whose: Any,  # noqa: ANN401 - fields of Result
+) -> EquationOfState:
+    from pymatgen.analysis.eos import BirchMurnaghan
+
+    # Of energies near zero: the fit's start is poor for large numbers.
+    fit = BirchMurnaghan(volumes, energies - energies.min())
+    fit.fit()
+    e0, b0, b1, v0 = fit.e0 + energies.min(), fit.b0_GPa, fit.b1, fit.v0
+    curve = birch_murnaghan(volumes, e0, b0, b1, v0)
+    return EquationOfState(
+        **whose,
+        v0=float(v0),
+        b0=float(b0),
+        b1=float(b1),
+        e0=float(e0),
+        fit_error=float(1000.0 * np.sqrt(np.mean((curve - energies) ** 2))),
+        points=pd.DataFrame({"volume": volumes, "energy": energies, "fit": curve}),
+    )
+
+
+def birch_murnaghan(
+    volumes: Floats | Sequence[float], e0: float, b0: float, b1: float, v0: float
+) -> Floats:
+    """Return energies of the third-order equation of state, eV.
+
+    Parameters
+    ----------
+    volumes
+        Å³.
+    e0, b0, b1, v0
+        Energy (eV), bulk modulus (GPa), its derivative, and volume (Å³) at zero
+        pressure.
+    """
+    from ase.units import GPa
+
+    eta = (v0 / np.asarray(volumes, dtype=np.float64)) ** (2.0 / 3.0) - 1.0
+    terms = b1 * eta**3 + eta**2 * (6.0 - 4.0 * (eta + 1.0))
+    return np.asarray(e0 + 9.0 * v0 * b0 * GPa / 16.0 * terms)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The properties that there are, by the names that ``spin-dp run`` knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from spin_dp.errors import unknown
+from spin_dp.properties.defects import Defect, DefectSettings, defect
+from spin_dp.properties.elasticity import Elasticity, ElasticitySettings, elasticity
+from spin_dp.properties.equation_of_state import (
+    EquationOfState,
+    EquationOfStateSettings,
+    equation_of_state,
+)
+from spin_dp.properties.force_constants import PhononSettings
+from spin_dp.properties.phonons import Phonons, phonons
+from spin_dp.properties.quasi_harmonic import (
+    QuasiHarmonic,
+    QuasiHarmonicSettings,
+    quasi_harmonic,
+)
+from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
+from spin_dp.properties.surface import Surface, SurfaceSettings, surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spin_dp.properties.result import Result
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property that can be asked for.
+
+    Attributes
+    ----------
+    name
+        Of the property, and of its files.
+    about
+        One line.
+    calculate
+        ``calculate(subject, settings, progress)``, returns a result.
+    settings
+        Dataclass of its settings, fields made by
+        :func:`spin_dp.properties.settings.option`.
+    result
+        Dataclass that it returns.
+    """
+
+    name: str
+    about: str
+    calculate: Callable[..., Result]
+    settings: type[Any]
+    result: type[Result]
+
+
+PROPERTIES: dict[str, Property] = {
+    one.name: one
+    for one in (
+        Property(
+            Relaxation.name,
+            "lattice constants, volume, bonds and energy of the relaxed structure",
+            relax,
+            RelaxationSettings,
+            Relaxation,
+        ),
+        Property(
+            EquationOfState.name,
+            "volume, bulk modulus and its derivative, by the Birch-Murnaghan fit",
+            equation_of_state,
+            EquationOfStateSettings,
+            EquationOfState,
+        ),
+        Property(
+            Elasticity.name,
+            "elastic constants, bulk and shear modulus, stability",
+            elasticity,
+            ElasticitySettings,
+            Elasticity,
+        ),
+        Property(
+            Phonons.name,
+            "bands, density of states, Γ frequencies, harmonic thermal properties",
+            phonons,
+            PhononSettings,
+            Phonons,
+        ),
+        Property(
+            QuasiHarmonic.name,
+            "thermal expansion and Gibbs energy, phonons at several volumes",
+            quasi_harmonic,
+            QuasiHarmonicSettings,
+            QuasiHarmonic,
+        ),
+        Property(
+            Surface.name,
+            "surface energies of the terminations of a plane",
+            surface,
+            SurfaceSettings,
+            Surface,
+        ),
+        Property(
+            Defect.name,
+            "a vacancy or exchanged ions, with the charges of labels balanced",
+            defect,
+            DefectSettings,
+            Defect,
+        ),
+    )
+}
+"""By name, in the order of the work."""
+
+
+def find_property(name: str) -> Property:
+    """Return a property by its name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    if name not in PROPERTIES:
+        raise unknown("property", name, PROPERTIES)
+    return PROPERTIES[name]

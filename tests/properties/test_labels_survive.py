@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Every structure that a property calculates carries the labels of its spin state."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pytest
+from ase.neighborlist import neighbor_list
+
+from spin_dp import SpinDPCalculator
+from spin_dp.errors import OutsideTrainingData
+from spin_dp.properties import (
+    DefectSettings,
+    ElasticitySettings,
+    EquationOfStateSettings,
+    PhononSettings,
+    QuasiHarmonicSettings,
+    RelaxationSettings,
+    Subject,
+    SurfaceSettings,
+    defect,
+    find_property,
+)
+from spin_dp.structures import NO_STATE, SPIN_STATES
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+CHEAP = {
+    "relaxation": RelaxationSettings(max_force=0.02),
+    "eos": EquationOfStateSettings(max_strain=0.01, points=5, max_force=0.02),
+    "elasticity": ElasticitySettings(
+        strains=(-0.01, 0.01), shears=(-0.01, 0.01), max_force=0.02
+    ),
+    "phonons": PhononSettings(min_length=4.0, mesh=10.0, max_force=0.02),
+    "qha": QuasiHarmonicSettings(
+        strains=(-0.01, -0.005, 0.0, 0.005, 0.01),
+        min_length=4.0,
+        mesh=10.0,
+        max_force=0.02,
+        temperatures=(0.0, 400.0, 50.0),
+    ),
+    "surface": SurfaceSettings(
+        miller=(1, 0, 0), thickness=6.0, max_force=0.2, polar=True
+    ),
+}
+
+
+class Seen(SpinDPCalculator):
+    """Keeps the structures that it calculates."""
+
+    frames: ClassVar[list[Atoms]] = []
+
+    def calculate(self, atoms=None, *args, **kwargs) -> None:
+        super().calculate(atoms, *args, **kwargs)
+        self.frames.append(self.atoms.copy())
+
+
+@pytest.fixture
+def seen(model, nickel_oxide) -> Subject:
+    Seen.frames.clear()
+    return Subject.of_calculator(
+        nickel_oxide,
+        lambda: Seen(model, carried="states"),
+        "Ni=2+",
+        order="AFM",
+        name="seen",
+        states=model.states,
+    )
+
+
+def neighbours_that_are_not_opposite(atoms) -> int:
+    """Return how many Ni-O-Ni in a row, one lattice constant apart, are not opposite.
+
+    That is what planes along [111] that alternate mean, in any cell and slab.
+    """
+    nickel = atoms[[atom.index for atom in atoms if atom.symbol == "Ni"]]
+    moments = nickel.get_initial_magnetic_moments()
+    first, second = neighbor_list("ij", nickel, 4.25 * 1.1)
+    far = neighbor_list("d", nickel, 4.25 * 1.1) > 4.25 * 0.85
+    return int((moments[first[far]] * moments[second[far]] > 0.0).sum())
+
+
+@pytest.mark.parametrize("name", sorted(CHEAP))
+def test_every_structure_is_the_antiferromagnet(name, seen, model) -> None:
+    known = find_property(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideTrainingData)
+        result = known.calculate(seen, CHEAP[name])
+    moment = model.states.find("Ni", "2+").moment
+    assert len(Seen.frames) > 3
+    for atoms in Seen.frames:
+        moments = atoms.get_initial_magnetic_moments()
+        is_nickel = np.array(atoms.symbols) == "Ni"
+        assert np.abs(moments[is_nickel]) == pytest.approx(moment)
+        assert not moments[~is_nickel].any()
+        assert neighbours_that_are_not_opposite(atoms) == 0
+    assert result.spin_state.startswith("Ni2+[1up,1dn]")
+    assert result.becomes == ""
+    structure = getattr(result, "structure", None)
+    if structure is not None:
+        states = structure.arrays[SPIN_STATES]
+        assert {*states} == {"Ni2+", "-Ni2+", NO_STATE}
+        assert type(result).from_json(result.to_json()).to_json() == result.to_json()
+
+
+def test_slab_has_the_moments_of_its_layers(seen) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideTrainingData)
+        find_property("surface").calculate(seen, CHEAP["surface"])
+    slabs = [atoms for atoms in Seen.frames if atoms.cell.lengths().max() > 15.0]
+    assert slabs
+    for atoms in slabs:
+        moments = atoms.get_initial_magnetic_moments()
+        assert moments.sum() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("kind", ["vacancy", "exchange"])
+def test_defect_keeps_labels_and_balances_the_charge(kind, model, layered) -> None:
+    subject = Subject.of_model(layered, model, "Ni=3+LS", name="lixmo2")
+    settings = DefectSettings(
+        kind=kind, min_length=5.0, max_force=0.05, balance="Ni=4+LS"
+    )
+    found = defect(subject, settings)
+    states = found.structure.arrays[SPIN_STATES].tolist()
+    nickel = [name for name in states if "Ni" in name]
+    lithium = found.structure.get_chemical_symbols().count("Li")
+    assert lithium == len(nickel) - (kind == "vacancy")
+    assert nickel.count("Ni4+LS") == (1 if kind == "vacancy" else 0)
+    assert nickel.count("Ni3+LS") == len(nickel) - nickel.count("Ni4+LS")
+    moments = np.abs(found.structure.get_initial_magnetic_moments())
+    for name, moment in zip(states, moments, strict=True):
+        expected = 0.0 if name == NO_STATE else model.states.find("Ni", name).moment
+        assert moment == pytest.approx(expected)
+    if kind == "exchange":
+        assert found.formation_energy == found.difference
+        return
+    assert np.isnan(found.formation_energy)
+    assert "no formation energy" in " ".join(found.remarks())
+    assert "Ni4+LS" in found.balanced_by
+
+
+def test_ions_that_change_places_take_their_labels_along(model, layered) -> None:
+    cell = layered.repeat((2, 1, 1))
+    subject = Subject.of_model(cell, model, "Ni=3+LS 1=-3+LS", name="lixmo2")
+    settings = DefectSettings(kind="exchange", min_length=4.0, max_force=0.1)
+    found = defect(subject, settings)
+    moments = found.structure.get_initial_magnetic_moments()
+    symbols = np.array(found.structure.symbols)
+    assert not moments[symbols != "Ni"].any()
+    assert moments[symbols == "Ni"].sum() == pytest.approx(0.0)
+    assert found.defect_state.split("#")[0].startswith("Ni3+LS[")

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``spin-dp run``: files, resuming, comparing, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase.io import read, write
+
+from spin_dp import SpinDP
+from spin_dp.cli.app import main
+from spin_dp.dft import EngineCalculator, open_engine
+from spin_dp.errors import BackendError
+from spin_dp.properties import read_results, side_by_side
+from spin_dp.structures import SPIN_STATES
+
+
+@pytest.fixture(scope="module")
+def structure(nickel_oxide, tmp_path_factory):
+    path = tmp_path_factory.mktemp("structure") / "NiO.cif"
+    write(path, nickel_oxide)
+    return path
+
+
+def run(*words) -> int:
+    return main(["run", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def finished(structure, model_files, tmp_path_factory):
+    """Return the folder of a run of two properties in two orders, one against DFT."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = folder / "teacher.toml"
+    settings.write_text(f'[dft]\nengine = "teacher"\nmodel = "{model_files[1]}"\n')
+    out = folder / "out"
+    words = (
+        *("relaxation,eos", structure, "-m", model_files[0], "-o", out),
+        *("--labels", "0=2+ 1=2+", "--labels", "0=2+ 1=-2+", "--against", settings),
+        *("--set", "max_force=0.1", "--set", "eos.points=5"),
+        *("--set", "eos.max_strain=0.01"),
+    )
+    # ASE's reader of CIF keeps the order of elements in the file.
+    symbols = read(structure).get_chemical_symbols()
+    nickel = [k for k, symbol in enumerate(symbols) if symbol == "Ni"]
+    swapped = [
+        word.replace("0=", f"{nickel[0]}=").replace("1=", f"{nickel[1]}=")
+        if isinstance(word, str) and "2+" in word
+        else word
+        for word in words
+    ]
+    assert run(*swapped) == 0
+    return out, swapped
+
+
+def test_each_property_has_its_files(finished) -> None:
+    out, _ = finished
+    names = {path.name for path in out.iterdir()}
+    assert {
+        *("relaxation.json", "relaxation.csv", "relaxation.png", "relaxation.extxyz"),
+        *("eos.json", "eos.csv", "eos.png", "eos.points.csv", "report.html", "dft"),
+    } <= names
+    table = pd.read_csv(out / "eos.csv")
+    assert set(table["model"]) == {"teacher", table["model"][0]}
+    assert set(table["property"]) == {"eos"}
+    assert table["spin_state"].nunique() == 2
+    frames = read(out / "relaxation.extxyz", index=":")
+    assert len(frames) == 4
+    for atoms in frames:
+        assert set(atoms.arrays[SPIN_STATES]) <= {"Ni2+", "-Ni2+", "none"}
+        moments = atoms.get_initial_magnetic_moments()
+        assert np.abs(moments).max() == pytest.approx(1.7427, abs=1e-4)
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 2
+    assert "Ni2+[2up]" in page
+    assert "bulk modulus B0" in page
+
+
+def test_model_and_rival_stand_in_one_table(finished, model_files) -> None:
+    out, _ = finished
+    results: list[Any] = list(read_results(out)["relaxation"])
+    assert [one.label_mode for one in results] == ["adiabatic", "free"] * 2
+    table = side_by_side(results)
+    volumes = table.xs("value", axis=1, level=-1).loc[("volume", "Å³/f.u.")]
+    assert volumes.notna().sum() == 4  # type: ignore[union-attr]
+    # The rival is the second model, asked for the energies of predicted moments.
+    relaxed = results[1].structure
+    rival = SpinDP(model_files[1])
+    moments = rival.predict_moments(relaxed, relaxed.get_initial_magnetic_moments())
+    energy = rival.evaluate(relaxed, moments).energy / 2
+    assert results[1].energy == pytest.approx(energy, abs=1e-5)
+
+
+def test_what_is_done_is_not_done_again(finished, capsys) -> None:
+    out, words = finished
+    record = json.loads((out / "state.json").read_text())
+    runs = sorted(path.name for path in (out / "dft" / "teacher").iterdir())
+    assert len(runs) > 10
+    assert run(*words) == 0
+    assert capsys.readouterr().err.count("already done") == 4 * 2
+    assert json.loads((out / "state.json").read_text()) == record
+    assert sorted(p.name for p in (out / "dft" / "teacher").iterdir()) == runs
+    # Of other settings only what they belong to is calculated anew.
+    assert run(*words, "--set", "eos.shape=no") == 0
+    said = capsys.readouterr().err
+    assert said.count("already done") == 4
+    assert said.count("done in") == 4
+
+
+def test_lowest_states_of_a_ranking(structure, model_files, tmp_path) -> None:
+    out = tmp_path / "out"
+    words = ("relaxation", structure, "-m", model_files[0], "--lowest", "2")
+    assert run(*words, "--set", "max_force=0.05", "-o", out, "--no-report") == 0
+    results = read_results(out)["relaxation"]
+    assert len({one.spin_state for one in results}) == 2
+    assert not (out / "report.html").exists()
+
+
+def test_what_fails_is_told_and_the_rest_done(
+    structure, model_files, tmp_path, capsys
+) -> None:
+    out = tmp_path / "out"
+    words = (structure, "-m", model_files[0], "--labels", "Ni=2+", "-o", out)
+    quick = ("--set", "max_force=0.05")
+    assert run("relaxation,defect", *words, *quick) == 1
+    captured = capsys.readouterr()
+    assert "no defect of Ni2O2 Ni2+[2up]" in captured.err
+    assert (out / "relaxation.json").is_file()
+    assert not (out / "defect.json").exists()
+    assert "No defect of" in (out / "report.html").read_text()
+
+
+def test_properties_and_settings_are_listed(capsys) -> None:
+    assert run("--list") == 0
+    said = capsys.readouterr().out
+    for word in ("relaxation", "elasticity", "phonons", "max_strain", "0.03"):
+        assert word in said
+    assert run("eos", "--list") == 0
+    assert "displacement" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["relaxation"], 2, "expected a property, a structure and a model"),
+        (["hardness", "NiO.cif", "-m", "lixmo2"], 1, "unknown property 'hardness'"),
+        (["relaxation", "NiO.cif", "-m", "lixmo2"], 1, "no such structure file"),
+        (
+            ["eos", "NiO.cif", "-m", "lixmo2", "--set", "pionts=3"],
+            1,
+            "did you mean 'points'",
+        ),
+        (
+            ["eos", "NiO.cif", "-m", "lixmo2", "--set", "qha.mesh=3"],
+            1,
+            "qha is not asked for",
+        ),
+        (
+            ["eos", "NiO.cif", "-m", "x", "--labels", "Ni=2+", "--lowest", "2"],
+            2,
+            "not both",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_sentence(words, code, said, capsys) -> None:
+    assert run(*words) == code
+    text = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert said in text
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"),
+    [
+        ("nowhere.toml", "no such file of DFT settings"),
+        ("no.such.module:Calculator", "no such ASE calculator"),
+        ("ase.units:GPa", "expected a class"),
+        ("lixmo3", "did you mean 'lixmo2'"),
+    ],
+)
+def test_unknown_rivals_are_refused(
+    rival, said, structure, model_files, tmp_path, capsys
+) -> None:
+    words = ("relaxation", structure, "-m", model_files[0], "--labels", "Ni=2+")
+    assert run(*words, "--against", rival, "-o", tmp_path / "out") == 1
+    assert said in capsys.readouterr().err
+
+
+def test_folders_of_other_things_are_left_alone(
+    structure, model_files, tmp_path, capsys
+) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    words = ("relaxation", structure, "-m", model_files[0], "--labels", "Ni=2+")
+    assert run(*words, "-o", tmp_path, "--fresh") == 1
+    assert "holds other things (thesis.tex)" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").is_file()
+
+
+def test_engine_is_a_calculator(model_files, nickel_oxide, tmp_path) -> None:
+    engine = open_engine({"engine": "teacher", "model": str(model_files[0])})
+    atoms = nickel_oxide.copy()
+    atoms.set_initial_magnetic_moments([1.7, 0.0, -1.7, 0.0])
+    atoms.calc = EngineCalculator(engine, tmp_path)
+    forces = atoms.get_forces()
+    step = 1e-3
+    moved = atoms.copy()
+    energies = []
+    for sign in (1.0, -1.0):
+        moved.positions = atoms.positions
+        moved.positions[0, 0] += sign * step
+        moved.calc = EngineCalculator(engine, tmp_path)
+        energies.append(moved.get_potential_energy())
+    assert len(list(tmp_path.iterdir())) == 3
+    slope = (energies[1] - energies[0]) / (2.0 * step)
+    assert forces[0, 0] == pytest.approx(slope, abs=0.02)
+    assert atoms.get_magnetic_moments()[0] > 1.0
+    assert atoms.get_stress().shape == (6,)
+    failing = open_engine(
+        {"engine": "teacher", "model": str(model_files[0]), "unconverged": 1.0}
+    )
+    atoms.calc = EngineCalculator(failing, tmp_path / "failing")
+    with pytest.raises(BackendError, match="unconverged"):
+        atoms.get_potential_energy()

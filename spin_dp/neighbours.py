@@ -142,6 +142,9 @@ def _search(
     """Return point, other, its cell and the distance of each pair in reach."""
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
+    if not len(points) or not len(others):
+        none = np.zeros(0, dtype=np.int64)
+        return none, none, np.zeros((0, 3), dtype=np.int64), np.zeros(0)
     first, second, shifts, distances = find_points_in_spheres(
         others,
         points,

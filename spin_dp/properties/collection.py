@@ -183,9 +183,11 @@ def write_results(name: str, results: Sequence[Result], folder: Path) -> None:
         rows = pd.concat([_with_subject(one, curve) for one in results])
         with replacing(folder / f"{name}.{curve}.csv") as part:
             rows.to_csv(part, index=False)
-    structures = [one.structure.copy() for one in results if hasattr(one, "structure")]
-    for atoms, one in zip(structures, results, strict=False):
-        atoms.info = {key: getattr(one, key) for key in OF_SUBJECT}
+    structures = []
+    for one in results:
+        for frame in one.frames():
+            frame.info.update({key: getattr(one, key) for key in OF_SUBJECT})
+            structures.append(frame)
     if structures:
         path = folder / f"{name}.extxyz"
         with replacing(path) as part, part.open("w", encoding="utf-8") as out:

@@ -20,6 +20,14 @@ from spin_dp.properties.expansion import (
     quasi_harmonic,
 )
 from spin_dp.properties.force_constants import PhononSettings
+from spin_dp.properties.migration import (
+    Barrier,
+    BarrierSettings,
+    MigrationNetwork,
+    NetworkSettings,
+    barrier,
+    network,
+)
 from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
 from spin_dp.properties.surfaces import Surface, SurfaceSettings, surface
 from spin_dp.properties.vibrations import Phonons, phonons
@@ -115,6 +123,20 @@ PROPERTIES: dict[str, Property] = {
             voltage,
             VoltageSettings,
             Voltage,
+        ),
+        Property(
+            Barrier.name,
+            "barrier of a hop of lithium, labels carried, by a climbing-image band",
+            barrier,
+            BarrierSettings,
+            Barrier,
+        ),
+        Property(
+            MigrationNetwork.name,
+            "barriers of all distinct hops, percolation, rates and vacancy diffusivity",
+            network,
+            NetworkSettings,
+            MigrationNetwork,
         ),
     )
 }

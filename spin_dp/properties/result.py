@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from matplotlib.figure import Figure
 
 from spin_dp.errors import DataError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+_RESULTS = "results"  # of atoms in JSON
 
 OF_SUBJECT = ("formula", "spin_state", "label_mode", "model")
 """Columns that say whose a value is."""
@@ -170,6 +173,11 @@ class Result:
         """Draw into axes; what :meth:`plot` calls, for subclasses to write."""
         raise NotImplementedError
 
+    def frames(self) -> list[Atoms]:
+        """Return the structures that go into a file: that in field ``structure``."""
+        structure = getattr(self, "structure", None)
+        return [] if structure is None else [structure]
+
     def remarks(self) -> list[str]:
         """Return what must be known of it, such as that it is unstable."""
         return []
@@ -214,6 +222,7 @@ def _plain(content: Any) -> Any:  # noqa: ANN401
                 if content.has(SPIN_STATES)
                 else {}
             ),
+            **_calculated(content),
         }
     if isinstance(content, np.ndarray | np.generic):
         return _plain(content.tolist())
@@ -226,6 +235,13 @@ def _plain(content: Any) -> Any:  # noqa: ANN401
     return content
 
 
+def _calculated(atoms: Atoms) -> dict[str, Any]:
+    """Return what a calculator left with atoms, where it is frozen there."""
+    if not isinstance(atoms.calc, SinglePointCalculator):
+        return {}
+    return {_RESULTS: {k: _plain(v) for k, v in atoms.calc.results.items()}}
+
+
 def _restored(content: Any, kind: str) -> Any:  # noqa: ANN401
     """Return a field from JSON by its annotation."""
     if content is None:
@@ -235,7 +251,8 @@ def _restored(content: Any, kind: str) -> Any:  # noqa: ANN401
     if kind.startswith("tuple[Atoms"):
         return tuple(_atoms(one) for one in content)
     if "Atoms" in kind:
-        return _atoms(content)
+        several = isinstance(content, list)
+        return tuple(map(_atoms, content)) if several else _atoms(content)
     if "Floats" in kind:
         return np.array(content, dtype=np.float64)
     if kind.startswith("tuple"):
@@ -255,4 +272,8 @@ def _atoms(content: Mapping[str, Any]) -> Atoms:
     )
     if SPIN_STATES in content:
         atoms.set_array(SPIN_STATES, np.array(content[SPIN_STATES]))
+    if _RESULTS in content:
+        results = {k: np.array(v) for k, v in content[_RESULTS].items()}
+        results |= {k: float(v) for k, v in results.items() if not v.ndim}
+        atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms

@@ -73,6 +73,27 @@ def test_labels_move_side_by_side(tmp_path: Path) -> None:
         assert set(named["state"]) <= allowed
 
 
+def test_hops_of_lithium(tmp_path: Path) -> None:
+    example = load_script(EXAMPLES / "migration" / "run.py")
+    table = example.main(
+        tmp_path,
+        fast_models("lixmo2")[:1],
+        crystals=("LiCoO2",),
+        ways=(("staying", "adiabatic"),),
+        width=4.5,
+        images=1,
+        max_force=0.1,
+    ).set_index("vacancies")
+    assert table.loc["one", "way"] == "dumbbell"
+    assert table.loc["two", "way"] == "tetrahedron"
+    # What nobody doubts: two vacancies open the easier way.
+    assert 0.0 < table.loc["two", "barrier"] < 0.7 * table.loc["one", "barrier"]
+    assert (tmp_path / "LiCoO2-one-0-dumbbell.png").is_file()
+    assert len(list(tmp_path.glob("*.extxyz"))) == 2
+    for name in example.CRYSTALS:
+        assert "Li" in example.build(name).get_chemical_formula()
+
+
 def test_questions_about_five_cathodes(tmp_path: Path) -> None:
     example = load_script(EXAMPLES / "spin_states" / "run.py")
     fast = compress(find_model("lixmo2").files[0], tmp_path / "model.pth")

@@ -13,6 +13,7 @@ from spin_dp.cli.analyse import analyse
 from spin_dp.cli.collect import collect
 from spin_dp.cli.demo import demo
 from spin_dp.cli.deployment import compile_for_here, compress, deploy
+from spin_dp.cli.diffusion import diffusion
 from spin_dp.cli.exchange import exchange
 from spin_dp.cli.excitations import excitations
 from spin_dp.cli.init import init
@@ -78,7 +79,7 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "compress": compress,
         "compile": compile_for_here,
     },
-    "Simulation": {"md": md, "analyse": analyse},
+    "Simulation": {"md": md, "analyse": analyse, "diffusion": diffusion},
     "Questions": {
         "states": states,
         "excitations": excitations,

@@ -10,14 +10,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 import numpy as np
 import pandas as pd
 
+from spin_dp.dynamics.frames import read_trajectory, time_of
 from spin_dp.dynamics.layers import REACH, find_layers
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.files import replacing
-from spin_dp.lammps_interface.job import TRAJECTORY_FILE
 from spin_dp.neighbours import find_pairs
 from spin_dp.sampling.ion_sites import ALKALI
 from spin_dp.spin_states.elements import carries_spin_state
@@ -115,26 +114,16 @@ def analyse(
     ConfigError
         If nothing is left.
     """
-    path = run / TRAJECTORY_FILE if run.is_dir() else run
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such trajectory; give the output folder of spin-dp md, which "
-            f"has {TRAJECTORY_FILE} once the run has ended."
-        )
     seen = _Seen()
-    for number, atoms in enumerate(
-        ase.io.iread(path, index=":", format="extxyz"), start=1
-    ):
-        if float(atoms.info.get("time_fs", 0.0)) * 1e-3 >= skip_ps:
+    for atoms in read_trajectory(run, progress):
+        if (time_of(atoms) or 0.0) >= skip_ps:
             seen.add(atoms)
-        if progress is not None:
-            progress(number)
     if not seen.rows:
         raise ConfigError(
-            f"{path}: no frame after {skip_ps:g} ps; skip less at the start."
+            f"{run}: no frame after {skip_ps:g} ps; skip less at the start."
         )
     if not seen.sites:
-        raise DataError(f"{path}: expected metals with spin states, found none.")
+        raise DataError(f"{run}: expected metals with spin states, found none.")
     return seen.analysis()
 
 

@@ -31,6 +31,7 @@ from spin_dp.properties.migration import (
 from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
 from spin_dp.properties.surfaces import Surface, SurfaceSettings, surface
 from spin_dp.properties.vibrations import Phonons, phonons
+from spin_dp.properties.voltage import Voltage, VoltageSettings, voltage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,13 @@ PROPERTIES: dict[str, Property] = {
             defect,
             DefectSettings,
             Defect,
+        ),
+        Property(
+            Voltage.name,
+            "voltages and hull while lithium leaves, the lowest spin state at each x",
+            voltage,
+            VoltageSettings,
+            Voltage,
         ),
         Property(
             Barrier.name,

@@ -248,6 +248,8 @@ def _restored(content: Any, kind: str) -> Any:  # noqa: ANN401
         return None if "None" in kind else float("nan")
     if "DataFrame" in kind:
         return pd.DataFrame(content)
+    if kind.startswith("tuple[Atoms"):
+        return tuple(_atoms(one) for one in content)
     if "Atoms" in kind:
         several = isinstance(content, list)
         return tuple(map(_atoms, content)) if several else _atoms(content)

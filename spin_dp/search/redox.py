@@ -19,10 +19,8 @@ from matplotlib.figure import Figure
 
 from spin_dp.drawing import COLOURS, plain, save_png
 from spin_dp.errors import ConfigError, unknown
-from spin_dp.search.chains import SearchSettings, search_states
-from spin_dp.search.choices import find_choices
 from spin_dp.search.ladder import ranked_frames
-from spin_dp.search.ranking import rank_states
+from spin_dp.search.lowest import lowest_states
 from spin_dp.search.relaxed import relax_states
 from spin_dp.spin_states.key import label_rank
 from spin_dp.spin_states.nominal import find_nominal_state
@@ -37,11 +35,11 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from spin_dp.inference.predictor import SpinDP
+    from spin_dp.search.chains import SearchSettings
     from spin_dp.search.relaxed import Relaxed
 
 log = logging.getLogger(__name__)
 
-_SHORT = SearchSettings(sweeps=40, chains=6)
 _WHOLE = 1e-6
 _STATE = "n "  # column of a state's number of sites
 
@@ -151,7 +149,9 @@ def follow_redox(
     rows: list[dict[str, Any]] = []
     frames: list[Atoms] = []
     for done, (share, number, atoms) in enumerate(jobs):
-        table = _lowest_states(atoms, model, states, max_patterns, search or _SHORT)
+        table = lowest_states(
+            atoms, model, states=states, max_patterns=max_patterns, search=search
+        )
         if relax is None:
             energy = float(table["energy"].iloc[0])
             (frame,) = ranked_frames(atoms, table, 1)
@@ -201,24 +201,6 @@ def _without(full: Atoms, ion: str) -> Atoms:
     left = full.copy()
     del left[[i for i, symbol in enumerate(full.symbols) if symbol == ion]]
     return left
-
-
-def _lowest_states(
-    atoms: Atoms,
-    model: SpinDP,
-    states: Mapping[str, Sequence[str | float]] | None,
-    max_patterns: int,
-    search: SearchSettings,
-) -> pd.DataFrame:
-    present = set(atoms.get_chemical_symbols())
-    given = {name: names for name, names in (states or {}).items() if name in present}
-    choices = find_choices(atoms, model, states=given)
-    if choices.enumeration.count_distinct() <= max_patterns:
-        return rank_states(
-            atoms, model, states=given, max_patterns=max_patterns, keep=1
-        )
-    result = search_states(atoms, model, states=given, settings=search, keep=1)
-    return result.table
 
 
 def _anion_moment(atoms: Atoms, moments: np.ndarray, model: SpinDP) -> float:

@@ -67,7 +67,7 @@ def ion_charge(symbols: Sequence[str], pairs: Pairs) -> float:
         element whose oxidation state is not known.
     """
     others = [symbol for symbol in symbols if not has_nominal_states(symbol)]
-    charges = [_usual_charge(symbol) for symbol in others]
+    charges = [usual_charge(symbol) for symbol in others]
     if None in charges or not any(is_anion(symbol) for symbol in others):
         return nan
     bound = _bonds_of_chalcogens(symbols, pairs)
@@ -93,7 +93,8 @@ def charge_of_known_ions(
     return ion_charge(symbols, pairs)
 
 
-def _usual_charge(symbol: str) -> int | None:
+def usual_charge(symbol: str) -> int | None:
+    """Return the usual oxidation state of an element, e; None if there is no one."""
     if 57 <= atomic_number(symbol) <= 71 and symbol not in _CATIONS:
         return 3
     return _CATIONS.get(symbol, _ANIONS.get(symbol))

@@ -28,6 +28,7 @@ DATA_FILES = {
     "spin_dp/campaign/template.toml",
     "spin_dp/deployment/kernel/descriptor.h",
     "spin_dp/dynamics/analysis.html.j2",
+    "spin_dp/properties/metals.json",
     "spin_dp/properties/properties.html.j2",
     "spin_dp/report/base.html.j2",
     "spin_dp/report/page.html.j2",

@@ -22,7 +22,7 @@ PANELS = {
         "compress",
         "compile",
     ],
-    "Simulation": ["md", "analyse"],
+    "Simulation": ["md", "analyse", "diffusion"],
     "Questions": ["states", "excitations", "exchange", "redox", "run"],
 }
 

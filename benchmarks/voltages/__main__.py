@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Errors of voltages at the geometries of the frames, potentials against DFT.
+
+``python -m benchmarks.voltages examples/gpaw -o voltages``
+
+Nothing in the frames is relaxed, so that voltages of relaxed phases are not in them.
+What can be compared is the voltage between two frames of one metal and different
+contents, x₁ < x₂, each in DFT's lowest state at its geometry: the potential gives both
+energies at DFT's geometries. The error of one pair is -(e₂ - e₁)/(x₂ - x₁), with e the
+errors per formula unit; over all pairs of two contents its mean is that of a voltage
+curve, and its deviation what single geometries add, which relaxed phases do not have.
+CHGNet, where it is installed, is given its own energy of lithium metal, since its
+energies are those of another program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from ase.build import bulk
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+
+from benchmarks.universal.compare import PEERS
+from examples.base_model.frames import collect_frames, origins
+from spin_dp import SpinDP
+from spin_dp.evaluation import read_system
+from spin_dp.pretrained import resolve_all
+from spin_dp.properties.voltage import metal_energy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+METALS = ("Mn", "Co", "Ni")
+LAYERED = 2.0
+"""Oxygen a metal."""
+
+
+def lowest_frames(
+    sources: Sequence[Path], data: Path, max_force: float
+) -> tuple[pd.DataFrame, list[Atoms]]:
+    """Return DFT's lowest frame of each geometry with one metal: a row, and atoms.
+
+    Frames with a force above ``max_force`` (eV/Å), close contacts, are left out.
+    """
+    collect_frames(sources, data)
+    rows, frames = [], []
+    for row in origins(data).to_dict("records"):
+        system, k = read_system(data, str(row["system"])), int(row["index"])
+        symbols = list(system.symbols)
+        metals = [metal for metal in METALS if metal in symbols]
+        number = symbols.count(metals[0])
+        largest = float(np.linalg.norm(system.forces[k], axis=1).max())
+        special = largest > max_force or str(row["family"]).count(" ") > 0
+        if len(metals) > 1 or special or symbols.count("O") != LAYERED * number:
+            continue
+        atoms = Atoms(symbols, system.positions[k], cell=system.cells[k], pbc=True)
+        assert system.initial_moments is not None
+        atoms.set_array("labels", system.initial_moments[k])
+        frames.append(atoms)
+        rows.append(
+            {
+                "metal": metals[0],
+                "x": symbols.count("Li") / number,
+                "units": number,
+                "geometry": f"{row['formula']}/{row['geometry']}",
+                "split": row["split"],
+                "energy": float(system.energies[k]),
+            }
+        )
+    table = pd.DataFrame(rows)
+    kept = table.groupby("geometry")["energy"].idxmin().sort_values()
+    return table.loc[kept].reset_index(drop=True), [frames[int(k)] for k in kept]
+
+
+def errors(
+    model: str, table: pd.DataFrame, frames: Sequence[Atoms]
+) -> dict[str, np.ndarray]:
+    """Return errors of energies, eV per formula unit, x times that of lithium off."""
+    opened = SpinDP(resolve_all(model)[0])
+    reference = metal_energy("Li", opened)
+    labels = [atoms.arrays["labels"] for atoms in frames]
+    found = {
+        model: [
+            float(opened.predict(atoms, one[None]).energy[0])
+            for atoms, one in zip(frames, labels, strict=True)
+        ]
+    }
+    metals = {model: reference}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # their own
+        for name, (module, make) in PEERS.items():
+            if find_spec(module) is None:
+                continue
+            calculator = make()
+            lithium = bulk("Li", "bcc", a=3.44)
+            lithium.calc = calculator
+            BFGS(FrechetCellFilter(lithium), logfile=None).run(fmax=0.01, steps=50)
+            metals[name] = float(lithium.get_potential_energy())
+            found[name] = []
+            for atoms in frames:
+                atoms.calc = calculator
+                found[name].append(float(atoms.get_potential_energy()))
+    dft, units, x = (table[name].to_numpy(float) for name in ("energy", "units", "x"))
+    return {
+        name: (np.array(energies) - dft) / units - x * (metals[name] - reference)
+        for name, energies in found.items()
+    }
+
+
+def steps(table: pd.DataFrame, error: np.ndarray) -> pd.DataFrame:
+    """Return a row for each metal and pair of contents."""
+    rows = []
+    for metal, ours in table.assign(error=error).groupby("metal"):
+        groups = {
+            float(x): ours.loc[ours["x"] == x, "error"].to_numpy(float)
+            for x in ours["x"].unique()
+        }
+        for low, high in combinations(sorted(groups), 2):
+            pairs = -(groups[high][None, :] - groups[low][:, None]) / (high - low)
+            rows.append(
+                {
+                    "metal": metal,
+                    "x": f"{low:g} to {high:g}",
+                    "geometries": f"{len(groups[low])}, {len(groups[high])}",
+                    "mean": float(pairs.mean()),
+                    "deviation": float(pairs.std()),
+                    "absolute": float(np.abs(pairs).mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Compare and print; tables go into the folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("frames", type=Path, nargs="+")
+    parser.add_argument("-m", "--model", default="lixmo2")
+    parser.add_argument("-o", "--output", type=Path, default=Path("voltages"))
+    parser.add_argument("--max-force", type=float, default=5.0, help="eV/Å")
+    asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    table, frames = lowest_frames(asked.frames, asked.output / "data", asked.max_force)
+    found = errors(asked.model, table, frames)
+    for split in ("all", "validation"):
+        used = (table["split"] == split).to_numpy() | (split == "all")
+        for name, error in found.items():
+            rows = steps(table[used], error[used])
+            rows.to_csv(asked.output / f"{split}-{name.split()[0]}.csv", index=False)
+            print(f"\n{name}, {split} ({used.sum()} geometries), V")
+            print(rows.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

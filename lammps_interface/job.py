@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from spin_dp.errors import ConfigError, DataError, ShapeError
-from spin_dp.files import write_text
+from spin_dp.files import file_digest, write_text
 from spin_dp.lammps_interface.cell import Array, lammps_frame
 from spin_dp.lammps_interface.data_file import element_types, render_data
 from spin_dp.lammps_interface.deck import DATA_FILE, RELAX_LOG, Deck, render_deck
@@ -26,7 +26,7 @@ from spin_dp.lammps_interface.thermo import (
     render_csv,
 )
 from spin_dp.lammps_interface.trajectory import write_trajectory
-from spin_dp.lammps_interface.workspace import Status, Workspace, file_digest
+from spin_dp.lammps_interface.workspace import Status, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

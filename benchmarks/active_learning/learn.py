@@ -24,8 +24,7 @@ from spin_dp.campaign.candidate import Candidate
 from spin_dp.campaign.choice import choose
 from spin_dp.deployment.compile import compile_model
 from spin_dp.errors import DataError
-from spin_dp.files import replacing, write_text
-from spin_dp.lammps_interface.workspace import file_digest
+from spin_dp.files import file_digest, replacing, write_text
 from spin_dp.model_file import read_model_info
 from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 

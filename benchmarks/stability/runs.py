@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from benchmarks.stability.structures import build, compressed
 from spin_dp.demo.side_by_side import side_by_side
 from spin_dp.demo.watched import Outcome, run_watched
-from spin_dp.files import write_text
+from spin_dp.files import file_digest, write_text
 from spin_dp.lammps_interface import MDSettings
-from spin_dp.lammps_interface.workspace import file_digest
 from spin_dp.stages import Reporter, Stage, run_stages
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from ase.io.extxyz import write_extxyz
 from spin_dp.campaign.candidate import Candidate
 from spin_dp.dynamics import MDSettings, Watch, run_md
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.files import replacing, write_text
+from spin_dp.files import file_digest, replacing, write_text
 from spin_dp.lammps_interface.watch import Departure
-from spin_dp.lammps_interface.workspace import file_digest
 from spin_dp.structures import read_structure
 
 if TYPE_CHECKING:

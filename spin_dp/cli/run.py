@@ -52,6 +52,7 @@ def run(
     spin-dp run all LiCoO2.cif -m lixmo2 --lowest 3 -o LiCoO2
     """
     from spin_dp.properties import PROPERTIES, find_property
+    from spin_dp.structures import read_structure, repeated
 
     if list_them:
         _print_list(properties)
@@ -64,25 +65,25 @@ def run(
     if lowest is not None and labels:
         raise typer.BadParameter("give --labels or --lowest, not both")
     names = [word.strip() for word in properties.split(",") if word.strip()]
-    asked = (
-        list(PROPERTIES.values())
-        if names == [_ALL]
-        else list(map(find_property, names))
-    )
+    everything = names == [_ALL]
+    asked = list(PROPERTIES.values() if everything else map(find_property, names))
     chosen = _settings(asked, settings or [])
+    atoms = repeated(read_structure(structure), supercell)
+    if everything:
+        asked = [one for one in asked if one.suits(atoms.get_chemical_symbols())]
     folder = output or Path(f"properties-{structure.stem}")
     _calculate(
         asked,
         chosen,
         folder,
-        structure=structure,
+        atoms,
+        title=structure.name,
         models=model,
         against=against or [],
         labels=labels,
         order=order,
         lowest=lowest,
         label_mode=label_mode,
-        supercell=supercell,
         report=report,
         fresh=fresh,
     )
@@ -92,15 +93,15 @@ def _calculate(
     asked: Sequence[Property],
     chosen: dict[str, Any],
     folder: Path,
+    atoms: Atoms,
     *,
-    structure: Path,
+    title: str,
     models: list[Path],
     against: list[str],
     labels: list[str] | None,
     order: str | None,
     lowest: int | None,
     label_mode: options.Mode | None,
-    supercell: tuple[int, int, int],
     report: bool,
     fresh: bool,
 ) -> None:
@@ -108,9 +109,7 @@ def _calculate(
 
     from spin_dp.cli.display import notes, progress_bar, stage_bars
     from spin_dp.properties.collection import collect_properties
-    from spin_dp.structures import read_structure, repeated
 
-    atoms = repeated(read_structure(structure), supercell)
     err = Console(stderr=True)
     with progress_bar("loading the model"), notes(err, "spin_dp.deployment"):
         from spin_dp.deployment import fast_models
@@ -139,7 +138,7 @@ def _calculate(
     if report:
         from spin_dp.properties.page import write_page
 
-        print(f"page: {write_page(folder, structure.name, found.failures)}")
+        print(f"page: {write_page(folder, title, found.failures)}")
     for name, subject, reason in found.failures:
         err.print(f"spin-dp: no {name} of {subject}: {reason}", markup=False)
     if found.failures:

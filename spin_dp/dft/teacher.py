@@ -14,7 +14,7 @@ from spin_dp.data_tools.level import level_of_settings
 from spin_dp.data_tools.readers.ase_files import read_extxyz
 from spin_dp.dft.engine import FRAME, Engine
 from spin_dp.errors import ConfigError, OutsideTrainingData
-from spin_dp.files import replacing
+from spin_dp.files import file_digest, replacing
 from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
@@ -155,6 +155,6 @@ def _open(path: str) -> SpinDP:
 @lru_cache(maxsize=4)
 def _digest(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8]
+        return file_digest(Path(path))[:8]
     except OSError:
         return "absent"

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from spin_dp.drawing import plain, save_png
 from spin_dp.errors import SpinDPError
 from spin_dp.files import replacing, write_text
 from spin_dp.properties.result import OF_SUBJECT
+from spin_dp.properties.settings import recorded
 from spin_dp.spin_states.key import slug
 from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 
@@ -138,7 +138,7 @@ def _stage(one: Property, subject: Subject, settings: Any, folder: Path) -> Stag
         run=run,
         products=[product],
         settings={
-            "settings": json.loads(json.dumps(asdict(settings))),
+            "settings": recorded(settings),
             "subject": fingerprint(subject),
             "version": version("spin-dp"),
         },

@@ -8,7 +8,6 @@ and relaxed structures. What they mean is the affair of the calculators made her
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from spin_dp.dynamics.modes import how_labels_move
 from spin_dp.errors import ConfigError
+from spin_dp.files import file_digest
 from spin_dp.inference.calculator import SpinDPCalculator
 from spin_dp.inference.labelling import find_labels
 from spin_dp.spin_states.catalogue import Catalogue
@@ -145,7 +145,7 @@ class ModelEnergies(Energies):
     def digest(self) -> str:
         """Of the models, in any form: their energies of a fixed cluster."""
         if self.model.ensemble is None:
-            return hashlib.sha256(self.model.info.path.read_bytes()).hexdigest()[:16]
+            return file_digest(self.model.info.path)[:16]
         energies = [f"{e:.3f}" for e in self.model.ensemble.probe_energies()]
         return " ".join(energies)
 

@@ -32,9 +32,10 @@ from spin_dp.properties.relaxation import Relaxation, RelaxationSettings, relax
 from spin_dp.properties.surfaces import Surface, SurfaceSettings, surface
 from spin_dp.properties.vibrations import Phonons, phonons
 from spin_dp.properties.voltage import Voltage, VoltageSettings, voltage
+from spin_dp.sampling.ion_sites import ALKALI
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from spin_dp.properties.result import Result
 
@@ -56,6 +57,8 @@ class Property:
         :func:`spin_dp.properties.settings.option`.
     result
         Dataclass that it returns.
+    of_ions
+        Whether it is of alkali ions, and means nothing without them.
     """
 
     name: str
@@ -63,6 +66,11 @@ class Property:
     calculate: Callable[..., Result]
     settings: type[Any]
     result: type[Result]
+    of_ions: bool = False
+
+    def suits(self, symbols: Sequence[str]) -> bool:
+        """Return whether it means something for a structure of these elements."""
+        return not self.of_ions or not set(ALKALI).isdisjoint(symbols)
 
 
 PROPERTIES: dict[str, Property] = {
@@ -123,6 +131,7 @@ PROPERTIES: dict[str, Property] = {
             voltage,
             VoltageSettings,
             Voltage,
+            of_ions=True,
         ),
         Property(
             Barrier.name,
@@ -130,6 +139,7 @@ PROPERTIES: dict[str, Property] = {
             barrier,
             BarrierSettings,
             Barrier,
+            of_ions=True,
         ),
         Property(
             MigrationNetwork.name,
@@ -137,6 +147,7 @@ PROPERTIES: dict[str, Property] = {
             network,
             NetworkSettings,
             MigrationNetwork,
+            of_ions=True,
         ),
     )
 }

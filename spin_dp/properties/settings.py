@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields
+import json
+from dataclasses import asdict, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from spin_dp.errors import ConfigError, unknown
+from spin_dp.files import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +20,12 @@ Progress: TypeAlias = "Callable[[str, float, float], None]"
 """Called as ``progress(what, done, total)``."""
 
 
-def option(default: Any, about: str) -> Any:  # noqa: ANN401 - the field of any type
+def option(
+    default: Any,  # noqa: ANN401 - the field of any type
+    about: str,
+    *,
+    is_file: bool = False,
+) -> Any:  # noqa: ANN401
     """Return the field of a setting.
 
     Parameters
@@ -26,8 +34,19 @@ def option(default: Any, about: str) -> Any:  # noqa: ANN401 - the field of any 
         Its value if left out.
     about
         One line with its unit, as lists of settings show it.
+    is_file
+        Whether it names a file, whose contents count.
     """
-    return field(default=default, metadata={"about": about})
+    return field(default=default, metadata={"about": about, "is_file": is_file})
+
+
+def recorded(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any class of them
+    """Return what a result depends on, in JSON types: files by their contents."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    for one in fields(settings):
+        if one.metadata.get("is_file") and Path(values[one.name] or "").is_file():
+            values[one.name] = file_digest(Path(values[one.name]))
+    return values
 
 
 def described(kind: type[Any]) -> list[tuple[str, str, str]]:

@@ -15,7 +15,9 @@ from spin_dp import SpinDP
 from spin_dp.cli.app import main
 from spin_dp.dft import EngineCalculator, open_engine
 from spin_dp.errors import BackendError
-from spin_dp.properties import read_results, side_by_side
+from spin_dp.properties import PROPERTIES, read_results, side_by_side
+from spin_dp.properties.migration import BarrierSettings
+from spin_dp.properties.settings import recorded
 from spin_dp.structures import SPIN_STATES
 
 
@@ -225,3 +227,19 @@ def test_engine_is_a_calculator(model_files, nickel_oxide, tmp_path) -> None:
     atoms.calc = EngineCalculator(failing, tmp_path / "failing")
     with pytest.raises(BackendError, match="unconverged"):
         atoms.get_potential_energy()
+
+
+def test_properties_of_ions_suit_crystals_with_ions() -> None:
+    alone = [one.name for one in PROPERTIES.values() if not one.suits(["Ni", "O"])]
+    assert alone == ["voltage", "barrier", "migration-network"]
+    assert all(one.suits(["Li", "Ni", "O"]) for one in PROPERTIES.values())
+
+
+def test_results_depend_on_what_a_file_of_the_settings_holds(tmp_path) -> None:
+    after = tmp_path / "after.cif"
+    after.write_text("one")
+    first = recorded(BarrierSettings(final=str(after)))
+    assert recorded(BarrierSettings(final=str(after))) == first
+    after.write_text("another")
+    assert recorded(BarrierSettings(final=str(after))) != first
+    assert recorded(BarrierSettings())["final"] == ""

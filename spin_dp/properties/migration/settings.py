@@ -96,7 +96,9 @@ class BarrierSettings(HopSettings):
 
     hop: int = option(0, "which of the distinct hops, short ones first")
     final: str = option(
-        "", "file of the structure after the hop; the structure is that before"
+        "",
+        "file of the structure after the hop; the structure is that before",
+        is_file=True,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import spglib
 
 from spin_dp.neighbours import find_pairs
+from spin_dp.search.symmetry import ask_spglib
 from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-
-SYMMETRY_ERRORS = (getattr(spglib, "SpglibError", RuntimeError), RuntimeError)
-"""What spglib raises, by its version, where it finds no symmetry."""
 
 _BOND_REACH, _OCTAHEDRON = 3.2, 6
 _WHOLE = 0.02  # how far from whole numbers a matrix may be
@@ -75,10 +73,7 @@ def conventional_cell(atoms: Atoms, tolerance: float) -> tuple[Floats, str]:
 def _dataset(atoms: Atoms, tolerance: float) -> Any:  # noqa: ANN401 - spglib's
     """Return spglib's dataset of the positions; None where it finds none."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    try:
-        return spglib.get_symmetry_dataset(cell, symprec=tolerance)
-    except SYMMETRY_ERRORS:
-        return None
+    return ask_spglib(spglib.get_symmetry_dataset, cell, symprec=tolerance)
 
 
 def metal_bonds(atoms: Atoms) -> list[tuple[str, Floats]]:

@@ -19,10 +19,11 @@ from ase import Atoms
 from ase.spacegroup.symmetrize import refine_symmetry
 
 from spin_dp.errors import ConfigError, DataError
-from spin_dp.properties.crystal import SYMMETRY_ERRORS, conventional_matrix
+from spin_dp.properties.crystal import conventional_matrix
 from spin_dp.properties.host import package, quiet
 from spin_dp.properties.relaxation import AtRest, RelaxationSettings
 from spin_dp.properties.settings import option
+from spin_dp.search.symmetry import SYMMETRY_ERRORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

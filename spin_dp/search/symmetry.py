@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
@@ -12,7 +12,7 @@ import spglib
 from spin_dp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -21,6 +21,24 @@ if TYPE_CHECKING:
 
 SYMPREC = 0.01
 """Distance within which atoms count as symmetric, Å."""
+
+SYMMETRY_ERRORS = (getattr(spglib, "SpglibError", RuntimeError), RuntimeError)
+"""What spglib raises where it finds no symmetry."""
+
+
+def ask_spglib(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+    """Return what a function of spglib finds, None where it finds nothing.
+
+    It says that by None, or raises an error, once any package in the process asked for
+    errors, as phonopy does.
+    """
+    with warnings.catch_warnings():
+        # About how its next version will tell errors.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return function(*arguments, **named)
+        except SYMMETRY_ERRORS:
+            return None
 
 
 def site_permutations(
@@ -102,10 +120,7 @@ def space_group_operations(
     """
     names = atoms.get_chemical_symbols() if kinds is None else kinds
     cell = (atoms.cell.array, atoms.get_scaled_positions(), _numbered(names))
-    with warnings.catch_warnings():
-        # Of spglib about how its next version will tell errors.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        found = spglib.get_symmetry(cell, symprec=symprec)
+    found = ask_spglib(spglib.get_symmetry, cell, symprec=symprec)
     if found is None:
         raise DataError(
             f"{atoms.get_chemical_formula()}: spglib finds no symmetry, not even the "
@@ -145,15 +160,17 @@ def magnetic_space_group(
     lengths = moments @ _axis(moments)
     numbers = atoms.get_atomic_numbers()
     cell = (atoms.cell.array, atoms.get_scaled_positions(), numbers, lengths)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        found = spglib.get_magnetic_symmetry_dataset(
-            cell, is_axial=False, symprec=symprec, mag_symprec=1e-3
-        )
-        if found is None:
-            return ""
-        group = spglib.get_magnetic_spacegroup_type(found.uni_number)
-    return str(group.bns_number)
+    found = ask_spglib(
+        spglib.get_magnetic_symmetry_dataset,
+        cell,
+        is_axial=False,
+        symprec=symprec,
+        mag_symprec=1e-3,
+    )
+    if found is None:
+        return ""
+    group = ask_spglib(spglib.get_magnetic_spacegroup_type, found.uni_number)
+    return "" if group is None else str(group.bns_number)
 
 
 def _axis(moments: NDArray[np.float64]) -> NDArray[np.float64]:

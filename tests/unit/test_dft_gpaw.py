@@ -39,6 +39,10 @@ def request_of(frame: Atoms) -> Request:
     )
 
 
+FINER = ("rocksaltMnO-1", "rocksaltNiO-1")
+"""Geometries with one more k-point along c than the rule gives (see the data card)."""
+
+
 def test_settings_are_those_of_the_shipped_frames(shipped: list[Atoms]) -> None:
     """But for the frames made first, whose thresholds were tighter."""
     engine = Gpaw()
@@ -46,6 +50,8 @@ def test_settings_are_those_of_the_shipped_frames(shipped: list[Atoms]) -> None:
         request = request_of(frame)
         settings = engine.settings(engine.kpts(request))
         if "maxiter=90" in frame.info["settings"]:
+            if frame.info["geometry_id"].startswith(FINER):
+                settings = settings.replace("MP4x4x2", "MP4x4x3")
             assert settings == frame.info["settings"]
         else:
             mesh = re.compile(r"MP\S+")

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import spglib
 from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
 from spin_dp import rank_states
-from spin_dp.errors import ConfigError
+from spin_dp.errors import ConfigError, DataError
 from spin_dp.sampling import LabelSet
 from spin_dp.search.choices import Choices
 from spin_dp.search.enumeration import Limit
-from spin_dp.search.symmetry import magnetic_space_group
+from spin_dp.search.symmetry import magnetic_space_group, space_group_operations
 from spin_dp.spin_states.catalogue import Catalogue
 from spin_dp.spin_states.key import parse_key
 from tests.conftest import STATES_INFO
@@ -221,6 +222,20 @@ def test_symmetry_saves_evaluations_and_loses_no_state(predicting, monkeypatch):
     assert len(table) == len(every)
     np.testing.assert_allclose(table["energy"], every["energy"], atol=1e-7)
     np.testing.assert_array_equal(table["degeneracy"], every["degeneracy"])
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_spglib_finds_no_group_in_either_way_of_telling(old, monkeypatch) -> None:
+    """It returns None, or raises once phonopy is imported."""
+    monkeypatch.setattr(spglib.error, "OLD_ERROR_HANDLING", old)
+    atoms = bulk("NiO", "rocksalt", a=4.17).repeat((2, 2, 1))
+    moments = np.zeros((len(atoms), 3))
+    moments[::2, 2] = [1.7, 1.7, 1.7, -1.7]
+    assert magnetic_space_group(atoms, moments) == ""
+    overlapping = Atoms("Ni2", positions=[[0, 0, 0], [0, 0, 1e-4]], cell=np.eye(3) * 4)
+    overlapping.pbc = True
+    with pytest.raises(DataError, match="finds no symmetry"):
+        space_group_operations(overlapping)
 
 
 def test_only_the_lowest_are_kept(predicting, oxide):

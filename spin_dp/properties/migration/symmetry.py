@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-import spglib
 
-from spin_dp.errors import DataError
-from spin_dp.search.symmetry import SYMPREC
+from spin_dp.search.symmetry import space_group_operations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +25,7 @@ def labelled_operations(
     atoms: Atoms,
     kinds: Sequence[str] | None = None,
     signs: Sequence[int] | None = None,
-) -> tuple[Floats, Floats]:
+) -> tuple[NDArray[np.intc], Floats]:
     """Return the operations of the space group that keep the labels.
 
     Parameters
@@ -52,21 +49,8 @@ def labelled_operations(
     """
     symbols = atoms.get_chemical_symbols()
     names = list(zip(symbols, kinds or [""] * len(symbols), strict=True))
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
-    fractions = atoms.get_scaled_positions()
-    cell = atoms.cell.array
-    with warnings.catch_warnings():
-        # Of spglib about how its next version will tell errors.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        found = spglib.get_symmetry(
-            (cell, fractions, [numbers[name] for name in names]), symprec=SYMPREC
-        )
-    if found is None:
-        raise DataError(
-            f"{atoms.get_chemical_formula()}: spglib finds no symmetry, not even the "
-            "identity; check for overlapping atoms."
-        )
-    rotations, translations = found["rotations"], found["translations"]
+    fractions, cell = atoms.get_scaled_positions(), atoms.cell.array
+    rotations, translations = space_group_operations(atoms, names)
     if signs is None or not np.any(signs):
         return rotations, translations
     up = np.asarray(signs)

@@ -226,7 +226,7 @@ def _sorted_out(
     sites: IonPlaces,
     vacancies: Vacancies,
     found: list[_Candidate],
-    operations: tuple[NDArray[np.float64], NDArray[np.float64]],
+    operations: tuple[NDArray[np.intc], Floats],
 ) -> HopNetwork:
     """Return one hop of those that are alike."""
     cell = sites.atoms.cell.array

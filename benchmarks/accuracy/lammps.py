@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.forms import FROZEN, exported, fast_form
-from spin_dp.demo.structure import by_rows, layered_oxide
+from spin_dp.crystals import by_rows, layered_oxide
 from spin_dp.errors import BackendError
 from spin_dp.files import replacing
 from spin_dp.lammps_interface import step_times

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.demo.structure import LAYERED, layered_oxide
+from spin_dp.crystals import (
+    LAYERED,
+    built,
+    layered_oxide,
+    spinel_crystal,
+    unit_cell,
+)
 from spin_dp.errors import unknown
 from spin_dp.structures import SPIN_STATES
 
@@ -60,17 +66,9 @@ def _layered(size: str, *, formula: str) -> Atoms:
 
 
 def _monoclinic_limno2(size: str) -> Atoms:
-    """Layered LiMnO2, C2/m: A. R. Armstrong, P. G. Bruce, Nature 381, 499 (1996)."""
-    from ase.spacegroup import crystal
-
-    unit = crystal(
-        ["Mn", "Li", "O"],
-        basis=[(0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.2723, 0.0, 0.7710)],
-        spacegroup=12,
-        cellpar=[5.4387, 2.80857, 5.3878, 90.0, 116.006, 90.0],
-    )
+    """Layered LiMnO2, C2/m."""
     repeats = {"small": (1, 3, 2), "full": (2, 4, 3)}[size]
-    atoms = _plain(unit).repeat(repeats)
+    atoms = unit_cell("LiMnO2", primitive=False).repeat(repeats)
     # Rows along b; the centred one between two others is down.
     row = np.rint(2.0 * repeats[0] * atoms.get_scaled_positions()[:, 0]).astype(int)
     return _labelled(
@@ -112,17 +110,7 @@ def _spinel(size: str) -> Atoms:
     Cell: M. Kunduraci, G. G. Amatucci, J. Electrochem. Soc. 153, A1345 (2006);
     sites of ideal octahedra with u = 0.2630, order as in LiFe5O8.
     """
-    from ase.spacegroup import crystal
-
-    u = 0.2630
-    parent = crystal(
-        ["Li", "Mn", "O"],
-        basis=[(0.125, 0.125, 0.125), (0.5, 0.5, 0.5), (u, u, u)],
-        spacegroup=227,
-        setting=2,
-        cellpar=[8.17] * 3 + [90.0] * 3,
-    )
-    unit = _plain(parent)
+    unit = built(spinel_crystal(8.17, 0.2630), primitive=False)
     place = np.rint(4.0 * unit.get_scaled_positions()).astype(int) % 4
     # One of the four metals of each tetrahedron is Ni: a face-centred cubic lattice of
     # tetrahedra takes its corners by turns.
@@ -150,15 +138,6 @@ def _antisite(size: str) -> Atoms:
         for array in (atoms.numbers, atoms.arrays[SPIN_STATES]):
             array[[metal, partner]] = array[[partner, metal]]
     return atoms
-
-
-def _plain(atoms: Atoms) -> Atoms:
-    """Return the atoms without what ASE's ``crystal`` adds to them."""
-    from ase import Atoms
-
-    return Atoms(
-        atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=1
-    )
 
 
 def _labelled(atoms: Atoms, states: Sequence[str]) -> Atoms:

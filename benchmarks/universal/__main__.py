@@ -17,7 +17,7 @@ from benchmarks.universal.compare import (
     require_peers,
     step_times,
 )
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide
 from spin_dp.demo.summary import frame_table
 from spin_dp.files import replacing, write_text
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide
 from spin_dp.dynamics import MDSettings, MonteCarlo, run_md
 from spin_dp.errors import SpinDPError
 from spin_dp.properties.diffusion import fit_arrhenius, measure_diffusion

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from ase import Atoms
-from ase.spacegroup import crystal
 from matplotlib.figure import Figure
 
 from spin_dp import SpinDP, rank_states
+from spin_dp.crystals import unit_cell
 from spin_dp.deployment.cache import fast_models
 from spin_dp.drawing import save_png
 from spin_dp.properties import RelaxationSettings, Subject
@@ -28,6 +28,9 @@ from spin_dp.properties.migration import (
 from spin_dp.properties.relaxation import relaxed
 from spin_dp.search import ranked_frames
 from spin_dp.threads import default_to_one_thread
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 # Of the full crystals; which states hold the holes is found.
 CRYSTALS = {
@@ -46,44 +49,12 @@ WAYS = (
 
 
 def build(name: str) -> Atoms:
-    """Return a crystal from its measured lattice.
-
-    LiCoO2: J. Akimoto, Y. Gotoh and Y. Oosawa, J. Solid State Chem. 141, 298 (1998).
-    LiNiO2: H. Arai et al., Solid State Ionics 80, 261 (1995); without every second row
-    of lithium Li0.5NiO2. LiMnO2: A. R. Armstrong and P. G. Bruce, Nature 381, 499
-    (1996).
-    """
-    if name == "LiMnO2":
-        found = crystal(
-            ["Mn", "Li", "O"],
-            basis=[(0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.2723, 0.0, 0.7710)],
-            spacegroup=12,
-            cellpar=[5.4387, 2.80857, 5.3878, 90.0, 116.006, 90.0],
-        )
-        return _plain(found)
-    a, c, z, metal = {
-        "LiCoO2": (2.816, 14.054, 0.2605, "Co"),
-        "LiNiO2": (2.878, 14.19, 0.2583, "Ni"),
-        "Li0.5NiO2": (2.878, 14.19, 0.2583, "Ni"),
-    }[name]
-    found = crystal(
-        [metal, "Li", "O"],
-        basis=[(0.0, 0.0, 0.0), (0.0, 0.0, 0.5), (0.0, 0.0, z)],
-        spacegroup=166,
-        cellpar=[a, a, c, 90.0, 90.0, 120.0],
-        primitive_cell=name == "Li0.5NiO2",
-    )
-    atoms = _plain(found)
-    if name == "Li0.5NiO2":
-        atoms = atoms.repeat((2, 1, 1))
-        del atoms[next(k for k, s in enumerate(atoms.symbols) if s == "Li")]
+    """Return a crystal: a conventional cell, of Li0.5NiO2 two metals in two rows."""
+    if name != "Li0.5NiO2":
+        return unit_cell(name, primitive=False)
+    atoms = unit_cell("LiNiO2").repeat((2, 1, 1))
+    del atoms[next(k for k, s in enumerate(atoms.symbols) if s == "Li")]
     return atoms
-
-
-def _plain(atoms: Atoms) -> Atoms:
-    return Atoms(
-        atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=1
-    )
 
 
 def at_rest(name: str, model: SpinDP, label_mode: str) -> Subject:

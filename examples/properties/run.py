@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from ase import Atoms
-from ase.spacegroup import crystal
 
 from spin_dp import SpinDP
+from spin_dp.crystals import CRYSTALS, unit_cell
 from spin_dp.deployment import fast_models
 from spin_dp.properties import (
     ElasticitySettings,
@@ -49,55 +48,23 @@ SETTINGS: dict[str, Any] = {
 }
 
 MEASURED: dict[str, dict[str, float]] = {
-    # Lattices of the conventional cells; volumes are those of these lattices.
-    # H. Arai et al., Solid State Ionics 80, 261 (1995); Raman: R. Baddour-Hadjean and
-    # J.-P. Pereira-Ramos, Chem. Rev. 110, 1278 (2010).
-    "LiNiO2": {"a": 2.878, "c": 14.19, "volume": 33.93, "highest_1/cm": 545.0},
-    # A. R. Armstrong and P. G. Bruce, Nature 381, 499 (1996).
-    "LiMnO2": {
-        "a": 5.4387,
-        "b": 2.80857,
-        "c": 5.3878,
-        "beta": 116.006,
-        "volume": 36.98,
-    },
-    # J. Akimoto, Y. Gotoh and Y. Oosawa, J. Solid State Chem. 141, 298 (1998); X. Wang
-    # et al., Phys. Rev. B 72, 224102 (2005); M. Inaba et al., J. Raman Spectrosc. 28,
-    # 613 (1997).
-    "LiCoO2": {
-        "a": 2.8161,
-        "c": 14.0536,
-        "volume": 32.17,
-        "B0": 149.0,
-        "highest_1/cm": 596.0,
-    },
+    # Raman: R. Baddour-Hadjean and J.-P. Pereira-Ramos, Chem. Rev. 110, 1278 (2010).
+    "LiNiO2": {"highest_1/cm": 545.0},
+    "LiMnO2": {},
+    # X. Wang et al., Phys. Rev. B 72, 224102 (2005); M. Inaba et al., J. Raman
+    # Spectrosc. 28, 613 (1997).
+    "LiCoO2": {"B0": 149.0, "highest_1/cm": 596.0},
 }
-"""At room temperature: Å, Å³ per formula unit, GPa, 1/cm (A1g in Raman spectra)."""
+"""At room temperature, beside the lattices: GPa, 1/cm (A1g in Raman spectra)."""
 
 
-def build(name: str) -> Atoms:
-    """Return the measured primitive cell."""
-    if name == "LiMnO2":
-        found = crystal(
-            ["Mn", "Li", "O"],
-            basis=[(0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.2723, 0.0, 0.7710)],
-            spacegroup=12,
-            cellpar=[5.4387, 2.80857, 5.3878, 90.0, 116.006, 90.0],
-            primitive_cell=True,
-        )
-    else:
-        metal = name[2:4]
-        a, c, z = {"Ni": (2.878, 14.19, 0.2583), "Co": (2.8161, 14.0536, 0.2605)}[metal]
-        found = crystal(
-            [metal, "Li", "O"],
-            basis=[(0.0, 0.0, 0.0), (0.0, 0.0, 0.5), (0.0, 0.0, z)],
-            spacegroup=166,
-            cellpar=[a, a, c, 90.0, 90.0, 120.0],
-            primitive_cell=True,
-        )
-    return Atoms(
-        found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=1
-    )
+def measured(name: str) -> dict[str, float]:
+    """Return what was measured: conventional cell (Å, degrees), Å³ a formula unit."""
+    a, b, c, _, beta, gamma = CRYSTALS[name].cell
+    angles = {"b": b, "beta": beta} if gamma == 90.0 else {}
+    atoms = unit_cell(name)
+    volume = atoms.get_volume() / (len(atoms) / 4)  # formula units of four atoms
+    return {"a": a, "c": c, "volume": volume, **angles, **MEASURED[name]}
 
 
 def summary(name: str, results: dict[str, Sequence[Any]]) -> pd.DataFrame:
@@ -124,7 +91,7 @@ def summary(name: str, results: dict[str, Sequence[Any]]) -> pd.DataFrame:
                 "highest_1/cm": highest,
             }
         )
-    rows.append({"crystal": name, "state": "measured", **MEASURED[name]})
+    rows.append({"crystal": name, "state": "measured", **measured(name)})
     return pd.DataFrame(rows)
 
 
@@ -139,7 +106,7 @@ def main(
     tables = []
     for name in names:
         print(name, flush=True)
-        atoms = build(name)
+        atoms = unit_cell(name)
         subjects = [
             Subject.of_model(atoms, opened, labels, name="lixmo2")
             for labels in STATES[name]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from ase import Atoms
-from ase.spacegroup import crystal
 
 from spin_dp import SpinDP, rank_states
+from spin_dp.crystals import built, layered_crystal, unit_cell
 from spin_dp.deployment.cache import fast_models
 from spin_dp.magnetism import (
     MonteCarloSettings,
@@ -24,6 +24,9 @@ from spin_dp.magnetism import (
 )
 from spin_dp.search import draw_ladder, site_excitations
 from spin_dp.threads import default_to_one_thread
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 # State of the metals that exchange constants and single changes are asked of.
 CRYSTALS = {
@@ -35,49 +38,26 @@ CRYSTALS = {
 }
 
 
-def build(name: str) -> Atoms:
-    """Return a cell with two or four metals, from measured lattices.
+PARENTS = {
+    # Z. Lu et al., Chem. Mater. 15, 3214 (2003); rows of Ni and Mn
+    "LiNi0.5Mn0.5O2": layered_crystal("Ni", 2.892, 14.301, 0.2577),
+    # Layers of it without lithium and with the bonds of Mn4+
+    "MnO2": layered_crystal("Mn", 2.86, 14.2, 0.2672),
+}
 
-    LiNiO2: H. Arai et al., Solid State Ionics 80, 261 (1995). LiCoO2: J. Akimoto, Y.
-    Gotoh and Y. Oosawa, J. Solid State Chem. 141, 298 (1998). LiMnO2: A. R. Armstrong
-    and P. G. Bruce, Nature 381, 499 (1996). LiNi0.5Mn0.5O2: Z. Lu et al., Chem. Mater.
-    15, 3214 (2003), with rows of Ni and Mn. MnO2: layers of LiNi0.5Mn0.5O2 without
-    lithium and with the bonds of Mn4+.
-    """
+
+def build(name: str) -> Atoms:
+    """Return a cell with two or four metals, from measured lattices."""
     if name == "LiMnO2":
-        found = crystal(
-            ["Mn", "Li", "O"],
-            basis=[(0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.2723, 0.0, 0.7710)],
-            spacegroup=12,
-            cellpar=[5.4387, 2.80857, 5.3878, 90.0, 116.006, 90.0],
-        )
-        return _plain(found)
-    a, c, z, metal = {
-        "LiNiO2": (2.878, 14.19, 0.2583, "Ni"),
-        "LiCoO2": (2.816, 14.054, 0.2605, "Co"),
-        "LiNi0.5Mn0.5O2": (2.892, 14.301, 0.2577, "Ni"),
-        "MnO2": (2.86, 14.2, 0.2672, "Mn"),
-    }[name]
-    found = crystal(
-        [metal, "Li", "O"],
-        basis=[(0.0, 0.0, 0.0), (0.0, 0.0, 0.5), (0.0, 0.0, z)],
-        spacegroup=166,
-        cellpar=[a, a, c, 90.0, 90.0, 120.0],
-        primitive_cell=True,
-    )
-    atoms = _plain(found).repeat((2, 1, 1))
+        return unit_cell(name, primitive=False)
+    cell = built(PARENTS[name]) if name in PARENTS else unit_cell(name)
+    atoms = cell.repeat((2, 1, 1))
     if name == "MnO2":
         del atoms[[i for i, symbol in enumerate(atoms.symbols) if symbol == "Li"]]
     if name == "LiNi0.5Mn0.5O2":
         metals = [i for i, symbol in enumerate(atoms.symbols) if symbol == "Ni"]
         atoms.symbols[metals[1]] = "Mn"
     return atoms
-
-
-def _plain(atoms: Atoms) -> Atoms:
-    return Atoms(
-        atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=1
-    )
 
 
 def main(

@@ -11,10 +11,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ase.spacegroup import crystal
-
 from spin_dp import SpinDP
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide, unit_cell
 from spin_dp.deployment.cache import fast_models
 from spin_dp.properties import Subject
 from spin_dp.properties.voltage import VoltageSettings, compare_crystals, voltage
@@ -34,23 +32,6 @@ def layers(formula: str) -> Atoms:
     return atoms
 
 
-def spinel() -> Atoms:
-    """Return the 14 atoms of LiMn2O4.
-
-    Cell and place of oxygen: W. I. F. David et al., J. Solid State Chem. 67, 316
-    (1987).
-    """
-    atoms: Atoms = crystal(
-        ("Li", "Mn", "O"),
-        [(0.125, 0.125, 0.125), (0.5, 0.5, 0.5), (0.2632, 0.2632, 0.2632)],
-        spacegroup=227,
-        setting=2,
-        cellpar=[8.245, 8.245, 8.245, 90, 90, 90],
-        primitive_cell=True,
-    )
-    return atoms
-
-
 def main(out: Path) -> None:
     """Ask, print and draw."""
     out.mkdir(parents=True, exist_ok=True)
@@ -63,7 +44,7 @@ def main(out: Path) -> None:
         print(found.steps.round(3).to_string())
         found.plot().figure.savefig(out / f"{formula}.png")
         (out / f"{formula}.json").write_text(found.to_json())
-    crystals = {"spinel": spinel(), "layers": layers("Li0.5MnO2")}
+    crystals = {"spinel": unit_cell("LiMn2O4"), "layers": layers("Li0.5MnO2")}
     table, _ = compare_crystals(crystals, model, VoltageSettings(states=MANGANESE))
     print(table.round(3).to_string())
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from spin_dp import evaluation
+from spin_dp.crystals import layered_oxide
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.demo import summary
 from spin_dp.demo.ladder import plot_spin_states
@@ -19,7 +20,6 @@ from spin_dp.demo.origins import with_origins
 from spin_dp.demo.plots import MODEL_TITLES, plot_learning_curves, plot_md
 from spin_dp.demo.ranking import rank_held_out
 from spin_dp.demo.side_by_side import side_by_side
-from spin_dp.demo.structure import layered_oxide
 from spin_dp.demo.watched import Outcome, fast_form, run_watched
 from spin_dp.errors import DataError
 from spin_dp.evaluation.parity_plot import plot_parity

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk
 from scipy.stats import chi2
 
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide
 from spin_dp.errors import ConfigError
 from spin_dp.sampling import LabelSet, MoveSettings, Sampler
 from spin_dp.sampling.ion_sites import find_ion_sites

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide
 from spin_dp.errors import DataError
 from spin_dp.properties.voltage.profile import Phase, voltage_profile
 

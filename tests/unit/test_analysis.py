@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from spin_dp.cli.app import main
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide
 from spin_dp.dynamics.analysis import FILES, analyse
 from spin_dp.dynamics.analysis_page import PAGE_FILE, PLOT_FILE
 from spin_dp.dynamics.layers import REACH, find_layers
@@ -199,11 +199,11 @@ def layers_of(atoms: Atoms) -> Layers | None:
 
 
 def test_layers_of_a_layered_oxide_in_any_cell_and_turned() -> None:
-    """R-3m: three layers along c = 14.19 Å, oxygen at z = 0.258 (LAYERED)."""
+    """R-3m: three layers along c = 14.19 Å, oxygen at z = 0.2583 (CRYSTALS)."""
     whole = layered_oxide("LiNiO2", (2, 1, 1))
     primitive = Atoms(
         "LiNiO2",
-        scaled_positions=[[0.5] * 3, [0.0] * 3, [0.258] * 3, [0.742] * 3],
+        scaled_positions=[[0.5] * 3, [0.0] * 3, [0.2583] * 3, [0.7417] * 3],
         cell=np.array([[0, 2, 1], [-(3**0.5), -1, 1], [3**0.5, -1, 1]])
         * [2.878 / 12**0.5, 2.878 / 12**0.5, 14.19 / 3],
         pbc=True,
@@ -217,11 +217,11 @@ def test_layers_of_a_layered_oxide_in_any_cell_and_turned() -> None:
         found = layers_of(atoms)
         assert found is not None
         assert found.spacing == pytest.approx(14.19 / 3, abs=tolerance)
-        assert found.slab == pytest.approx(2 * (1 / 3 - 0.258) * 14.19, abs=tolerance)
+        assert found.slab == pytest.approx(2 * (1 / 3 - 0.2583) * 14.19, abs=tolerance)
     found = layers_of(moved)
     assert found is not None
     assert found.spacing == pytest.approx(14.19 / 3, abs=0.05)
-    assert found.slab == pytest.approx(2 * (1 / 3 - 0.258) * 14.19, abs=0.05)
+    assert found.slab == pytest.approx(2 * (1 / 3 - 0.2583) * 14.19, abs=0.05)
 
 
 def test_one_metal_between_the_layers_is_no_other_crystal() -> None:
@@ -233,7 +233,7 @@ def test_one_metal_between_the_layers_is_no_other_crystal() -> None:
     found = layers_of(atoms)
     assert found is not None
     assert found.spacing == pytest.approx(14.19 / 3)
-    assert found.slab == pytest.approx(2 * (1 / 3 - 0.258) * 14.19, abs=0.05)
+    assert found.slab == pytest.approx(2 * (1 / 3 - 0.2583) * 14.19, abs=0.05)
 
 
 @pytest.mark.parametrize("prototype", ["rocksalt", "spinel"])
@@ -250,4 +250,4 @@ def test_layers_are_in_the_table(tmp_path: Path) -> None:
     write(tmp_path / "run.extxyz", [frame(atoms, {}, np.zeros(len(atoms)), 0.0)])
     row = analyse(tmp_path / "run.extxyz").frames.iloc[0]
     assert row["layer_spacing"] == pytest.approx(4.73)
-    assert row["slab"] == pytest.approx(2.138, abs=1e-3)
+    assert row["slab"] == pytest.approx(2 * (1 / 3 - 0.2583) * 14.19, abs=1e-3)

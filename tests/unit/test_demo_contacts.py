@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
+from spin_dp.crystals import layered_oxide
 from spin_dp.demo.contacts import Contacts, lost_octahedra
-from spin_dp.demo.structure import layered_oxide
 from spin_dp.neighbours import shortest_contacts
 
 ATOMS = layered_oxide("LiNiO2", (2, 2, 1))

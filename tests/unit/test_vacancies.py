@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase.geometry import get_distances
 
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide
 from spin_dp.errors import ConfigError
 from spin_dp.spin_states.balance import balanced, cell_charge
 from spin_dp.spin_states.catalogue import Catalogue

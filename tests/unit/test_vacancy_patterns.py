@@ -13,7 +13,7 @@ from ase.build import bulk
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from spin_dp.demo.structure import layered_oxide
+from spin_dp.crystals import layered_oxide
 from spin_dp.errors import ConfigError
 from spin_dp.search.vacancy_patterns import VacancyPatterns
 

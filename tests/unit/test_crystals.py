@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The MD cells are layered oxides, and their labels go from row to row."""
+"""Crystals have their space groups; labels of MD cells go from row to row."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import spglib
+from ase.formula import Formula
 
-from spin_dp.demo.structure import LAYERED, by_rows, layered_oxide
+from spin_dp.crystals import CRYSTALS, LAYERED, by_rows, layered_oxide, unit_cell
 from spin_dp.errors import ConfigError
 from spin_dp.spin_states.nominal import find_nominal_state
 
@@ -31,6 +32,37 @@ def test_cells() -> None:
     assert atoms.pbc.all()
     half = layered_oxide("Li0.5MnO2", (4, 2, 1))
     assert half.get_chemical_formula(mode="hill") == "Li24Mn48O96"
+
+
+@pytest.mark.parametrize("primitive", [True, False])
+@pytest.mark.parametrize("formula", sorted(CRYSTALS))
+def test_unit_cells_have_formula_space_group_and_nothing_else(
+    formula: str, primitive: bool
+) -> None:
+    atoms = unit_cell(formula, primitive=primitive)
+    assert atoms.get_chemical_formula("hill", empirical=True) == Formula(
+        formula
+    ).format("hill")
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_symmetry_dataset(cell, symprec=1e-3)
+    assert found.number == CRYSTALS[formula].space_group
+    smallest = len(spglib.find_primitive(cell, symprec=1e-3)[2])
+    assert (len(atoms) == smallest) == primitive
+    assert set(atoms.arrays) == {"numbers", "positions"}
+    assert not atoms.info
+
+
+def test_a_layered_oxide_is_the_crystal_in_another_cell() -> None:
+    whole, cell = layered_oxide("LiNiO2", (2, 2, 1)), unit_cell("LiNiO2")
+    assert whole.get_volume() / len(whole) == pytest.approx(
+        cell.get_volume() / len(cell)
+    )
+    bonds = [
+        np.sort(a.get_all_distances(mic=True)[symbols == "Ni"][:, symbols == "O"])[0]
+        for a in (whole, cell.repeat((3, 3, 3)))
+        for symbols in [np.array(a.get_chemical_symbols())]
+    ]
+    assert bonds[0][:6] == pytest.approx(bonds[1][:6])
 
 
 @pytest.mark.parametrize("formula", FULL)
@@ -94,6 +126,11 @@ def test_half_of_the_lithium_is_left_in_rows() -> None:
     table = atoms.get_all_distances(mic=True)[np.ix_(symbols == "Li", symbols == "Li")]
     neighbours = np.isclose(table, LAYERED["Li0.5CoO2"].a, atol=1e-3)
     assert (neighbours.sum(axis=1) == 2).all()
+
+
+def test_unknown_crystal() -> None:
+    with pytest.raises(ConfigError, match="LiCoO2"):
+        unit_cell("LiCoO")
 
 
 def test_unknown_oxides_are_refused() -> None:

@@ -57,12 +57,12 @@ class Plan:
     )
     student: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            steps=800,
+            steps=3000,
             batch_size="auto:32",
             neuron=(6, 12, 24),
             axis_neuron=6,
             fitting_neuron=(32, 32),
-            warmup=50,
+            warmup=200,
             checkpoints=1,
         )
     )

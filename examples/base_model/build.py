@@ -37,6 +37,9 @@ class BaseModelSettings:
     ----------
     size, steps
         Widths of the nets as in ``spin-dp init --size``; training steps.
+    force, virial
+        Loss prefactors at start and end. MD and relaxed cells are what the model is
+        for, so both weigh more than by default.
     seeds
         One a model; they differ in nothing else.
     held_out
@@ -46,7 +49,9 @@ class BaseModelSettings:
     """
 
     size: str = "small"
-    steps: int = 10_000
+    steps: int = 20_000
+    force: tuple[float, float] = (20.0, 4.0)
+    virial: tuple[float, float] = (1.0, 1.0)
     seeds: tuple[int, ...] = (1, 2, 3, 4)
     held_out: float = HELD_OUT
     together: int = 2
@@ -110,7 +115,7 @@ class Build:
                 settings={
                     name: value
                     for name, value in asdict(chosen).items()
-                    if name in ("size", "steps", "seeds")
+                    if name in ("size", "steps", "force", "virial", "seeds")
                 },
                 products=models,
                 clears=folders,
@@ -139,7 +144,10 @@ class Build:
         inputs = {}
         for seed in chosen.seeds:
             folder = self.training(seed)
-            settings = replace(TrainingSettings(), **SIZES[chosen.size], seed=seed)
+            settings = replace(
+                TrainingSettings(force=chosen.force, virial=chosen.virial, seed=seed),
+                **SIZES[chosen.size],
+            )
             inputs[folder.name] = make_training_folder(
                 self.data, folder, settings=settings, steps=chosen.steps, force=True
             ).input_json

@@ -219,7 +219,8 @@ def _made(record: Mapping[str, Any]) -> str:
 ## How it was made
 
 `{made["command"]}` with spin-dp {made["spin-dp"]}: nets of size {made["size"]}, \
-{made["steps"]} steps, seeds {seeds}. SHA-256 of the frames: \
+{made["steps"]} steps, loss prefactors of forces {_ends(made["force"])} and virials \
+{_ends(made["virial"])}, seeds {seeds}. SHA-256 of the frames: \
 `{record["data"]["sha256"]}`; of each file, and of the models: `record.json`.
 
 ## Licence
@@ -255,6 +256,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _ends(prefactor: Sequence[float]) -> str:
+    return " to ".join(f"{end:g}" for end in prefactor)
 
 
 def _and(words: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ class Plan:
     )
     student: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            steps=3000,
+            steps=2000,
             batch_size="auto:32",
             neuron=(6, 12, 24),
             axis_neuron=6,

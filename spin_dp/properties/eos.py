@@ -170,22 +170,41 @@ def _fitted(
     energies: Floats,
     **whose: Any,  # noqa: ANN401 - fields of Result
 ) -> EquationOfState:
-    from pymatgen.analysis.eos import BirchMurnaghan
-
-    # Of energies near zero: the fit's start is poor for large numbers.
-    fit = BirchMurnaghan(volumes, energies - energies.min())
-    fit.fit()
-    e0, b0, b1, v0 = fit.e0 + energies.min(), fit.b0_GPa, fit.b1, fit.v0
+    e0, b0, b1, v0 = fit_birch_murnaghan(volumes, energies)
     curve = birch_murnaghan(volumes, e0, b0, b1, v0)
     return EquationOfState(
         **whose,
-        v0=float(v0),
-        b0=float(b0),
-        b1=float(b1),
-        e0=float(e0),
+        v0=v0,
+        b0=b0,
+        b1=b1,
+        e0=e0,
         fit_error=float(1000.0 * np.sqrt(np.mean((curve - energies) ** 2))),
         points=pd.DataFrame({"volume": volumes, "energy": energies, "fit": curve}),
     )
+
+
+def fit_birch_murnaghan(
+    volumes: Floats | Sequence[float], energies: Floats | Sequence[float]
+) -> tuple[float, float, float, float]:
+    """Return the constants that :func:`birch_murnaghan` takes, in its order.
+
+    Parameters
+    ----------
+    volumes, energies
+        Å³ and eV, five or more.
+
+    Raises
+    ------
+    pymatgen.analysis.eos.EOSError
+        If the energies have no minimum among them.
+    """
+    from pymatgen.analysis.eos import BirchMurnaghan
+
+    # Of energies near zero: the fit's start is poor for large numbers.
+    lowest = float(np.min(energies))
+    fit = BirchMurnaghan(np.asarray(volumes), np.asarray(energies) - lowest)
+    fit.fit()
+    return float(fit.e0 + lowest), float(fit.b0_GPa), float(fit.b1), float(fit.v0)
 
 
 def birch_murnaghan(

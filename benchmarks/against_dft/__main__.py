@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""``python -m benchmarks.against_dft volumes|barriers -o DIR``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pandas as pd
+import typer
+from rich.console import Console
+
+from benchmarks.against_dft import barriers as of_barriers
+from benchmarks.against_dft import volumes as of_volumes
+from benchmarks.command_line import run_app
+from spin_dp import SpinDP
+from spin_dp.deployment.cache import fast_models
+from spin_dp.dft import EngineCalculator, open_engine
+from spin_dp.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase.calculators.calculator import Calculator
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option("-o", "--output", help="Goes on there.")]
+Model = Annotated[str, typer.Option("-m", "--model", help="A model or its name.")]
+GpawPython = Annotated[
+    str, typer.Option(help="Python that has GPAW; this one if left out.")
+]
+
+
+@app.command()
+def volumes(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
+    """V0 and B0 of three crystals in two spin states each."""
+    rows = []
+    for row in of_volumes.points(_opened(model), _gpaw(out, gpaw_python)):
+        rows.append(row)
+        _write(pd.DataFrame(rows), out / "volumes-points.csv")
+        typer.echo(f"{row['crystal']} {row['labels']}, strain {row['strain']}")
+    table = of_volumes.fits(pd.DataFrame(rows))
+    _write(table, out / "volumes.csv")
+    typer.echo(table.round(2).to_markdown(index=False))
+
+
+@app.command()
+def barriers(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
+    """Hops of lithium, one and two vacancies, the hole staying and following."""
+    tables = []
+    for table in of_barriers.paths(_opened(model), _gpaw(out, gpaw_python)):
+        tables.append(table)
+        _write(pd.concat(tables, ignore_index=True), out / "barriers.csv")
+        typer.echo(table.round(3).to_markdown(index=False))
+
+
+def _opened(model: str) -> SpinDP:
+    return SpinDP(fast_models(model))
+
+
+def _gpaw(out: Path, python: str) -> Callable[[], Calculator]:
+    engine = open_engine({"engine": "gpaw", "python": python})
+    engine.check()
+    return lambda: EngineCalculator(engine, out / "dft")
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        table.to_csv(part, index=False)
+
+
+if __name__ == "__main__":
+    run_app(app, Console(stderr=True))

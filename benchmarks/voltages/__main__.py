@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Errors of voltages at the geometries of the frames, potentials against DFT.
+"""Errors of voltages and of anti-sites at the geometries of the frames.
 
 ``python -m benchmarks.voltages examples/gpaw -o voltages``
 
@@ -10,7 +10,11 @@ energies at DFT's geometries. The error of one pair is -(e₂ - e₁)/(x₂ - x�
 errors per formula unit; over all pairs of two contents its mean is that of a voltage
 curve, and its deviation what single geometries add, which relaxed phases do not have.
 CHGNet, where it is installed, is given its own energy of lithium metal, since its
-energies are those of another program.
+energies are those of another program. Crystals of one composition, with anti-sites and
+without, or spinel and layers, are compared in the same way: the error of their
+difference is the mean error of the one less that of the other.
+
+``--blind`` takes the spin-blind twin of the model, trained on the same frames.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ from benchmarks.universal.compare import PEERS
 from examples.base_model.frames import collect_frames, origins
 from spin_dp import SpinDP
 from spin_dp.evaluation import read_system
+from spin_dp.inference.engines import Geometries
+from spin_dp.inference.potential import Potential
 from spin_dp.pretrained import resolve_all
 from spin_dp.properties.voltage import metal_energy
 
@@ -42,12 +48,14 @@ if TYPE_CHECKING:
 METALS = ("Mn", "Co", "Ni")
 LAYERED = 2.0
 """Oxygen a metal."""
+LAYERS = "layers"
+BLIND = "spin-blind twin"
 
 
 def lowest_frames(
     sources: Sequence[Path], data: Path, max_force: float
 ) -> tuple[pd.DataFrame, list[Atoms]]:
-    """Return DFT's lowest frame of each geometry with one metal: a row, and atoms.
+    """Return DFT's lowest frame of each geometry with MO2: a row, and atoms.
 
     Frames with a force above ``max_force`` (eV/Å), close contacts, are left out.
     """
@@ -57,10 +65,9 @@ def lowest_frames(
         system, k = read_system(data, str(row["system"])), int(row["index"])
         symbols = list(system.symbols)
         metals = [metal for metal in METALS if metal in symbols]
-        number = symbols.count(metals[0])
         largest = float(np.linalg.norm(system.forces[k], axis=1).max())
-        special = largest > max_force or str(row["family"]).count(" ") > 0
-        if len(metals) > 1 or special or symbols.count("O") != LAYERED * number:
+        number = sum(symbols.count(metal) for metal in metals)
+        if largest > max_force or symbols.count("O") != LAYERED * number:
             continue
         atoms = Atoms(symbols, system.positions[k], cell=system.cells[k], pbc=True)
         assert system.initial_moments is not None
@@ -68,7 +75,8 @@ def lowest_frames(
         frames.append(atoms)
         rows.append(
             {
-                "metal": metals[0],
+                "metal": "-".join(metals),
+                "crystal": str(row["family"]).partition(" ")[2] or LAYERS,
                 "x": symbols.count("Li") / number,
                 "units": number,
                 "geometry": f"{row['formula']}/{row['geometry']}",
@@ -82,9 +90,17 @@ def lowest_frames(
 
 
 def errors(
-    model: str, table: pd.DataFrame, frames: Sequence[Atoms]
+    model: str, table: pd.DataFrame, frames: Sequence[Atoms], blind: Path | None = None
 ) -> dict[str, np.ndarray]:
-    """Return errors of energies, eV per formula unit, x times that of lithium off."""
+    """Return errors of energies, eV per formula unit, x times that of lithium off.
+
+    Parameters
+    ----------
+    model, blind
+        A spin model, and its spin-blind twin, if there is one.
+    table, frames
+        Of :func:`lowest_frames`.
+    """
     opened = SpinDP(resolve_all(model)[0])
     reference = metal_energy("Li", opened)
     labels = [atoms.arrays["labels"] for atoms in frames]
@@ -95,6 +111,19 @@ def errors(
         ]
     }
     metals = {model: reference}
+    if blind is not None:
+        twin = Potential(blind)
+        found[BLIND] = [
+            float(
+                twin.predict(
+                    atoms.get_chemical_symbols(),
+                    Geometries(atoms.positions[None], atoms.cell.array[None]),
+                    None,
+                ).energies[0]
+            )
+            for atoms in frames
+        ]
+        metals[BLIND] = reference
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # their own
         for name, (module, make) in PEERS.items():
@@ -119,7 +148,9 @@ def errors(
 def steps(table: pd.DataFrame, error: np.ndarray) -> pd.DataFrame:
     """Return a row for each metal and pair of contents."""
     rows = []
-    for metal, ours in table.assign(error=error).groupby("metal"):
+    table = table.assign(error=error)
+    is_used = (table["crystal"] == LAYERS) & table["metal"].isin(METALS)
+    for metal, ours in table[is_used].groupby("metal"):
         groups = {
             float(x): ours.loc[ours["x"] == x, "error"].to_numpy(float)
             for x in ours["x"].unique()
@@ -139,17 +170,50 @@ def steps(table: pd.DataFrame, error: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def crystals(table: pd.DataFrame, error: np.ndarray) -> pd.DataFrame:
+    """Return the error of the energy of each crystal above layers of its composition.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``metal``, ``x``, ``crystal``, ``geometries`` (of it, of layers), ``mean``
+        (meV per formula unit), ``deviation`` of pairs.
+    """
+    rows = []
+    table = table.assign(error=1000.0 * error)
+    for (metal, x), ours in table.groupby(["metal", "x"]):
+        layers = ours.loc[ours["crystal"] == LAYERS, "error"].to_numpy(float)
+        others = ours[ours["crystal"] != LAYERS]
+        for crystal, of_crystal in others.groupby("crystal"):
+            if not len(layers):
+                continue
+            one = of_crystal["error"].to_numpy(float)
+            pairs = one[:, None] - layers[None, :]
+            rows.append(
+                {
+                    "metal": metal,
+                    "x": x,
+                    "crystal": crystal,
+                    "geometries": f"{len(one)}, {len(layers)}",
+                    "mean": float(pairs.mean()),
+                    "deviation": float(pairs.std()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     """Compare and print; tables go into the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("frames", type=Path, nargs="+")
     parser.add_argument("-m", "--model", default="lixmo2")
     parser.add_argument("-o", "--output", type=Path, default=Path("voltages"))
+    parser.add_argument("--blind", type=Path, help="model without moments")
     parser.add_argument("--max-force", type=float, default=5.0, help="eV/Å")
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
     table, frames = lowest_frames(asked.frames, asked.output / "data", asked.max_force)
-    found = errors(asked.model, table, frames)
+    found = errors(asked.model, table, frames, asked.blind)
     for split in ("all", "validation"):
         used = (table["split"] == split).to_numpy() | (split == "all")
         for name, error in found.items():
@@ -157,6 +221,12 @@ def main() -> None:
             rows.to_csv(asked.output / f"{split}-{name.split()[0]}.csv", index=False)
             print(f"\n{name}, {split} ({used.sum()} geometries), V")
             print(rows.round(3).to_string(index=False))
+            others = crystals(table[used], error[used])
+            others.to_csv(
+                asked.output / f"{split}-crystals-{name.split()[0]}.csv", index=False
+            )
+            print("above layers, meV per formula unit")
+            print(others.round(1).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,13 @@ LEARNT = "asked for by active learning"
 """Kinds of geometries."""
 KINDS = {"hot": HOT, "learnt": LEARNT}
 
-_SPECIAL = {"antisite": "Li/M anti-site", "LNMO": "spinel", "rocksalt": "rocksalt"}
+ANTI_SITE, SPINEL = "Li/M anti-site", "spinel"
+_SPECIAL = {
+    "antisite": ANTI_SITE,
+    "LNMO": SPINEL,
+    "LiMn2O4": SPINEL,
+    "rocksalt": "rocksalt",
+}
 """What the beginning of a system's name says that its formula does not."""
 
 

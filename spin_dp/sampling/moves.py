@@ -196,6 +196,9 @@ class Moves:
         Atoms whose labels move.
     cell, positions
         Cell vectors as rows, (3, 3), and positions, (n, 3), Å.
+    ion_sites
+        Where ions may go, (k, 3), Å, with those where they are; None: the octahedra of
+        the anions.
     """
 
     def __init__(
@@ -206,12 +209,13 @@ class Moves:
         sites: Ints,
         cell: Floats,
         positions: Floats,
+        ion_sites: Floats | None = None,
     ) -> None:
         self._labels, self._settings, self._sites = labels, settings, sites
         self._symbols, self._cell = symbols, cell
         self._elements = [symbols[atom] for atom in sites.tolist()]
         self._transfers: dict[tuple[int, int], tuple[Ints, float]] = {}
-        self._centres: Floats | None = None
+        self._centres = ion_sites
         self.look(positions)
 
     def look(self, positions: Floats) -> None:

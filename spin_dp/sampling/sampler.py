@@ -142,10 +142,18 @@ class Sampler:
         """Sum of the oxidation states of all labels, e; no move changes it."""
         return int(self.label_set.charges[self.labels[self.sites]].sum())
 
-    def at(self, cell: Floats, positions: Floats) -> Moves:
-        """Return the moves of a geometry, for :meth:`run`."""
+    def at(
+        self, cell: Floats, positions: Floats, ion_sites: Floats | None = None
+    ) -> Moves:
+        """Return the moves of a geometry, for :meth:`run`; see :class:`Moves`."""
         return Moves(
-            self.label_set, self.settings, self.symbols, self.sites, cell, positions
+            self.label_set,
+            self.settings,
+            self.symbols,
+            self.sites,
+            cell,
+            positions,
+            ion_sites,
         )
 
     def run(self, energies: Energies, moves: Moves, trials: int) -> int:

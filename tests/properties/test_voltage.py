@@ -101,7 +101,20 @@ def test_relaxed_phases_are_lower(found, model) -> None:
         table = relaxed.phases[relaxed.phases["x"] == x]
         assert table["energy"].min() <= before + 1e-9
         assert table["relaxed"].sum() == 1
-    assert set(seen) == {"spin states of arrangements", "relaxing"}
+    assert set(seen) == {"arrangements and spin states", "relaxing"}
+
+
+def test_chains_find_the_lowest_of_what_is_not_tried(found, model) -> None:
+    """Of two arrangements one may be tried, so that chains look for it."""
+    subject = Subject.of_model(oxide(), model, "Mn=4+ Ni=2+")
+    searched = voltage(subject, settings(arrangements=1))
+    for x in (0.5, 1.0):
+        lowest = [
+            one.phases[one.phases["x"] == x]["energy"].min()
+            for one in (searched, found)
+        ]
+        assert lowest[0] == pytest.approx(lowest[1], abs=1e-6)
+    assert len(searched.phases) == 2
 
 
 def test_another_calculator_gives_the_same_table(found, model) -> None:
@@ -149,6 +162,8 @@ def test_bad_questions_are_refused(model) -> None:
         voltage(subject, settings(shares=(1.0, 0.25)))
     with pytest.raises(ConfigError, match="unknown ion that leaves"):
         voltage(subject, settings(ion="Na"))
+    with pytest.raises(ConfigError, match="sweeps not below 0"):
+        settings(sweeps=-1)
     with pytest.raises(ConfigError, match="two or more, got"):
         settings(shares=(1.0,))
     with pytest.raises(ConfigError, match="numbers from 0 to 1, got"):

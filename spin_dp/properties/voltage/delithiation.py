@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Phases of a crystal while an ion leaves: arrangements, spin states, relaxation.
 
-At each content all distinct arrangements of the vacancies, or some of many; in each the
-lowest neutral spin state at fixed positions; the lowest of these arrangements are
-relaxed. The charge of the ions that leave is taken up by the metals: assignments whose
-oxidation states do not add up are not tried.
+At each content all distinct arrangements of the vacancies, in each the lowest neutral
+spin state at fixed positions; where there are too many, those that Monte Carlo over
+ions and labels comes by. The lowest of them are relaxed. The charge of the ions that
+leave is taken up by the metals: assignments whose oxidation states do not add up are
+not tried.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from spin_dp.properties.settings import option
 from spin_dp.properties.subject import Subject
 from spin_dp.properties.voltage import metals
 from spin_dp.properties.voltage.profile import Phase, Voltage, voltage_profile
+from spin_dp.search.arrangements import ArrangementSearch, search_arrangements
 from spin_dp.search.ladder import ranked_frames
 from spin_dp.search.lowest import lowest_states
 from spin_dp.search.vacancy_patterns import VacancyPatterns
@@ -48,7 +50,7 @@ class VoltageSettings:
     ----------
     ion, shares, arrangements, relax, relaxed, max_force, max_steps, states
         See :func:`spin_dp.properties.settings.described`.
-    max_patterns, metal_energy, seed
+    sweeps, max_patterns, metal_energy, seed
         As well.
     """
 
@@ -58,6 +60,10 @@ class VoltageSettings:
     )
     arrangements: int = option(
         12, "arrangements of vacancies at each content; all where there are no more"
+    )
+    sweeps: int = option(
+        ArrangementSearch.sweeps,
+        "of Monte Carlo over ions and labels where there are more; 0: they are drawn",
     )
     relax: str = option("cell", "what relaxes: cell (and atoms), atoms, or nothing")
     relaxed: int = option(2, "lowest arrangements of each content that are relaxed")
@@ -85,10 +91,10 @@ class VoltageSettings:
             raise ConfigError(
                 f"shares: expected numbers from 0 to 1, got {list(self.shares)}."
             )
-        if self.arrangements < 1 or self.relaxed < 1:
+        if self.arrangements < 1 or self.relaxed < 1 or self.sweeps < 0:
             raise ConfigError(
-                "arrangements and relaxed: expected at least 1, got "
-                f"{self.arrangements} and {self.relaxed}."
+                "arrangements and relaxed: expected at least 1, and sweeps not below "
+                f"0, got {self.arrangements}, {self.relaxed} and {self.sweeps}."
             )
 
     def shares_of(self, number: int) -> list[float]:
@@ -202,31 +208,69 @@ def find_phases(
         share: VacancyPatterns.of_share(subject.atoms, settings.ion, share)
         for share in settings.shares_of(number)
     }
-    jobs = []
-    for share, patterns in contents.items():
+    ranked: list[list[tuple[float, Atoms]]] = []
+    for done, (share, patterns) in enumerate(contents.items()):
         distinct = patterns.count_distinct()
-        chosen = patterns.choose(settings.arrangements, settings.seed)
+        is_searched = settings.sweeps > 0 and distinct > settings.arrangements
+
+        def told(part: int, parts: int, before: int = done) -> None:
+            what = "arrangements and spin states"
+            tell(what, before + part / max(parts, 1), len(contents))
+
+        find = _searched if is_searched else _tried
+        ranked.append(find(patterns, model, settings, told))
         log.info(
-            "x = %g: %d arrangements, %d distinct, %d looked at",
-            *(share, patterns.count_all(), distinct, len(chosen)),
+            "x = %g: %d arrangements, %d distinct, %d %s",
+            *(share, patterns.count_all(), distinct, len(ranked[-1])),
+            "found by Monte Carlo" if is_searched else "looked at",
         )
-        jobs += [(share, number, one) for number, one in enumerate(chosen)]
-    ranked: dict[float, list[tuple[float, int, Atoms]]] = {}
-    for done, (share, number, pattern) in enumerate(jobs):
-        tell("spin states of arrangements", done, len(jobs))
-        frame, energy = _in_lowest_state(pattern.atoms, model, settings)
-        ranked.setdefault(share, []).append((energy, number, frame))
     relaxing = settings.relax != "nothing"
     work = [
-        (number, frame, relaxing and place < settings.relaxed)
-        for rows in ranked.values()
-        for place, (_, number, frame) in enumerate(sorted(rows, key=lambda r: r[0]))
+        (number, frame, relaxing and number < settings.relaxed)
+        for rows in ranked
+        for number, (_, frame) in enumerate(sorted(rows, key=lambda row: row[0]))
     ]
     found = []
     for done, (number, frame, is_relaxed) in enumerate(work):
         tell("relaxing", done, len(work))
         found.append(_phase(subject, frame, number, settings, is_relaxed=is_relaxed))
     return found
+
+
+def _tried(
+    patterns: VacancyPatterns,
+    model: SpinDP,
+    settings: VoltageSettings,
+    told: Callable[[int, int], None],
+) -> list[tuple[float, Atoms]]:
+    """Return arrangements, each in its lowest spin state, with their energies, eV."""
+    chosen = patterns.choose(settings.arrangements, settings.seed)
+    found = []
+    for done, pattern in enumerate(chosen):
+        told(done, len(chosen))
+        frame, energy = _in_lowest_state(pattern.atoms, model, settings)
+        found.append((energy, frame))
+    return found
+
+
+def _searched(
+    patterns: VacancyPatterns,
+    model: SpinDP,
+    settings: VoltageSettings,
+    told: Callable[[int, int], None],
+) -> list[tuple[float, Atoms]]:
+    """Return the lowest arrangements that chains come by, with their energies, eV."""
+    present = set(patterns.full.get_chemical_symbols())
+    given = settings.states_by_element
+    found = search_arrangements(
+        patterns,
+        model,
+        ArrangementSearch(sweeps=settings.sweeps, seed=settings.seed),
+        states={name: given[name] for name in given if name in present},
+        keep=settings.arrangements,
+        progress=told,
+    )
+    return [(one.energy, one.atoms) for one in found]
 
 
 def lowest_phase(atoms: Atoms, model: SpinDP, settings: VoltageSettings) -> FoundPhase:

@@ -49,7 +49,7 @@ class Phase:
     state
         Key of the spin state.
     arrangement
-        Number among those of its content.
+        Number among those of its content, by energy before relaxing.
     is_relaxed
         Whether positions, or cell, are relaxed in this state.
     """

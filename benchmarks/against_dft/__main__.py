@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""``python -m benchmarks.against_dft volumes|barriers -o DIR``."""
+"""``python -m benchmarks.against_dft volumes|gamma|barriers -o DIR``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.against_dft import barriers as of_barriers
+from benchmarks.against_dft import gamma as of_gamma
 from benchmarks.against_dft import volumes as of_volumes
 from benchmarks.command_line import run_app
 from spin_dp import SpinDP
@@ -19,7 +20,7 @@ from spin_dp.dft import EngineCalculator, open_engine
 from spin_dp.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ase.calculators.calculator import Calculator
 
@@ -46,12 +47,25 @@ def volumes(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> 
 
 
 @app.command()
+def gamma(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
+    """Vibrations at Γ."""
+    found = of_gamma.vibrations(_opened(model), _gpaw(out, gpaw_python))
+    _follow(found, out / "gamma.csv")
+
+
+@app.command()
 def barriers(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
     """Hops of lithium, one and two vacancies, the hole staying and following."""
+    found = of_barriers.paths(_opened(model), _gpaw(out, gpaw_python))
+    _follow(found, out / "barriers.csv")
+
+
+def _follow(found: Iterable[pd.DataFrame], path: Path) -> None:
+    """Print and keep tables as they come."""
     tables = []
-    for table in of_barriers.paths(_opened(model), _gpaw(out, gpaw_python)):
+    for table in found:
         tables.append(table)
-        _write(pd.concat(tables, ignore_index=True), out / "barriers.csv")
+        _write(pd.concat(tables, ignore_index=True), path)
         typer.echo(table.round(3).to_markdown(index=False))
 
 

@@ -9,6 +9,7 @@ import pytest
 from ase.calculators.calculator import Calculator, all_changes
 
 from benchmarks.against_dft.barriers import paths
+from benchmarks.against_dft.gamma import vibrations
 from benchmarks.against_dft.volumes import fits, points
 from spin_dp import SpinDP
 from spin_dp.deployment.cache import fast_models
@@ -35,7 +36,7 @@ class OfVolume(Calculator):  # type: ignore[misc]
 class Fails(Calculator):  # type: ignore[misc]
     """DFT that never converges."""
 
-    implemented_properties = ("energy", "free_energy")
+    implemented_properties = ("energy", "free_energy", "forces")
 
     def calculate(self, *_: object, **__: object) -> None:
         raise BackendError("not converged")
@@ -83,9 +84,18 @@ def test_the_same_model_has_the_same_barrier(model: SpinDP) -> None:
     assert table["difference"].to_numpy() == pytest.approx(0.0, abs=0.02)
 
 
+def test_the_same_model_has_the_same_vibrations(model: SpinDP) -> None:
+    case = (("LiCoO2", "Co=3+LS"),)
+    (table,) = vibrations(model, lambda: _calculator(model.first), case)
+    assert len(table) == 9  # optical modes of four atoms
+    assert (table["model"] > 50.0).all()
+    np.testing.assert_allclose(table["dft"], table["model"], atol=0.5)
+
+
 def test_hops_that_dft_cannot_do_are_left_out(model: SpinDP) -> None:
     case = (("LiCoO2", "Co=3+LS", "one", "staying"),)
     assert not list(paths(model, Fails, case))
+    assert not list(vibrations(model, Fails, (("LiCoO2", "Co=3+LS"),)))
     assert not list(points(model, Fails, (("LiCoO2", "Co=3+LS"),), (0.0,)))
 
 

@@ -127,7 +127,7 @@ def _calculate(
             lowest=lowest,
             label_mode=cast("How | None", label_mode and label_mode.value),
         )
-    with stage_bars() as reporter, notes(err):
+    with stage_bars() as reporter, notes(err, "spin_dp.properties"):
         found = collect_properties(
             asked, subjects, folder, settings=chosen, reporter=reporter, fresh=fresh
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # What they say about themselves and each other, and what results say in numbers.
 _CHATTER = (DeprecationWarning, FutureWarning, ImportWarning, PendingDeprecationWarning)
 _OF_NUMBERS = r"(matcalc|phonopy|pymatgen|symfc)\b"
+_ROUNDING = "logm result may be inaccurate"  # by 1e-13, of every deformed cell
 
 
 def package(name: str) -> Any:  # noqa: ANN401 - packages without types
@@ -43,4 +44,5 @@ def quiet() -> Iterator[None]:
         for kind in _CHATTER:
             warnings.simplefilter("ignore", kind)
         warnings.filterwarnings("ignore", category=Warning, module=_OF_NUMBERS)
+        warnings.filterwarnings("ignore", message=_ROUNDING)
         yield

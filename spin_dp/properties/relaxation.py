@@ -259,9 +259,9 @@ def relaxed_atoms(
     )
     with quiet():
         found = relaxer.calc(atoms)["final_structure"]
-    done = subject.calculated(found)
-    # matcalc asks the forces on atoms only whether it converged.
-    moved = FrechetCellFilter(done, **cell_filter) if has_cell else done
-    left = float(np.linalg.norm(moved.get_forces(), axis=1).max())
+        done = subject.calculated(found)
+        # matcalc asks the forces on atoms only whether it converged.
+        moved = FrechetCellFilter(done, **cell_filter) if has_cell else done
+        left = float(np.linalg.norm(moved.get_forces(), axis=1).max())
     done.get_potential_energy()
     return done, left <= 1.001 * settings.max_force, left

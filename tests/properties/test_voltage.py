@@ -197,7 +197,10 @@ def test_the_command_writes_the_curve(tmp_path, label_model, capsys) -> None:
         *("--set", f"states={STATES}"),
     ]
     assert main(words) == 0
-    assert "average voltage" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "average voltage" in told.out
+    assert "x = 0.5: 2 arrangements, 2 distinct, 2 looked at" in told.err
+    assert "logm" not in told.err
     assert list(out.glob("**/*voltage*.json"))
     assert list(out.glob("**/*voltage*.png"))
 

@@ -14,7 +14,8 @@ energies are those of another program. Crystals of one composition, with anti-si
 without, or spinel and layers, are compared in the same way: the error of their
 difference is the mean error of the one less that of the other.
 
-``--blind`` takes the spin-blind twin of the model, trained on the same frames.
+``--blind`` takes models without moments: the spin-blind twin, trained on the same
+frames, or one of the lowest frames only.
 """
 
 from __future__ import annotations
@@ -49,7 +50,6 @@ METALS = ("Mn", "Co", "Ni")
 LAYERED = 2.0
 """Oxygen a metal."""
 LAYERS = "layers"
-BLIND = "spin-blind twin"
 
 
 def lowest_frames(
@@ -90,14 +90,17 @@ def lowest_frames(
 
 
 def errors(
-    model: str, table: pd.DataFrame, frames: Sequence[Atoms], blind: Path | None = None
+    model: str,
+    table: pd.DataFrame,
+    frames: Sequence[Atoms],
+    blind: Sequence[Path] = (),
 ) -> dict[str, np.ndarray]:
     """Return errors of energies, eV per formula unit, x times that of lithium off.
 
     Parameters
     ----------
     model, blind
-        A spin model, and its spin-blind twin, if there is one.
+        A spin model, and models without moments.
     table, frames
         Of :func:`lowest_frames`.
     """
@@ -111,9 +114,9 @@ def errors(
         ]
     }
     metals = {model: reference}
-    if blind is not None:
-        twin = Potential(blind)
-        found[BLIND] = [
+    for path in blind:
+        twin, name = Potential(path), path.resolve().parent.name
+        found[name] = [
             float(
                 twin.predict(
                     atoms.get_chemical_symbols(),
@@ -123,7 +126,7 @@ def errors(
             )
             for atoms in frames
         ]
-        metals[BLIND] = reference
+        metals[name] = reference
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # their own
         for name, (module, make) in PEERS.items():
@@ -208,7 +211,13 @@ def main() -> None:
     parser.add_argument("frames", type=Path, nargs="+")
     parser.add_argument("-m", "--model", default="lixmo2")
     parser.add_argument("-o", "--output", type=Path, default=Path("voltages"))
-    parser.add_argument("--blind", type=Path, help="model without moments")
+    parser.add_argument(
+        "--blind",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="models without moments, named by their folders",
+    )
     parser.add_argument("--max-force", type=float, default=5.0, help="eV/Å")
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)

@@ -40,8 +40,11 @@ class BaseModelSettings:
     force, virial
         Loss prefactors at start and end. MD and relaxed cells are what the model is
         for, so both weigh more than by default.
-    seeds
-        One a model; they differ in nothing else.
+    seeds, first
+        One a model; they differ in nothing else. The model of the first one answers:
+        of those whose MD of anti-site LiNiO2 holds at 1500 K and from a start
+        compressed by 15 % (benchmarks/stability) the one with the lowest errors on
+        frames of MD and of gaps between free states (benchmarks/state_order).
     held_out
         Share of the geometries of each composition that no model sees.
     together
@@ -53,6 +56,7 @@ class BaseModelSettings:
     force: tuple[float, float] = (20.0, 4.0)
     virial: tuple[float, float] = (1.0, 1.0)
     seeds: tuple[int, ...] = (1, 2, 3, 4)
+    first: int = 4
     held_out: float = HELD_OUT
     together: int = 2
 
@@ -124,7 +128,7 @@ class Build:
             Stage(
                 name="ship",
                 title="Test the models and write record and card",
-                settings={"target": str(self.target)},
+                settings={"target": str(self.target), "first": chosen.first},
                 products=[
                     self.target / name for name in (RECORD, CARD, CALIBRATION_FILE)
                 ],
@@ -167,7 +171,8 @@ class Build:
         name = self.target.name
         with replaced_folder(self.target) as folder:
             models = []
-            for number, seed in enumerate(self.settings.seeds, start=1):
+            seeds = sorted(self.settings.seeds, key=lambda k: k != self.settings.first)
+            for number, seed in enumerate(seeds, start=1):
                 models.append(folder / f"{name}-{number}.pth")
                 without_paths(self.training(seed) / MODEL, models[-1])
             reporter.update("test", 0, 1)

@@ -39,7 +39,7 @@ def main(out: Path) -> None:
     for formula, labels in LABELS.items():
         subject = Subject.of_model(layers(formula), model, labels, name="lixmo2")
         settings = VoltageSettings(shares=(1.0, 2 / 3, 0.5, 1 / 3, 0.0), arrangements=6)
-        found = voltage(subject, settings, lambda what, k, n: print(what, k, "of", n))
+        found = voltage(subject, settings, lambda what, k, n: print(f"{what}: {k / n:.0%}"))
         print(found.table()[["quantity", "value", "spread", "unit"]].to_string())
         print(found.steps.round(3).to_string())
         found.plot().figure.savefig(out / f"{formula}.png")

@@ -32,6 +32,11 @@ def layers(formula: str) -> Atoms:
     return atoms
 
 
+def show(what: str, done: float, total: float) -> None:
+    """Print how far it is."""
+    print(f"{what}: {done / total:.0%}")
+
+
 def main(out: Path) -> None:
     """Ask, print and draw."""
     out.mkdir(parents=True, exist_ok=True)
@@ -39,7 +44,7 @@ def main(out: Path) -> None:
     for formula, labels in LABELS.items():
         subject = Subject.of_model(layers(formula), model, labels, name="lixmo2")
         settings = VoltageSettings(shares=(1.0, 2 / 3, 0.5, 1 / 3, 0.0), arrangements=6)
-        found = voltage(subject, settings, lambda what, k, n: print(f"{what}: {k / n:.0%}"))
+        found = voltage(subject, settings, show)
         print(found.table()[["quantity", "value", "spread", "unit"]].to_string())
         print(found.steps.round(3).to_string())
         found.plot().figure.savefig(out / f"{formula}.png")

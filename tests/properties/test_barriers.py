@@ -32,14 +32,23 @@ from spin_dp.properties.migration.holes import ELECTRONS
 from spin_dp.structures import SPIN_STATES
 from tests.properties.cathodes import layered
 
+# How far models of an ensemble may differ is asked elsewhere.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:forces of the:spin_dp.errors.OutsideTrainingData"
+)
 # Small cells and rough paths: what is asked here does not depend on it.
-QUICK: dict[str, Any] = {"width": 4.5, "images": 1, "max_force": 0.1}
-ROUGH: dict[str, Any] = {"width": 4.5, "images": 3, "max_force": 0.08}
+QUICK: dict[str, Any] = {"width": 4.5, "images": 1, "max_force": 0.03}
+ROUGH: dict[str, Any] = {"width": 4.5, "images": 3, "max_force": 0.03}
 
 
 @pytest.fixture(scope="module")
 def model() -> SpinDP:
-    return SpinDP(fast_models("lixmo2")[:2])
+    """Return two models that do not distort so small a cell of LiCoO2 by themselves.
+
+    The first one of lixmo2 does, in several ways of one energy each, so that both ends
+    of a hop may come to rest in different ones.
+    """
+    return SpinDP(fast_models("lixmo2")[1:3])
 
 
 @pytest.fixture(scope="module")

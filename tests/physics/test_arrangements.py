@@ -45,7 +45,8 @@ def test_the_lowest_of_all_arrangements_and_states_is_found(
     for seed in (1, 2):
         settings = ArrangementSearch(sweeps=30, chains=2, seed=seed)
         found = search_arrangements(half, model, settings, states=STATES)
-        assert found[0].energy == pytest.approx(min(tried), abs=1e-6)
+        # Sums over atoms in another order differ in the last digits of float32.
+        assert found[0].energy == pytest.approx(min(tried), abs=1e-4)
 
 
 def test_what_is_found_is_neutral_distinct_and_on_the_sites(
@@ -65,7 +66,7 @@ def test_what_is_found_is_neutral_distinct_and_on_the_sites(
         sites = Sites(atoms.get_chemical_symbols(), atoms.cell.array, atoms.positions)
         assert cell_charge(labels, sites) == pytest.approx(0.0)
         assert one.energy == pytest.approx(
-            float(model.evaluate(atoms).energy), abs=1e-6
+            float(model.evaluate(atoms).energy), abs=1e-4
         )
         places = half.full.positions[half.sites]
         for position in atoms.positions[atoms.symbols == "Li"]:

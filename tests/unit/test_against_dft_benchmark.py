@@ -16,6 +16,11 @@ from spin_dp.deployment.cache import fast_models
 from spin_dp.errors import BackendError
 from spin_dp.properties.eos import birch_murnaghan, fit_birch_murnaghan
 
+# How far models of an ensemble may differ is asked elsewhere.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:forces of the:spin_dp.errors.OutsideTrainingData"
+)
+
 STRAINS = (-0.02, -0.01, 0.0, 0.01, 0.02)
 
 

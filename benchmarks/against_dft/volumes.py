@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +12,12 @@ from spin_dp.crystals import unit_cell
 from spin_dp.errors import BackendError
 from spin_dp.properties import RelaxationSettings, Subject
 from spin_dp.properties.eos import fit_birch_murnaghan
-from spin_dp.properties.relaxation import relaxed, relaxed_atoms
+from spin_dp.properties.relaxation import relaxed, relaxed_at_strain
 from spin_dp.search.ranking import formula_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ase import Atoms
     from ase.calculators.calculator import Calculator
 
     from spin_dp import SpinDP
@@ -35,7 +33,7 @@ CASES = (
 """Primitive cells of four atoms, each in two spin states, all moments parallel."""
 STRAINS = (-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
 """Of lengths."""
-_RELAXATION = RelaxationSettings(rattle=0.03)
+_RATTLED, _AT_REST = RelaxationSettings(rattle=0.03), RelaxationSettings()
 
 
 def points(
@@ -64,9 +62,9 @@ def points(
     """
     for crystal, labels in cases:
         subject = Subject.of_model(unit_cell(crystal), model, labels)
-        start = relaxed(subject, _RELAXATION)
+        start = relaxed(subject, _RATTLED)
         for strain in strains:
-            atoms = _at(start, strain)
+            atoms = start.labelled(relaxed_at_strain(start, strain, _AT_REST))
             units = formula_units(atoms)
             other = Subject.of_calculator(
                 atoms, make, labels, name="DFT", states=model.states
@@ -89,17 +87,6 @@ def points(
                 },
                 "becomes": other.becomes(by_dft),
             }
-
-
-def _at(start: Subject, strain: float) -> Atoms:
-    """Return the structure at one volume."""
-    strained = start.atoms.copy()
-    strained.set_cell((1.0 + strain) * strained.cell.array, scale_atoms=True)
-    begun = replace(start, atoms=strained)
-    atoms, _, _ = relaxed_atoms(
-        begun, replace(_RELAXATION, rattle=0.0), constant_volume=True
-    )
-    return start.labelled(atoms)
 
 
 def fits(table: pd.DataFrame) -> pd.DataFrame:

@@ -31,11 +31,10 @@ LEARNT = "asked for by active learning"
 """Kinds of geometries."""
 KINDS = {"hot": HOT, "learnt": LEARNT}
 
-ANTI_SITE, SPINEL = "Li/M anti-site", "spinel"
 _SPECIAL = {
-    "antisite": ANTI_SITE,
-    "LNMO": SPINEL,
-    "LiMn2O4": SPINEL,
+    "antisite": "Li/M anti-site",
+    "LNMO": "spinel",
+    "LiMn2O4": "spinel",
     "rocksalt": "rocksalt",
 }
 """What the beginning of a system's name says that its formula does not."""

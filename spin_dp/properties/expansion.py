@@ -7,7 +7,7 @@ stays the same at all temperatures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,13 +22,12 @@ from spin_dp.properties.force_constants import (
 )
 from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
-from spin_dp.properties.relaxation import relaxed, relaxed_atoms
+from spin_dp.properties.relaxation import relaxed, relaxed_at_strain
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
 from spin_dp.search.ranking import formula_units
 
 if TYPE_CHECKING:
-    from ase import Atoms
     from matplotlib.axes import Axes
 
     from spin_dp.properties.settings import Progress
@@ -159,19 +158,9 @@ def _at(
     start: Subject, strain: float, settings: QuasiHarmonicSettings
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Return volume and energy, and thermal properties, at one volume."""
-    strained: Atoms = start.atoms.copy()
-    strained.set_cell((1.0 + strain) * strained.cell.array, scale_atoms=True)
-    begun = replace(start, atoms=strained)
-    atoms, converged, left = relaxed_atoms(
-        begun, settings.relaxation, constant_volume=True
-    )
-    if not converged:
-        raise ConfigError(
-            f"{start.formula} in {start.spin_state}, lengths strained by {strain:g}: "
-            f"not relaxed ({left:.4f} eV/Å is left); allow more steps (max_steps)."
-        )
+    atoms = relaxed_at_strain(start, strain, settings.relaxation)
     units = formula_units(atoms)
-    phonon = phonopy_of(begun.carrying(atoms), settings)
+    phonon = phonopy_of(start.carrying(atoms), settings)
     with quiet():
         phonon.symmetrize_force_constants()
     table = thermal_properties(phonon, units, settings)

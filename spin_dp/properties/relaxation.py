@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -265,3 +265,35 @@ def relaxed_atoms(
         left = float(np.linalg.norm(moved.get_forces(), axis=1).max())
     done.get_potential_energy()
     return done, left <= 1.001 * settings.max_force, left
+
+
+def relaxed_at_strain(
+    subject: Subject, strain: float, settings: RelaxationSettings
+) -> Atoms:
+    """Return atoms whose lengths are strained, relaxed at the volume that this makes.
+
+    Parameters
+    ----------
+    subject
+        At rest.
+    strain
+        Of all lengths.
+    settings
+        Of the relaxation.
+
+    Raises
+    ------
+    ConfigError
+        If it does not converge.
+    """
+    strained = subject.atoms.copy()
+    strained.set_cell((1.0 + strain) * strained.cell.array, scale_atoms=True)
+    begun = replace(subject, atoms=strained)
+    atoms, converged, left = relaxed_atoms(begun, settings, constant_volume=True)
+    if not converged:
+        raise ConfigError(
+            f"{subject.formula} in {subject.spin_state}, lengths strained by "
+            f"{strain:g}: not relaxed ({left:.4f} eV/Å is left); allow more steps "
+            "(max_steps)."
+        )
+    return atoms

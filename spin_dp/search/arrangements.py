@@ -20,6 +20,7 @@ from spin_dp.inference.local_energies import LocalEnergies
 from spin_dp.neighbours import find_near
 from spin_dp.sampling import MoveSettings, Sampler
 from spin_dp.sampling.label_set import NO_LABEL
+from spin_dp.search.chains import charged_choices, cooled, likely_start
 from spin_dp.search.choices import find_choices
 from spin_dp.search.ladder import ranked_frames
 from spin_dp.search.ranking import rank_assignments
@@ -85,7 +86,7 @@ class ArrangementSearch:
     def temperature(self, sweep: int) -> float:
         """Return the temperature of a sweep, K."""
         place = sweep / max(1, self.sweeps - 1)
-        return float(self.hottest * (self.coldest / self.hottest) ** place)
+        return cooled(self.hottest, self.coldest, place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,18 +181,12 @@ class _Chain:
         states: Mapping[str, Sequence[str | float]] | None,
     ) -> None:
         self._patterns, self._atoms = patterns, atoms
-        choices = find_choices(atoms, model, states=states)
-        start = choices.likely(1)
-        if not len(start):
-            raise ConfigError(
-                f"{atoms.get_chemical_formula()}: no neutral assignment of at most two "
-                "states of an element to start from; give other states."
-            )
+        choices = charged_choices(atoms, model, states=states)
         symbols = atoms.get_chemical_symbols()
         self._ions = np.flatnonzero(np.array(symbols) == patterns.ion)
         self._sites = list(choices.sites)
         self._held: NDArray[np.bool_] = np.any(choices.held[self._sites], axis=1)
-        self._start = start[0]
+        self._start = likely_start(choices)
         labels = np.full(len(symbols), NO_LABEL, dtype=np.int64)
         for site, code, held in zip(self._sites, self._start, self._held, strict=True):
             labels[site] = NO_LABEL if held else code

@@ -111,7 +111,7 @@ class SearchSettings:
             place = sweep / max(1, self.sweeps - 1)
         else:
             place = 1.0 - chain / max(1, self.chains - 1)
-        return float(self.hottest * (self.coldest / self.hottest) ** place)
+        return cooled(self.hottest, self.coldest, place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,13 +184,9 @@ def search_states(
         As :meth:`spin_dp.SpinDP.evaluate`.
     """
     settings = settings or SearchSettings()
-    choices = find_choices(structure, model, elements, states=states, moments=moments)
-    unnamed = [s.name for s in choices.label_set.states if s.charge is None]
-    if unnamed:
-        raise ConfigError(
-            f"{unnamed[0]}: named by its moment, its charge is not known; say which "
-            "states to search (--states)."
-        )
+    choices = charged_choices(
+        structure, model, elements, states=states, moments=moments
+    )
     if not model.info.reads_labels:
         log.warning(
             "%s learnt no energy of states: mean moments are searched, and only what "
@@ -216,6 +212,55 @@ def search_states(
     return SearchResult(table, history, chains.accepted())
 
 
+def cooled(hottest: float, coldest: float, place: float) -> float:
+    """Return the temperature from hot (place 0) to cold (1), by equal factors, K."""
+    return float(hottest * (coldest / hottest) ** place)
+
+
+def charged_choices(
+    structure: Atoms | Structure,
+    model: SpinDP,
+    elements: Sequence[str] | None = None,
+    *,
+    states: Mapping[str, Sequence[str | float]] | None = None,
+    moments: Given | None = None,
+) -> Choices:
+    """Return choices among states of known charge, which chains keep; as asked for.
+
+    Raises
+    ------
+    ConfigError
+        If the charge of a state is not known.
+    """
+    choices = find_choices(structure, model, elements, states=states, moments=moments)
+    unnamed = [s.name for s in choices.label_set.states if s.charge is None]
+    if unnamed:
+        raise ConfigError(
+            f"{unnamed[0]}: named by its moment, its charge is not known; say which "
+            "states to search (--states)."
+        )
+    return choices
+
+
+def likely_start(choices: Choices) -> Codes:
+    """Return the neutral assignment that a chain starts from, (ns,).
+
+    Raises
+    ------
+    ConfigError
+        If none is found.
+    """
+    start = choices.likely(1)
+    if not len(start):
+        raise ConfigError(
+            f"{choices.atoms.get_chemical_formula()}: no neutral assignment of at "
+            "most two states of an element to start from; give other states "
+            "(--states), or another cell."
+        )
+    found: Codes = start[0]
+    return found
+
+
 class _Chains:
     """The chains of a search, and the lowest assignments that they came by."""
 
@@ -230,14 +275,7 @@ class _Chains:
         self._symbols = choices.atoms.get_chemical_symbols()
         free = [p for p, options in enumerate(choices.options) if len(options) > 1]
         self._free, self._atoms = free, [choices.sites[place] for place in free]
-        start = choices.likely(1)
-        if not len(start):
-            raise ConfigError(
-                f"{choices.atoms.get_chemical_formula()}: no neutral assignment of at "
-                "most two states of an element to start from; give other states "
-                "(--states), or another cell."
-            )
-        self._start = start[0]
+        self._start = likely_start(choices)
         self._random = np.random.default_rng([settings.seed, settings.chains])
         self._samplers = [
             Sampler(

@@ -35,7 +35,7 @@ GpawPython = Annotated[
 
 @app.command()
 def volumes(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
-    """V0 and B0 of three crystals in two spin states each."""
+    """V0 and B0 of three crystals in two or three spin states each."""
     rows = []
     for row in of_volumes.points(_opened(model), _gpaw(out, gpaw_python)):
         rows.append(row)

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from spin_dp.crystals import unit_cell
-from spin_dp.errors import BackendError
+from spin_dp.errors import BackendError, ConfigError
 from spin_dp.properties import RelaxationSettings, Subject
 from spin_dp.properties.eos import fit_birch_murnaghan
 from spin_dp.properties.relaxation import relaxed, relaxed_at_strain
@@ -24,16 +25,20 @@ if TYPE_CHECKING:
 
 CASES = (
     ("LiCoO2", "Co=3+LS"),
+    ("LiCoO2", "Co=3+HS"),
     ("LiCoO2", "Co=3+IS"),
     ("LiNiO2", "Ni=3+LS"),
     ("LiNiO2", "Ni=3+HS"),
     ("LiMnO2", "Mn=3+HS"),
     ("LiMnO2", "Mn=3+LS"),
 )
-"""Primitive cells of four atoms, each in two spin states, all moments parallel."""
+"""Primitive cells of four atoms, all moments parallel."""
 STRAINS = (-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
 """Of lengths."""
-_RATTLED, _AT_REST = RelaxationSettings(rattle=0.03), RelaxationSettings()
+_RATTLED = RelaxationSettings(rattle=0.03)
+_AT_REST = RelaxationSettings(max_steps=2000)
+
+log = logging.getLogger(__name__)
 
 
 def points(
@@ -58,13 +63,17 @@ def points(
     dict
         ``crystal``, ``labels``, ``volume`` (Å³/f.u.), ``dft`` and ``model_1`` and so on
         (eV/f.u.), ``becomes`` (state that DFT ended in where it is another one).
-        Volumes where DFT does not converge are left out.
+        Volumes where DFT does not converge or the model does not relax are left out.
     """
     for crystal, labels in cases:
         subject = Subject.of_model(unit_cell(crystal), model, labels)
         start = relaxed(subject, _RATTLED)
         for strain in strains:
-            atoms = start.labelled(relaxed_at_strain(start, strain, _AT_REST))
+            try:
+                atoms = start.labelled(relaxed_at_strain(start, strain, _AT_REST))
+            except ConfigError as error:
+                log.warning("left out: %s", error)
+                continue
             units = formula_units(atoms)
             other = Subject.of_calculator(
                 atoms, make, labels, name="DFT", states=model.states

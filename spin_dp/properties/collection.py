@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -111,14 +111,15 @@ def collect_properties(
         chosen = (settings or {}).get(one.name) or one.settings()
         stage = _stage(one, subject, chosen, folder / _PARTS)
         try:
-            run_stages(folder, [stage], _Counted(told, number, total))
+            spent = run_stages(folder, [stage], _Counted(told, number, total))
         except SpinDPError as error:
             if total == 1:
                 raise
             failures.append((one.name, _title(subject), str(error)))
             continue
         text = stage.products[0].read_text(encoding="utf-8")
-        found[one.name].append(one.result.from_json(text))
+        result = one.result.from_json(text)
+        found[one.name].append(replace(result, seconds=spent[stage.name]))
     for name, results in found.items():
         if results:
             write_results(name, results, folder)

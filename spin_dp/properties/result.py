@@ -74,6 +74,8 @@ class Result:
     spread
         Standard deviation of each value over the models of an ensemble (divided by
         their number less one), by its field; None of a single one.
+    seconds
+        Time that it took, of all models; None where nobody timed it.
     """
 
     name: ClassVar[str]
@@ -87,6 +89,7 @@ class Result:
     model: str
     becomes: str = ""
     spread: Mapping[str, float] | None = None
+    seconds: float | None = None
 
     def table(self) -> pd.DataFrame:
         """Return one row a value.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def headings(results: Sequence[Result]) -> list[str]:
 
 
 def cells(results: Sequence[Result]) -> Iterator[tuple[str, list[str]]]:
-    """Go through the values: name with unit, and what each result has, with ±."""
+    """Go through the values: name with unit, and what each result has, with ±.
+
+    The last row is the time that each took, where it is known.
+    """
     for one in results[0].values():
         unit, name, digits = (one.metadata[key] for key in ("unit", "name", "digits"))
         row = [
@@ -46,6 +49,9 @@ def cells(results: Sequence[Result]) -> Iterator[tuple[str, list[str]]]:
             for result in results
         ]
         yield f"{name}, {unit}" if unit else name, row
+    if any(one.seconds is not None for one in results):
+        times = (math.nan if one.seconds is None else one.seconds for one in results)
+        yield "time, s", [_number(seconds, None, 1) for seconds in times]
 
 
 def remarks(results: Sequence[Result]) -> list[str]:
@@ -64,9 +70,9 @@ def remarks(results: Sequence[Result]) -> list[str]:
 
 
 def _number(number: float, spread: float | None, digits: int) -> str:
-    if not isfinite(number):
+    if not math.isfinite(number):
         return "-"
     text = f"{number:.{digits}f}"
-    if spread is not None and isfinite(spread):
+    if spread is not None and math.isfinite(spread):
         text += f" ± {spread:.{digits}f}"
     return text

@@ -18,6 +18,7 @@ from spin_dp.errors import BackendError
 from spin_dp.properties import PROPERTIES, read_results, side_by_side
 from spin_dp.properties.migration import BarrierSettings
 from spin_dp.properties.settings import recorded
+from spin_dp.stages import seconds_spent
 from spin_dp.structures import SPIN_STATES
 
 
@@ -81,6 +82,7 @@ def test_each_property_has_its_files(finished) -> None:
     assert page.count("<svg") == 2
     assert "Ni2+[2up]" in page
     assert "bulk modulus B0" in page
+    assert page.count("time, s") == 2
 
 
 def test_model_and_rival_stand_in_one_table(finished, model_files) -> None:
@@ -90,6 +92,9 @@ def test_model_and_rival_stand_in_one_table(finished, model_files) -> None:
     table = side_by_side(results)
     volumes = table.xs("value", axis=1, level=-1).loc[("volume", "Å³/f.u.")]
     assert volumes.notna().sum() == 4  # type: ignore[union-attr]
+    spent = seconds_spent(out)
+    assert {one.seconds for one in results} <= set(spent.values())
+    assert min(one.seconds for one in results) > 0.0
     # The rival is the second model, asked for the energies of predicted moments.
     relaxed = results[1].structure
     rival = SpinDP(model_files[1])

@@ -22,11 +22,15 @@ comparisons stand on them."""
 EXPLORED_BY = "explored_by"
 """What frames of a campaign say: the MD run that they come from."""
 
+RELAXED_BY = "relaxed_by"
+"""What frames that a model relaxed say: its name."""
+
 ORIGINS = {
     "rattled": "random strain and displacements of small layered cells",
     "displaced": "larger strains, close contacts, lithium on its way, rocksalts",
     "hot": "snapshots of MD of another potential",
     "learnt": "asked for by active learning, from MD of the shipped model",
+    "relaxed": "relaxed by the shipped model in a spin state, strained and displaced",
     "other": "not said in the frames",
 }
 
@@ -38,8 +42,8 @@ def origin_of(info: Mapping[str, object]) -> str:
     ----------
     info
         What an extended XYZ file says of the frame: ``rattle_std`` of rattled cells,
-        ``explored_by`` of those of a campaign, ``temperature`` (K, 0 without MD) and
-        ``sampler`` of the others.
+        ``explored_by`` of those of a campaign, ``relaxed_by`` of relaxed ones,
+        ``temperature`` (K, 0 without MD) and ``sampler`` of the others.
 
     Returns
     -------
@@ -50,6 +54,8 @@ def origin_of(info: Mapping[str, object]) -> str:
         return "rattled"
     if EXPLORED_BY in info:
         return "learnt"
+    if RELAXED_BY in info:
+        return "relaxed"
     if float(str(info.get("temperature", 0.0))) > 0.0:
         return "hot"
     return "displaced" if "sampler" in info else "other"

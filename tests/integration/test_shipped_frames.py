@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spin_dp import SpinDP
 from spin_dp.data_tools import collect
 from spin_dp.demo.origins import RATTLED, origin_of, origins_of
+from spin_dp.deployment import fast_models
 from spin_dp.errors import DataError
 from tests.integration.scripts import load_script
 
@@ -27,6 +30,7 @@ PULAY = {"Li": 0.060, "Co": 4.773, "Ni": 4.279, "Mn": 4.286}  # eV, the card
 
 card = load_script(FOLDER / "card.py")
 from_campaign = load_script(FOLDER / "from_campaign.py")
+relaxed_starts = load_script(FOLDER / "relaxed_starts.py")
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +163,19 @@ def test_frames_of_a_campaign_are_taken_once(tmp_path: Path) -> None:
     np.testing.assert_allclose(frames[0].get_forces(), first.get_forces(), atol=1e-8)
     assert origin_of(frames[0].info) == "learnt"
     assert from_campaign.take(campaign, "learnt8", folder) == expected
+
+
+@pytest.mark.filterwarnings("ignore::spin_dp.errors.OutsideTrainingData")
+def test_relaxed_states_are_starts_of_dft() -> None:
+    model = SpinDP(fast_models("lixmo2")[:1])
+    found = list(relaxed_starts.starts(model, {"LiCoO2_4": (4, 4, 2)}))
+    rest, moved = found[:2]
+    assert len({atoms.info["geometry_id"] for atoms in found}) == len(found) >= 4
+    assert rest.info["wanted_state"] == moved.info["wanted_state"] == "Co3+LS[1]"
+    assert json.loads(rest.info["starts"]) == [[0.0]]
+    assert {origin_of(atoms.info) for atoms in found} == {"relaxed"}
+    lengths = [np.abs(model.evaluate(a, "Co=3+LS").forces).max() for a in (rest, moved)]
+    assert lengths[0] < 0.025 < 0.2 < lengths[1]
 
 
 def test_the_card_is_up_to_date(collected: Path) -> None:

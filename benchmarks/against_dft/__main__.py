@@ -36,14 +36,8 @@ GpawPython = Annotated[
 @app.command()
 def volumes(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
     """V0 and B0 of three crystals in two or three spin states each."""
-    rows = []
-    for row in of_volumes.points(_opened(model), _gpaw(out, gpaw_python)):
-        rows.append(row)
-        _write(pd.DataFrame(rows), out / "volumes-points.csv")
-        typer.echo(f"{row['crystal']} {row['labels']}, strain {row['strain']}")
-    table = of_volumes.fits(pd.DataFrame(rows))
-    _write(table, out / "volumes.csv")
-    typer.echo(table.round(2).to_markdown(index=False))
+    found = of_volumes.curves(_opened(model), _gpaw(out, gpaw_python))
+    _follow((pd.DataFrame([row]) for row in found), out / "volumes.csv")
 
 
 @app.command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from spin_dp.crystals import unit_cell
 from spin_dp.errors import BackendError
 from spin_dp.properties import RelaxationSettings, Subject
@@ -14,7 +16,6 @@ from spin_dp.properties.relaxation import relaxed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pandas as pd
     from ase.calculators.calculator import Calculator
 
     from spin_dp import SpinDP
@@ -54,8 +55,10 @@ def paths(
     Yields
     ------
     pandas.DataFrame
-        Of :meth:`spin_dp.properties.migration.Barrier.single_points`, with columns for
-        the case. Hops where DFT does not converge are left out.
+        Three rows a hop, its start, top and end: the case; ``atoms`` of the cell,
+        ``spread`` of the barrier (eV), ``coordinate`` (Å), ``energy`` and ``dft`` (eV
+        above the start), ``becomes`` where DFT ends in another state. Hops where DFT
+        does not converge are left out.
     """
     for crystal, labels, vacancies, electron in cases:
         subject = Subject.of_model(unit_cell(crystal), model, labels)
@@ -65,12 +68,23 @@ def paths(
             BarrierSettings(vacancies=vacancies, electron=electron, width=_AS_IT_IS),
         )
         try:
-            table = found.single_points(make)
+            dft = Subject.of_calculator(
+                rest.atoms, make, labels, name="DFT", states=model.states
+            )
+            by_dft = found.at_same_geometries(dft)
         except BackendError:
             continue
-        table.insert(0, "crystal", crystal)
-        table.insert(1, "vacancies", vacancies)
-        table.insert(2, "electron", electron)
-        table.insert(3, "atoms", len(found.images[0]))
-        table.insert(4, "spread", (found.spread or {}).get("barrier", float("nan")))
-        yield table
+        rows = found.path["coordinate"].isin(by_dft.path["coordinate"])
+        yield pd.DataFrame(
+            {
+                "crystal": crystal,
+                "vacancies": vacancies,
+                "electron": electron,
+                "atoms": len(found.images[0]),
+                "spread": (found.spread or {}).get("barrier", float("nan")),
+                "coordinate": by_dft.path["coordinate"].to_numpy(),
+                "energy": found.path.loc[rows, "energy"].to_numpy(),
+                "dft": by_dft.path["energy"].to_numpy(),
+                "becomes": by_dft.becomes,
+            }
+        )

@@ -3,18 +3,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
 from spin_dp.crystals import unit_cell
-from spin_dp.errors import BackendError, ConfigError
-from spin_dp.properties import RelaxationSettings, Subject
-from spin_dp.properties.eos import fit_birch_murnaghan
-from spin_dp.properties.relaxation import relaxed, relaxed_at_strain
-from spin_dp.search.ranking import formula_units
+from spin_dp.errors import ConfigError
+from spin_dp.properties import EquationOfStateSettings, Subject, equation_of_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,108 +26,54 @@ CASES = (
     ("LiMnO2", "Mn=3+LS"),
 )
 """Primitive cells of four atoms, all moments parallel."""
-STRAINS = (-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
-"""Of lengths."""
-_RATTLED = RelaxationSettings(rattle=0.03)
-_AT_REST = RelaxationSettings(max_steps=2000)
-
-log = logging.getLogger(__name__)
+SETTINGS = EquationOfStateSettings(points=7, rattle=0.03, max_steps=2000)
 
 
-def points(
+def curves(
     model: SpinDP,
     make: Callable[[], Calculator],
     cases: tuple[tuple[str, str], ...] = CASES,
-    strains: tuple[float, ...] = STRAINS,
+    settings: EquationOfStateSettings = SETTINGS,
 ) -> Iterator[dict[str, object]]:
-    """Go through volumes: the model relaxes shape and positions, both give energies.
+    """Go through crystals in their spin states.
 
     Parameters
     ----------
     model
-        Of an ensemble the first model relaxes, and all give energies.
+        Of an ensemble each relaxes its own volumes; DFT is asked at those of the first.
     make
         Returns a new calculator of DFT.
-    cases, strains
-        Crystals with their labels; strains of lengths.
+    cases, settings
+        Crystals with their labels; volumes.
 
     Yields
     ------
     dict
-        ``crystal``, ``labels``, ``volume`` (Å³/f.u.), ``dft`` and ``model_1`` and so on
-        (eV/f.u.), ``becomes`` (state that DFT ended in where it is another one).
-        Volumes where DFT does not converge or the model does not relax are left out.
+        ``crystal``, ``labels``; of V₀ (Å³/f.u.) and B₀ (GPa) ``DFT``, ``model``, ``±``
+        (standard deviation of all models) and ``error`` (%); ``gap DFT``, ``gap model``
+        above the crystal's first case (meV/f.u.); ``volumes``, where DFT keeps the
+        state; ``said``, what became of the others. Numbers are missing where DFT keeps
+        it at fewer than five.
     """
+    lowest: dict[str, tuple[float, float]] = {}
     for crystal, labels in cases:
         subject = Subject.of_model(unit_cell(crystal), model, labels)
-        start = relaxed(subject, _RATTLED)
-        for strain in strains:
-            try:
-                atoms = start.labelled(relaxed_at_strain(start, strain, _AT_REST))
-            except ConfigError as error:
-                log.warning("left out: %s", error)
-                continue
-            units = formula_units(atoms)
-            other = Subject.of_calculator(
-                atoms, make, labels, name="DFT", states=model.states
-            )
-            by_dft = other.calculated()
-            try:
-                energy = float(by_dft.get_potential_energy(force_consistent=True))
-            except BackendError:
-                continue
-            yield {
-                "crystal": crystal,
-                "labels": labels,
-                "strain": strain,
-                "volume": atoms.get_volume() / units,
-                "dft": energy / units,
-                **{
-                    f"model_{k}": float(one.calculated(atoms).get_potential_energy())
-                    / units
-                    for k, one in enumerate(start.members, start=1)
-                },
-                "becomes": other.becomes(by_dft),
-            }
-
-
-def fits(table: pd.DataFrame) -> pd.DataFrame:
-    """Return V₀ (Å³/f.u.) and B₀ (GPa) of each case, by DFT and by the model.
-
-    Parameters
-    ----------
-    table
-        Rows of :func:`points`. A case has numbers where DFT has five volumes or more in
-        the state that was asked for.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Of the first model; ``V0 ±`` and ``B0 ±`` are the standard deviations of all,
-        ``V0 error`` and ``B0 error`` in %.
-    """
-    rows = []
-    models = [name for name in table if str(name).startswith("model_")]
-    for (crystal, labels), of_case in table.groupby(["crystal", "labels"], sort=False):
-        kept = of_case[of_case["becomes"] == ""]
-        row: dict[str, object] = {
-            "crystal": crystal,
-            "labels": labels,
-            "volumes": len(kept),
-        }
-        if len(kept) >= 5:
-            found = {
-                name: fit_birch_murnaghan(
-                    kept["volume"].to_numpy(float), kept[name].to_numpy(float)
-                )
-                for name in ("dft", *models)
-            }
-            for place, name in ((3, "V0"), (1, "B0")):
-                dft, one = found["dft"][place], found["model_1"][place]
-                row[f"{name} DFT"] = dft
-                row[f"{name} model"] = one
-                others = [found[model][place] for model in models]
-                row[f"{name} ±"] = np.std(others, ddof=1) if others[1:] else np.nan
-                row[f"{name} error"] = 100.0 * (one / dft - 1.0)
-        rows.append(row)
-    return pd.DataFrame(rows)
+        found = equation_of_state(subject, settings)
+        dft = Subject.of_calculator(
+            subject.atoms, make, labels, name="DFT", states=model.states
+        )
+        row: dict[str, object] = {"crystal": crystal, "labels": labels}
+        try:
+            by_dft = found.at_same_geometries(dft)
+        except ConfigError as error:
+            yield {**row, "volumes": 0, "said": str(error)}
+            continue
+        for field, name in (("v0", "V0"), ("b0", "B0")):
+            one, other = getattr(found, field), getattr(by_dft, field)
+            row[f"{name} DFT"], row[f"{name} model"] = other, one
+            row[f"{name} ±"] = (found.spread or {}).get(field, float("nan"))
+            row[f"{name} error"] = 100.0 * (one / other - 1.0)
+        zero = lowest.setdefault(crystal, (by_dft.e0, found.e0))
+        row["gap DFT"] = 1000.0 * (by_dft.e0 - zero[0])
+        row["gap model"] = 1000.0 * (found.e0 - zero[1])
+        yield {**row, "volumes": len(by_dft.points), "said": "; ".join(by_dft.said)}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,7 @@ def run(
     list_them: options.ListThem = False,
     model: options.Models = None,
     against: options.Against = None,
+    single_points: options.SinglePoints = False,
     labels: options.Labels = None,
     order: options.Order = None,
     lowest: options.Lowest = None,
@@ -49,6 +51,8 @@ def run(
 
     spin-dp run relaxation,eos LiMnO2.cif -m lixmo2 --labels Mn=3+HS --against gpaw
 
+    spin-dp run eos,barrier LiCoO2.cif -m lixmo2 --against gpaw --single-points
+
     spin-dp run all LiCoO2.cif -m lixmo2 --lowest 3 -o LiCoO2
     """
     from spin_dp.properties import PROPERTIES, find_property
@@ -64,6 +68,10 @@ def run(
         )
     if lowest is not None and labels:
         raise typer.BadParameter("give --labels or --lowest, not both")
+    if single_points and not against:
+        raise typer.BadParameter(
+            "--single-points: expected --against, which says what gives the energies"
+        )
     names = [word.strip() for word in properties.split(",") if word.strip()]
     everything = names == [_ALL]
     asked = list(PROPERTIES.values() if everything else map(find_property, names))
@@ -80,6 +88,7 @@ def run(
         title=structure.name,
         models=model,
         against=against or [],
+        single_points=single_points,
         labels=labels,
         order=order,
         lowest=lowest,
@@ -98,6 +107,7 @@ def _calculate(
     title: str,
     models: list[Path],
     against: list[str],
+    single_points: bool,
     labels: list[str] | None,
     order: str | None,
     lowest: int | None,
@@ -122,6 +132,7 @@ def _calculate(
             [str(word) for word in models],
             against,
             folder / "dft",
+            single_points=single_points,
             labels=labels,
             order=order,
             lowest=lowest,
@@ -152,6 +163,7 @@ def _subjects(
     against: list[str],
     dft: Path,
     *,
+    single_points: bool,
     labels: list[str] | None,
     order: str | None,
     lowest: int | None,
@@ -172,17 +184,15 @@ def _subjects(
         starts = [(frame, None) for frame in ranked_frames(atoms, table, lowest)]
     subjects = []
     for start, one in starts:
-        subjects.append(
-            Subject.of_model(
-                start,
-                model,
-                one,
-                order=order,
-                label_mode=label_mode,
-                name=model_name(words),
-            )
+        first = Subject.of_model(
+            start,
+            model,
+            one,
+            order=order,
+            label_mode=label_mode,
+            name=model_name(words),
         )
-        subjects += [
+        others = [
             rival(
                 word,
                 start,
@@ -194,6 +204,9 @@ def _subjects(
             )
             for word in against
         ]
+        if single_points:
+            others = [replace(other, geometries_of=first) for other in others]
+        subjects += [first, *others]
     return subjects
 
 

@@ -66,6 +66,17 @@ Against = Annotated[
     ),
 ]
 
+SinglePoints = Annotated[
+    bool,
+    typer.Option(
+        "--single-points",
+        help="Energies of --against at the geometries of the model, where nothing "
+        "relaxes anew: minutes of DFT in the place of hours (relaxation, eos, "
+        "barrier).",
+        rich_help_panel=_WHO,
+    ),
+]
+
 Labels = Annotated[
     list[str] | None,
     typer.Option(

@@ -72,10 +72,11 @@ def collect_properties(
 ) -> Collected:
     """Calculate properties of subjects, and leave tables and pictures in a folder.
 
-    Each result is kept in ``parts``, and not calculated again unless structure, labels,
-    model or settings changed. Of each property there are ``NAME.json`` (all results),
-    ``NAME.csv`` (the table), ``NAME.CURVE.csv`` and ``NAME.png``; relaxed structures in
-    ``NAME.extxyz``.
+    Subjects that take the geometries of another one (:attr:`Subject.geometries_of`)
+    stand behind it. Each result is kept in ``parts``, and not calculated again unless
+    structure, labels, model or settings changed. Of each property there are
+    ``NAME.json`` (all results), ``NAME.csv`` (the table), ``NAME.CURVE.csv`` and
+    ``NAME.png``; relaxed structures in ``NAME.extxyz``.
 
     Parameters
     ----------
@@ -105,11 +106,18 @@ def collect_properties(
     total = len(properties) * len(subjects)
     found: dict[str, list[Result]] = {one.name: [] for one in properties}
     failures: list[tuple[str, str, str]] = []
+    by_subject: dict[tuple[str, int], Result] = {}
     for number, (subject, one) in enumerate(
         ((subject, one) for subject in subjects for one in properties), start=1
     ):
         chosen = (settings or {}).get(one.name) or one.settings()
-        stage = _stage(one, subject, chosen, folder / _PARTS)
+        first = subject.geometries_of
+        given = None if first is None else by_subject.get((one.name, id(first)))
+        if first is not None and given is None:
+            reason = f"{first.model} has found no geometries"
+            failures.append((one.name, _title(subject), reason))
+            continue
+        stage = _stage(one, subject, chosen, folder / _PARTS, given)
         try:
             spent = run_stages(folder, [stage], _Counted(told, number, total))
         except SpinDPError as error:
@@ -119,18 +127,31 @@ def collect_properties(
             continue
         text = stage.products[0].read_text(encoding="utf-8")
         result = one.result.from_json(text)
-        found[one.name].append(replace(result, seconds=spent[stage.name]))
+        result = replace(result, seconds=spent[stage.name])
+        by_subject[one.name, id(subject)] = result
+        found[one.name].append(result)
     for name, results in found.items():
         if results:
             write_results(name, results, folder)
     return Collected(found, failures)
 
 
-def _stage(one: Property, subject: Subject, settings: Any, folder: Path) -> Stage:  # noqa: ANN401
+def _stage(
+    one: Property,
+    subject: Subject,
+    settings: Any,  # noqa: ANN401 - each property has its own
+    folder: Path,
+    given: Result | None,
+) -> Stage:
+    """Return the stage of a property; of one that is given, at its geometries."""
     product = folder / f"{one.name}-{_file_name(subject)}.json"
+    first = subject.geometries_of
 
     def run(reporter: Reporter) -> None:
-        result = one.calculate(subject, settings, reporter.update)
+        if given is None:
+            result = one.calculate(subject, settings, reporter.update)
+        else:
+            result = given.at_same_geometries(subject, reporter.update)
         write_text(product, result.to_json())
 
     return Stage(
@@ -141,6 +162,7 @@ def _stage(one: Property, subject: Subject, settings: Any, folder: Path) -> Stag
         settings={
             "settings": recorded(settings),
             "subject": fingerprint(subject),
+            **({} if first is None else {"geometries of": fingerprint(first)}),
             "version": version("spin-dp"),
         },
     )
@@ -170,7 +192,9 @@ def _title(subject: Subject) -> str:
 
 def _file_name(subject: Subject) -> str:
     name = f"{subject.formula}-{slug(subject.spin_state)}-{subject.label_mode}-"
-    return re.sub(r"[^\w,.+~-]", "_", name + subject.model)
+    first = subject.geometries_of
+    at = "" if first is None else f"-at-{first.model}"
+    return re.sub(r"[^\w,.+~-]", "_", name + subject.model + at)
 
 
 def write_results(name: str, results: Sequence[Result], folder: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Energy over volume in a spin state, by matcalc, and the Birch-Murnaghan fit.
+"""Energy over volume in a spin state, and the Birch-Murnaghan fit.
 
 F. Birch, Phys. Rev. 71, 809 (1947), third order; at each volume the shape of the cell
 and the positions relax.
@@ -7,23 +7,25 @@ and the positions relax.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from ase.calculators.singlepoint import SinglePointCalculator
 
-from spin_dp.errors import ConfigError
-from spin_dp.properties.host import package, quiet
+from spin_dp.errors import BackendError, ConfigError
 from spin_dp.properties.members import over_members
-from spin_dp.properties.relaxation import AtRest, relaxed
+from spin_dp.properties.relaxation import AtRest, relaxed, strained_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
+from spin_dp.properties.single_points import SinglePoint, single_point
 from spin_dp.search.ranking import formula_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ase import Atoms
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -69,6 +71,10 @@ class EquationOfState(Result):
     ----------
     points
         ``volume`` (Å³/f.u.), ``energy`` (eV/f.u.) and ``fit`` (eV/f.u.).
+    structures
+        Labelled, in the order of the points.
+    said
+        What must be known of the volumes.
     """
 
     name: ClassVar[str] = "eos"
@@ -80,6 +86,51 @@ class EquationOfState(Result):
     e0: float = value("eV/f.u.", "energy E0", digits=4)
     fit_error: float = value("meV/f.u.", "RMS of the fit", digits=2)
     points: pd.DataFrame
+    structures: tuple[Atoms, ...] = ()
+    said: tuple[str, ...] = ()
+
+    def frames(self) -> list[Atoms]:
+        """Return the structures of all volumes."""
+        return list(self.structures)
+
+    def remarks(self) -> list[str]:
+        """Return what must be known of the volumes."""
+        return list(self.said)
+
+    def at_same_geometries(
+        self, other: Subject, progress: Progress | None = None
+    ) -> EquationOfState:
+        """Return the fit to energies of another one, of volumes that keep the state.
+
+        Raises
+        ------
+        ConfigError
+            If fewer than five do.
+        """
+
+        def one(member: Subject, tell: Progress) -> EquationOfState:
+            kept: list[SinglePoint] = []
+            said: list[str] = []
+            for number, structure in enumerate(self.structures):
+                tell("energies of volumes", number, len(self.structures))
+                found = _kept(member, structure, said)
+                if found is not None:
+                    kept.append(found)
+            if len(kept) < _LEAST_POINTS:
+                raise ConfigError(
+                    f"equation of state by {other.model}: {len(kept)} of "
+                    f"{len(self.structures)} volumes are left and {_LEAST_POINTS} are "
+                    f"needed; {'; '.join(said)}."
+                )
+            whose = kept[0].subject.identity
+            return _fitted(
+                [found.atoms for found in kept],
+                **whose,
+                said=tuple(said),
+                geometries=self.model,
+            )
+
+        return over_members(other, one, progress)
 
     def draw(self, axes: Axes) -> None:
         """Draw energies and the fit over the volume."""
@@ -119,58 +170,80 @@ def equation_of_state(
         As :meth:`spin_dp.SpinDP.evaluate`.
     """
     chosen = settings or EquationOfStateSettings()
-    matcalc = package("matcalc")
-    from pymatgen.analysis.eos import EOSError
+    strains = np.linspace(-chosen.max_strain, chosen.max_strain, chosen.points)
+    at_each = replace(chosen.relaxation, rattle=0.0)
+    if not chosen.shape:
+        at_each = replace(at_each, what="atoms")
 
     def one(member: Subject, tell: Progress) -> EquationOfState:
-        tell("relaxing", 0, 2)
+        tell("relaxing", 0, 1)
         start = relaxed(member, chosen.relaxation)
-        tell("energies of volumes", 1, 2)
-        calculation = matcalc.EOSCalc(
-            start.calculator(),
-            optimizer=chosen.optimizer,
-            max_steps=chosen.max_steps,
-            max_abs_strain=chosen.max_strain,
-            n_points=chosen.points,
-            fmax=chosen.max_force,
-            allow_shape_change=chosen.shape,
-            relax_structure=False,
-            r2_min=-np.inf,
-        )
-        try:
-            with quiet():
-                found = calculation.calc(start.atoms)["eos"]
-        except EOSError as error:
-            raise ConfigError(
-                f"equation of state of {member.formula} in {member.spin_state}: the "
-                "energies of the volumes have no minimum among them. Either the "
-                "structure leaves its symmetry at some of them (leave it before: "
-                "rattle=0.03), or they do not reach far enough (max_strain)."
-            ) from error
-        units = formula_units(start.atoms)
-        tell("energies of volumes", 2, 2)
+        found: dict[float, Atoms] = {}
+        said = []
+        # Outwards, each volume from the one before, so that all are of one basin.
+        for side in (strains[strains >= 0.0], strains[strains < 0.0][::-1]):
+            here, before = start, 0.0
+            for strain in side.tolist():
+                tell("volumes", len(found), len(strains))
+                step = (1.0 + strain) / (1.0 + before) - 1.0
+                atoms, converged, left = strained_atoms(here, step, at_each)
+                if not converged:
+                    said.append(f"strain {strain:+.3g}: not relaxed, {left:.4f} eV/Å")
+                found[strain] = atoms
+                here, before = start.carrying(atoms), strain
+        tell("volumes", len(strains), len(strains))
+        rest = start.calculated()
+        rest.get_potential_energy()
         return _fitted(
-            np.array(found["volumes"]) / units,
-            np.array(found["energies"]) / units,
+            [_frozen(start, found[strain]) for strain in strains.tolist()],
             **member.identity,
-            becomes=member.becomes(_calculated(start)),
+            becomes=start.becomes(rest),
+            said=tuple(said),
         )
 
     return over_members(subject, one, progress)
 
 
-def _calculated(subject: Subject) -> Any:  # noqa: ANN401 - Atoms
-    atoms = subject.calculated()
-    atoms.get_potential_energy()
-    return atoms
+def _frozen(subject: Subject, atoms: Atoms) -> Atoms:
+    """Return labelled atoms with their energy."""
+    kept = subject.labelled(atoms)
+    kept.calc = SinglePointCalculator(kept, energy=float(atoms.get_potential_energy()))
+    return kept
+
+
+def _kept(member: Subject, structure: Atoms, said: list[str]) -> SinglePoint | None:
+    """Return a volume that another one calculates in its state, else say why not."""
+    name = f"{structure.get_volume() / formula_units(structure):.2f} Å³/f.u."
+    try:
+        found = single_point(member, structure)
+    except BackendError as error:
+        said.append(f"{name} left out: {error}")
+        return None
+    if found.becomes:
+        said.append(f"{name} left out: becomes {found.becomes}")
+        return None
+    return found
 
 
 def _fitted(
-    volumes: Floats,
-    energies: Floats,
+    structures: Sequence[Atoms],
     **whose: Any,  # noqa: ANN401 - fields of Result
 ) -> EquationOfState:
-    e0, b0, b1, v0 = fit_birch_murnaghan(volumes, energies)
+    """Return the fit to structures with energies, in order of their volumes."""
+    from pymatgen.analysis.eos import EOSError
+
+    units = np.array([formula_units(atoms) for atoms in structures])
+    volumes = np.array([atoms.get_volume() for atoms in structures]) / units
+    energies = np.array([atoms.get_potential_energy() for atoms in structures]) / units
+    try:
+        e0, b0, b1, v0 = fit_birch_murnaghan(volumes, energies)
+    except EOSError as error:
+        raise ConfigError(
+            f"equation of state of {whose['formula']} in {whose['spin_state']}: the "
+            "energies of the volumes have no minimum among them. Either the "
+            "structure leaves its symmetry at some of them (leave it before: "
+            "rattle=0.03), or they do not reach far enough (max_strain)."
+        ) from error
     curve = birch_murnaghan(volumes, e0, b0, b1, v0)
     return EquationOfState(
         **whose,
@@ -180,6 +253,7 @@ def _fitted(
         e0=e0,
         fit_error=float(1000.0 * np.sqrt(np.mean((curve - energies) ** 2))),
         points=pd.DataFrame({"volume": volumes, "energy": energies, "fit": curve}),
+        structures=tuple(structures),
     )
 
 

@@ -14,6 +14,7 @@ from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
+from spin_dp.properties.single_points import single_point
 from spin_dp.search.ranking import formula_units
 
 if TYPE_CHECKING:
@@ -124,6 +125,28 @@ class Relaxation(Result):
     structure: Atoms
     space_group: str
     converged: bool
+
+    def at_same_geometries(
+        self, other: Subject, progress: Progress | None = None
+    ) -> Relaxation:
+        """Return energy and forces by another one; what is of the geometry stays."""
+
+        def one(member: Subject, tell: Progress) -> Relaxation:
+            tell("energy", 0, 1)
+            found = single_point(member, self.structure)
+            tell("energy", 1, 1)
+            return replace(
+                self,
+                **found.subject.identity,
+                becomes=found.becomes,
+                spread=None,
+                energy=found.energy / formula_units(found.atoms),
+                relaxation_energy=float("nan"),
+                max_force=_largest(found.atoms.get_forces()),
+                geometries=self.model,
+            )
+
+        return over_members(other, one, progress)
 
     def remarks(self) -> list[str]:
         """Return whether it did not converge."""
@@ -262,14 +285,18 @@ def relaxed_atoms(
         done = subject.calculated(found)
         # matcalc asks the forces on atoms only whether it converged.
         moved = FrechetCellFilter(done, **cell_filter) if has_cell else done
-        left = float(np.linalg.norm(moved.get_forces(), axis=1).max())
+        left = _largest(moved.get_forces())
     done.get_potential_energy()
     return done, left <= 1.001 * settings.max_force, left
 
 
-def relaxed_at_strain(
+def _largest(forces: Floats) -> float:
+    return float(np.linalg.norm(forces, axis=1).max())
+
+
+def strained_atoms(
     subject: Subject, strain: float, settings: RelaxationSettings
-) -> Atoms:
+) -> tuple[Atoms, bool, float]:
     """Return atoms whose lengths are strained, relaxed at the volume that this makes.
 
     Parameters
@@ -281,15 +308,28 @@ def relaxed_at_strain(
     settings
         Of the relaxation.
 
-    Raises
-    ------
-    ConfigError
-        If it does not converge.
+    Returns
+    -------
+    tuple
+        As :func:`relaxed_atoms`.
     """
     strained = subject.atoms.copy()
     strained.set_cell((1.0 + strain) * strained.cell.array, scale_atoms=True)
     begun = replace(subject, atoms=strained)
-    atoms, converged, left = relaxed_atoms(begun, settings, constant_volume=True)
+    return relaxed_atoms(begun, settings, constant_volume=True)
+
+
+def relaxed_at_strain(
+    subject: Subject, strain: float, settings: RelaxationSettings
+) -> Atoms:
+    """Return the atoms of :func:`strained_atoms`.
+
+    Raises
+    ------
+    ConfigError
+        If they do not converge.
+    """
+    atoms, converged, left = strained_atoms(subject, strain, settings)
     if not converged:
         raise ConfigError(
             f"{subject.formula} in {subject.spin_state}, lengths strained by "

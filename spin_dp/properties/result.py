@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from matplotlib.figure import Figure
 
-from spin_dp.errors import DataError
+from spin_dp.errors import ConfigError, DataError
 from spin_dp.structures import SPIN_STATES
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    from spin_dp.properties.settings import Progress
+    from spin_dp.properties.subject import Subject
 
     Floats = NDArray[np.float64]
 
@@ -76,6 +79,8 @@ class Result:
         their number less one), by its field; None of a single one.
     seconds
         Time that it took, of all models; None where nobody timed it.
+    geometries
+        What found the geometries, where it is another than gave the energies.
     """
 
     name: ClassVar[str]
@@ -90,6 +95,7 @@ class Result:
     becomes: str = ""
     spread: Mapping[str, float] | None = None
     seconds: float | None = None
+    geometries: str = ""
 
     def table(self) -> pd.DataFrame:
         """Return one row a value.
@@ -184,6 +190,33 @@ class Result:
     def remarks(self) -> list[str]:
         """Return what must be known of it, such as that it is unstable."""
         return []
+
+    def at_same_geometries(
+        self,
+        other: Subject,
+        progress: Progress | None = None,  # noqa: ARG002 - subclasses tell
+    ) -> Self:
+        """Return the same by the energies of another one, where nothing relaxes.
+
+        Parameters
+        ----------
+        other
+            What gives energies, DFT or another model. Its structure and labels do not
+            count: each geometry carries its own.
+        progress
+            Called as ``progress(what, done, total)``.
+
+        Raises
+        ------
+        ConfigError
+            If this property does not keep what it would take.
+        BackendError
+            If DFT fails.
+        """
+        raise ConfigError(
+            f"{self.name}: {other.model} can only relax by itself (without "
+            "--single-points); relaxation, eos and barrier keep their geometries."
+        )
 
     @property
     def label(self) -> str:

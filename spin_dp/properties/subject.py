@@ -61,6 +61,9 @@ class Subject:
         Key of the spin state, :mod:`spin_dp.spin_states.key`.
     member
         Which model of an ensemble; 0 is the one that answers.
+    geometries_of
+        Whose geometries are taken, where nothing relaxes by itself
+        (:meth:`spin_dp.properties.Result.at_same_geometries`); None: its own.
     """
 
     atoms: Atoms
@@ -68,6 +71,7 @@ class Subject:
     site_states: Sequence[SpinState | None]
     spin_state: str
     member: int = 0
+    geometries_of: Subject | None = None
 
     @classmethod
     def of_model(

@@ -64,6 +64,11 @@ def remarks(results: Sequence[Result]) -> list[str]:
         for one in results
         if one.becomes
     ]
+    said += [
+        f"{one.spin_state}, {one.model}: at the geometries of {one.geometries}"
+        for one in results
+        if one.geometries
+    ]
     for one in results:
         said += [f"{one.spin_state}, {one.model}: {text}" for text in one.remarks()]
     return said

@@ -147,17 +147,38 @@ def test_it_is_told_in_tables_files_and_pictures(dumbbell, tmp_path) -> None:
 
 
 def test_another_calculator_beside_it(dumbbell: Barrier, model: SpinDP) -> None:
-    table = dumbbell.single_points(
-        lambda: SpinDPCalculator(model.first, carried="moments")
+    other = Subject.of_calculator(
+        dumbbell.images[0],
+        lambda: SpinDPCalculator(model.first, carried="moments"),
+        name="other",
+        states=model.states,
     )
-    assert table["image"].tolist() == [0, dumbbell.top, len(dumbbell.images) - 1]
-    assert table["energy"].iloc[1] == dumbbell.barrier
+    found = dumbbell.at_same_geometries(other)
+    assert found.top == 1
+    assert found.geometries == dumbbell.model
+    assert found.path["energy"].tolist() == [
+        0.0,
+        found.barrier,
+        found.reaction_energy,
+    ]
+    assert found.back == pytest.approx(found.barrier - found.reaction_energy)
     # The energy of the predicted moments is about that of the state.
-    assert table["other"].iloc[1] == pytest.approx(dumbbell.barrier, abs=0.3)
-    np.testing.assert_allclose(
-        table["difference"], table["energy"] - table["other"], atol=1e-12
+    assert found.barrier == pytest.approx(dumbbell.barrier, abs=0.3)
+    assert found.becomes == ""
+    for image, original in zip(
+        found.images, dumbbell.images[:: dumbbell.top], strict=True
+    ):
+        np.testing.assert_array_equal(image.positions, original.positions)
+    assert len(found.plot().get_lines()) == 2
+    assert Barrier.from_json(found.to_json()).barrier == found.barrier
+    # By the model itself it is the path.
+    same = dumbbell.at_same_geometries(
+        Subject.of_model(dumbbell.images[0], model.first, name="again"), images=[1]
     )
-    assert table["moments"].all()
+    assert same.barrier == pytest.approx(dumbbell.barrier, abs=1e-5)
+    assert same.path["coordinate"].tolist() == [
+        dumbbell.path["coordinate"][k] for k in sorted({0, 1, dumbbell.top, 4})
+    ]
 
 
 def test_holes_are_where_the_energy_is_lowest(cobaltate, model) -> None:

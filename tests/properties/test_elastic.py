@@ -9,15 +9,16 @@ import spglib
 from ase.build import bulk
 from pymatgen.core.elasticity import ElasticTensor
 
-from spin_dp.errors import ConfigError
+from spin_dp import SpinDP, SpinDPCalculator
+from spin_dp.errors import BackendError, ConfigError
 from spin_dp.properties import (
     ElasticitySettings,
     EquationOfStateSettings,
+    Subject,
     elasticity,
     equation_of_state,
     relax,
 )
-from spin_dp.properties.eos import _fitted, birch_murnaghan
 
 FAST = ElasticitySettings(strains=(-0.005, 0.005), shears=(-0.01, 0.01))
 
@@ -96,16 +97,64 @@ def test_bulk_modulus_is_that_of_the_equation_of_state(
     assert found.v0 == pytest.approx(relax(subject).volume, rel=2e-3)
 
 
-def test_fit_finds_the_constants_of_a_curve() -> None:
-    volumes = np.linspace(30.0, 40.0, 9)
-    energies = birch_murnaghan(volumes, -21.5, 110.0, 4.7, 35.2)
-    found = _fitted(
-        volumes, energies, formula="", spin_state="", label_mode="", model=""
+def test_another_model_at_the_same_volumes(ferromagnet, model_files) -> None:
+    """The model itself finds its curve again; another one only its energies."""
+    settings = EquationOfStateSettings(max_strain=0.01, points=7)
+    found = equation_of_state(ferromagnet, settings)
+    again = found.at_same_geometries(ferromagnet)
+    for name in ("v0", "b0", "e0"):
+        assert getattr(again, name) == pytest.approx(getattr(found, name), rel=1e-5)
+    assert again.geometries == "lixmo2"
+    second = SpinDP(model_files[1])
+    other = found.at_same_geometries(
+        Subject.of_model(ferromagnet.atoms, second, "Ni=2+", name="second")
     )
-    assert found.e0 == pytest.approx(-21.5, abs=1e-6)
-    assert found.b0 == pytest.approx(110.0, abs=1e-3)
-    assert found.b1 == pytest.approx(4.7, abs=1e-3)
-    assert found.v0 == pytest.approx(35.2, abs=1e-5)
+    assert other.model == "second"
+    np.testing.assert_array_equal(other.points["volume"], found.points["volume"])
+    energies = [second.evaluate(a, "Ni=2+").energy / 2 for a in found.structures]
+    np.testing.assert_allclose(other.points["energy"], energies, atol=1e-6)
+    assert other.remarks() == []
+
+
+class _Flips(SpinDPCalculator):
+    """DFT that loses the moments of cells above a volume, and fails below another."""
+
+    def __init__(self, model, fails: float, flips: float) -> None:
+        super().__init__(model, carried="states")
+        self.fails, self.flips = fails, flips
+
+    def calculate(self, atoms=None, *args, **kwargs) -> None:
+        super().calculate(atoms, *args, **kwargs)
+        volume = atoms.get_volume() / 2
+        if volume > self.flips:
+            self.results["magmoms"] = np.zeros(len(atoms))
+        if volume < self.fails:
+            raise BackendError("not converged")
+
+
+def test_volumes_that_leave_the_state_do_not_count(ferromagnet, model) -> None:
+    settings = EquationOfStateSettings(max_strain=0.01, points=7)
+    found = equation_of_state(ferromagnet, settings)
+    volumes = found.points["volume"]
+    flips = 0.5 * (volumes[5] + volumes[6])
+
+    def dft(fails: float) -> Subject:
+        return Subject.of_calculator(
+            ferromagnet.atoms,
+            lambda: _Flips(model.first, fails, flips),
+            "Ni=2+",
+            name="DFT",
+            states=model.states,
+        )
+
+    less = found.at_same_geometries(dft(fails=0.0))
+    assert len(less.points) == len(less.structures) == 6
+    assert [text.partition(":")[0] for text in less.remarks()] == [
+        f"{volumes[6]:.2f} Å³/f.u. left out"
+    ]
+    fails = 0.5 * (volumes[1] + volumes[2])
+    with pytest.raises(ConfigError, match=r"4 of 7 volumes are left and 5 are needed"):
+        found.at_same_geometries(dft(fails))
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

@@ -121,6 +121,41 @@ def test_what_is_done_is_not_done_again(finished, capsys) -> None:
     assert sorted(p.name for p in (out / "dft" / "teacher").iterdir()) == runs
 
 
+def test_energies_at_the_geometries_of_the_model(
+    structure, model_files, tmp_path, capsys
+) -> None:
+    out, settings = tmp_path / "out", tmp_path / "teacher.toml"
+    settings.write_text(f'engine = "teacher"\nmodel = "{model_files[1]}"\n')
+    words = (
+        *("relaxation,eos,phonons", structure, "-m", model_files[0], "-o", out),
+        *("--labels", "Ni=2+", "--against", settings, "--single-points"),
+        *("--set", "max_force=0.1", "--set", "eos.points=5"),
+        *("--set", "phonons.min_length=3", "--set", "phonons.mesh=5"),
+    )
+    assert run(*words) == 1
+    captured = capsys.readouterr()
+    said = " ".join(captured.err.split())
+    assert "teacher can only relax by itself (without --single-points)" in said
+    assert "at the geometries of" in " ".join(captured.out.split())
+    results = read_results(out)
+    numbers = {name: len(found) for name, found in results.items()}
+    assert numbers == {"relaxation": 2, "eos": 2, "phonons": 1}
+    own, other = results["eos"]
+    assert other.model == "teacher"
+    assert other.geometries == own.model
+    volumes = own.points["volume"].to_numpy()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(other.points["volume"], volumes)  # type: ignore[attr-defined]
+    # One run of DFT for each volume and one at rest, which is one of them or not.
+    runs = sorted(path.name for path in (out / "dft" / "teacher").iterdir())
+    assert len(runs) in (5, 6)
+    assert run(*words) == 1
+    assert capsys.readouterr().err.count("already done") == 5
+    # Of a model that fails there are no geometries.
+    bad = (*words[:-2], "--set", "eos.max_steps=0")
+    assert run(*bad, "-o", tmp_path / "other") == 1
+    assert "has found no geometries" in " ".join(capsys.readouterr().err.split())
+
+
 def test_lowest_states_of_a_ranking(structure, model_files, tmp_path) -> None:
     out = tmp_path / "out"
     words = ("relaxation", structure, "-m", model_files[0], "--lowest", "2")
@@ -173,6 +208,11 @@ def test_properties_and_settings_are_listed(capsys) -> None:
             ["eos", "NiO.cif", "-m", "x", "--labels", "Ni=2+", "--lowest", "2"],
             2,
             "not both",
+        ),
+        (
+            ["eos", "NiO.cif", "-m", "lixmo2", "--single-points"],
+            2,
+            "--single-points: expected --against",
         ),
     ],
 )

@@ -3,25 +3,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from spin_dp.drawing import COLOURS, plain
 from spin_dp.files import replacing
+from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
-from spin_dp.structures import moment_vectors
+from spin_dp.properties.single_points import single_point
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    import pandas as pd
     from ase import Atoms
-    from ase.calculators.calculator import Calculator
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
+
+    from spin_dp.properties.settings import Progress
+    from spin_dp.properties.subject import Subject
 
     Floats = NDArray[np.float64]
 
@@ -113,7 +116,8 @@ class Barrier(Result):
         ]
         colour = COLOURS[len(drawn) % len(COLOURS)]
         visited = rows["state"].unique().tolist()
-        for number in visited if len(visited) > 1 else ():
+        has_all = f"{STATE_ENERGY}{visited[0]}" in rows
+        for number in visited if len(visited) > 1 and has_all else ():
             own = rows[f"{STATE_ENERGY}{number}"].to_numpy()
             # A state that is far away would flatten the path.
             near = (own > energy) & (own < 1.3 * energy.max() + _ABOVE)
@@ -172,51 +176,63 @@ class Barrier(Result):
         with replacing(file) as part, part.open("w", encoding="utf-8") as out:
             write_extxyz(out, list(self.images))
 
-    def single_points(
-        self, make: Callable[[], Calculator], images: Sequence[int] | None = None
-    ) -> pd.DataFrame:
-        """Return energies of another calculator at the same images.
+    def at_same_geometries(
+        self,
+        other: Subject,
+        progress: Progress | None = None,
+        *,
+        images: Sequence[int] = (),
+    ) -> Barrier:
+        """Return energies of another one at images of this path.
 
         Parameters
         ----------
-        make
-            Returns a new calculator, such as GPAW's; it starts from the moments of each
-            image.
+        other, progress
+            As for :meth:`spin_dp.properties.Result.at_same_geometries`.
         images
-            Which ones; None: start, top and end.
+            Which ones, besides the start, the top and the end.
 
         Returns
         -------
-        pandas.DataFrame
-            ``image``, ``coordinate`` (Å), ``energy`` (eV above the first of them, of
-            this path) and ``other`` (of the calculator), ``difference``, ``moments``
-            (whether its moments are still nearest to those of the image).
+        Barrier
+            With a row of ``path`` and a structure of each of these images. The top is
+            that of this path, whatever the other one says.
         """
-        chosen = images or sorted({0, self.top, len(self.images) - 1})
-        rows = []
-        for number in chosen:
-            given = self.images[number]
-            atoms = given.copy()
-            moments = given.calc.results.get("magmoms") if given.calc else None
-            if moments is not None:
-                atoms.set_initial_magnetic_moments(moments)
-            atoms.calc = make()
-            other = float(atoms.get_potential_energy(force_consistent=True))
-            found = atoms.calc.results.get("magmoms")
-            rows.append(
-                {
-                    "image": number,
-                    "coordinate": self.path["coordinate"].iloc[number],
-                    "energy": self.path["energy"].iloc[number],
-                    "other": other,
-                    "moments": _are_kept(moments, found),
-                }
+        last = len(self.images) - 1
+        chosen = sorted({0, self.top, last, *images})
+
+        def one(member: Subject, tell: Progress) -> Barrier:
+            found = []
+            for done, number in enumerate(chosen):
+                tell("energies of images", done, len(chosen))
+                found.append(single_point(member, self.images[number]))
+            tell("energies of images", len(chosen), len(chosen))
+            energy = np.array([point.energy for point in found]) - found[0].energy
+            top, back = float(energy[chosen.index(self.top)]), float(energy[-1])
+            path = self.path.iloc[chosen].reset_index(drop=True)
+            path = path.drop(
+                columns=[f"{STATE_ENERGY}{k}" for k in range(len(self.states))]
             )
-        table = pd.DataFrame(rows)
-        for name in ("energy", "other"):
-            table[name] -= table[name].iloc[0]
-        table.insert(4, "difference", table["energy"] - table["other"])
-        return table
+            path["energy"], path["slope"] = energy, np.nan
+            path["is_crossing"] = True  # nothing is known of the slopes
+            left = [point.becomes for point in found if point.becomes]
+            return replace(
+                self,
+                **found[0].subject.identity,
+                becomes=left[0] if left else "",
+                spread=None,
+                barrier=top,
+                back=top - back,
+                reaction_energy=back,
+                crossing=float("nan"),
+                crossing_energy=float("nan"),
+                top=chosen.index(self.top),
+                path=path,
+                images=tuple(point.atoms for point in found),
+                geometries=self.model,
+            )
+
+        return over_members(other, one, progress)
 
 
 def smooth_curve(
@@ -254,11 +270,3 @@ def smooth_curve(
     return np.append(np.concatenate(fine), x[-1]), np.append(
         np.concatenate(curve), y[-1]
     )
-
-
-def _are_kept(before: ArrayLike | None, after: ArrayLike | None) -> bool:
-    """Return whether moments are within 0.5 μB of those of before, or all turned."""
-    if before is None or after is None:
-        return False
-    old, new = (moment_vectors(one, len(np.asarray(one))) for one in (before, after))
-    return bool(min(np.abs(new - old).max(), np.abs(new + old).max()) < 0.5)

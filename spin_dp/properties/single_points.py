@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Energies at geometries that something else has found, in the states that they have.
+
+Relaxing by DFT takes hours where one energy takes a minute. What a model found, another
+calculator can be asked about where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ase.calculators.singlepoint import SinglePointCalculator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from spin_dp.properties.subject import Subject
+
+_KEPT = ("energy", "forces", "magmoms")
+
+
+@dataclass(frozen=True, eq=False)
+class SinglePoint:
+    """One structure, calculated.
+
+    Attributes
+    ----------
+    atoms
+        Labelled, with energy, forces and moments where there are any.
+    subject
+        What was asked.
+    becomes
+        Key of the state that was found, where it is another one; else empty.
+    """
+
+    atoms: Atoms
+    subject: Subject
+    becomes: str
+
+    @property
+    def energy(self) -> float:
+        """Energy, eV."""
+        return float(self.atoms.get_potential_energy())
+
+
+def single_point(other: Subject, structure: Atoms) -> SinglePoint:
+    """Return what another one says of a structure in the state that it carries.
+
+    Parameters
+    ----------
+    other
+        What gives energies; its structure and labels do not count.
+    structure
+        With ``spin_states`` or initial moments.
+
+    Raises
+    ------
+    BackendError
+        If DFT fails.
+    """
+    own = other.relabelled(structure)
+    atoms = own.calculated()
+    atoms.get_potential_energy()
+    becomes = own.becomes(atoms)
+    results = {k: v for k, v in atoms.calc.results.items() if k in _KEPT}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return SinglePoint(atoms, own, becomes)

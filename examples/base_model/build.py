@@ -10,6 +10,13 @@ import zipfile
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from examples.base_model.answering import (
+    CHOICE,
+    HARD,
+    WATCHED_PS,
+    choose,
+    read_choice,
+)
 from examples.base_model.card import render
 from examples.base_model.frames import HELD_OUT, collect_frames
 from examples.base_model.record import make_record, spread_rows
@@ -40,15 +47,12 @@ class BaseModelSettings:
     force, virial
         Loss prefactors at start and end. MD and relaxed cells are what the model is
         for, so both weigh more than by default.
-    seeds, first
-        One a model; they differ in nothing else. The model of the first one answers:
-        of those whose MD of anti-site LiNiO2 holds at 1500 K and from a start
-        compressed by 15 % (benchmarks/stability) the one with the lowest errors on
-        frames of MD and of gaps between free states (benchmarks/state_order).
+    seeds
+        One a model; they differ in nothing else.
     held_out
         Share of the geometries of each composition that no model sees.
     together
-        Models that are trained at the same time.
+        Models that are trained, and runs of MD, at the same time.
     """
 
     size: str = "small"
@@ -56,7 +60,6 @@ class BaseModelSettings:
     force: tuple[float, float] = (20.0, 4.0)
     virial: tuple[float, float] = (1.0, 1.0)
     seeds: tuple[int, ...] = (1, 2, 3, 4)
-    first: int = 4
     held_out: float = HELD_OUT
     together: int = 2
 
@@ -85,7 +88,7 @@ class Build:
     ) -> None:
         self.sources, self.folder, self.target = sources, folder, target
         self.settings = settings
-        self.data = folder / "data"
+        self.data, self.md = folder / "data", folder / "md"
 
     def run(self, reporter: Reporter | None = None) -> None:
         """Run what is not done yet."""
@@ -126,9 +129,17 @@ class Build:
                 run=self.train,
             ),
             Stage(
+                name="choose",
+                title="Run MD with each model to choose which one answers",
+                settings={"conditions": HARD, "ps": WATCHED_PS},
+                products=[self.md / CHOICE],
+                clears=[self.md],
+                run=self.choose,
+            ),
+            Stage(
                 name="ship",
                 title="Test the models and write record and card",
-                settings={"target": str(self.target), "first": chosen.first},
+                settings={"target": str(self.target)},
                 products=[
                     self.target / name for name in (RECORD, CARD, CALIBRATION_FILE)
                 ],
@@ -166,15 +177,25 @@ class Build:
             part = {name: inputs[name] for name in names[start:][: chosen.together]}
             train_together(part, progress=show)
 
+    def choose(self, reporter: Reporter) -> None:
+        """Find which model answers; see :mod:`examples.base_model.answering`."""
+        choose(
+            {seed: self.training(seed) / MODEL for seed in self.settings.seeds},
+            self.data,
+            self.md,
+            jobs=self.settings.together,
+            progress=reporter.update,
+        )
+
     def ship(self, reporter: Reporter) -> None:
         """Test the models, then write weights, record and card together."""
         name = self.target.name
+        choice = read_choice(self.md)
         with replaced_folder(self.target) as folder:
             models = []
-            seeds = sorted(self.settings.seeds, key=lambda k: k != self.settings.first)
-            for number, seed in enumerate(seeds, start=1):
+            for number, chosen in enumerate(choice, start=1):
                 models.append(folder / f"{name}-{number}.pth")
-                without_paths(self.training(seed) / MODEL, models[-1])
+                without_paths(self.training(chosen.seed) / MODEL, models[-1])
             reporter.update("test", 0, 1)
             record = make_record(
                 name,
@@ -183,6 +204,8 @@ class Build:
                 file_hashes(self.sources),
                 {**asdict(self.settings), "command": COMMAND},
             )
+            for entry, chosen in zip(record["models"], choice, strict=True):
+                entry |= {"seed": chosen.seed, "held": chosen.held, "runs": chosen.runs}
             reporter.update("calibrate", 0, 1)
             tested = run_ensemble_test(models, self.data, split=VALIDATION, labels=True)
             write_calibration(tested, self.folder / "calibration", self.data)

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from benchmarks.command_line import named_bars, run_app, split_names
-from benchmarks.stability.results import write_results
-from benchmarks.stability.runs import CONDITIONS, Run, run_all
+from benchmarks.stability.results import TABLE, run_grid
+from benchmarks.stability.runs import CONDITIONS
 from benchmarks.stability.structures import STRUCTURES
 from spin_dp.demo.watched import fast_form
 from spin_dp.errors import ConfigError, unknown
@@ -52,21 +52,19 @@ def run(
         raise ConfigError("models: expected files of different names.")
     (out / "models").mkdir(parents=True, exist_ok=True)
     files = [fast_form(path, out / "models") for path in models]
-    runs = [
-        Run(file, crystal, size, CONDITIONS[kind], ps, seed)
-        for file in files
-        for kind in kinds
-        for crystal in crystals
-    ]
     with named_bars(console) as report:
-        run_all(
-            runs,
+        run_grid(
+            files,
             out,
+            crystals=crystals,
+            conditions=kinds,
+            size=size,
+            ps=ps,
+            seed=seed,
             jobs=jobs,
             progress=report,
-            on_done=lambda: write_results(runs, out),
         )
-    console.print(f"wrote {write_results(runs, out)}", markup=False, highlight=False)
+    console.print(f"wrote {out / TABLE}", markup=False, highlight=False)
 
 
 def _known(text: str, known: Iterable[str], kind: str) -> list[str]:

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.stability.runs import CONDITIONS, read_outcome
+from benchmarks.stability.runs import CONDITIONS, Run, read_outcome, run_all
 from spin_dp.demo.summary import frame_table, machine
 from spin_dp.drawing import plain, save_png
 from spin_dp.files import replacing, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from benchmarks.stability.runs import Run
 
 RESULTS, TABLE, PICTURE = "results.csv", "table.md", "stability.png"
 LEGEND = (
@@ -32,6 +30,53 @@ _FAMILIES = {
 }
 _COLOURS = {"M-O": "#0072B2", "Li-O": "#009E73", "O-O": "#D55E00"}
 _TITLES = {"nvt": "NVT", "nve": "NVE"}
+
+
+def run_grid(
+    models: Sequence[Path],
+    out: Path,
+    *,
+    crystals: Sequence[str],
+    conditions: Sequence[str],
+    size: str,
+    ps: float,
+    jobs: int,
+    progress: Callable[[str, int, int], None],
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Run crystals under conditions with each model, and write what comes of them.
+
+    Parameters
+    ----------
+    models
+        Model files of different names, in their fast form.
+    out, jobs, progress
+        As for :func:`benchmarks.stability.runs.run_all`.
+    crystals, conditions
+        By name.
+    size, ps, seed
+        As of a :class:`benchmarks.stability.runs.Run`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of :func:`tabulate`.
+    """
+    runs = [
+        Run(model, crystal, size, CONDITIONS[condition], ps, seed)
+        for model in models
+        for condition in conditions
+        for crystal in crystals
+    ]
+    run_all(
+        runs,
+        out,
+        jobs=jobs,
+        progress=progress,
+        on_done=lambda: write_results(runs, out),
+    )
+    write_results(runs, out)
+    return tabulate(runs, out)
 
 
 def tabulate(runs: Sequence[Run], out: Path) -> pd.DataFrame:

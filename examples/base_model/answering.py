@@ -12,10 +12,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from benchmarks.stability.results import RESULTS, write_results
-from benchmarks.stability.runs import CONDITIONS, Run, run_all
+from benchmarks.stability.results import run_grid
 from benchmarks.stability.structures import STRUCTURES
 from examples.base_model.frames import HOT, predicted_frames
 from spin_dp import evaluation
@@ -90,20 +87,16 @@ def choose(
         named = files / f"seed-{seed}{model.suffix}"
         shutil.copy(model, named)
         fast[seed] = fast_form(named, files)
-    runs = [
-        Run(file, crystal, size, CONDITIONS[condition], ps)
-        for file in fast.values()
-        for condition in HARD
-        for crystal in crystals
-    ]
-    run_all(
-        runs,
+    table = run_grid(
+        list(fast.values()),
         out,
+        crystals=crystals,
+        conditions=HARD,
+        size=size,
+        ps=ps,
         jobs=jobs,
         progress=progress,
-        on_done=lambda: write_results(runs, out),
     )
-    table = pd.read_csv(out / RESULTS)
     frames = predicted_frames(data, {file.stem: models[s] for s, file in fast.items()})
     hot = frames[frames["kind"] == HOT]
     candidates = []

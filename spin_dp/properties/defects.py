@@ -21,6 +21,7 @@ from spin_dp.properties.members import over_members
 from spin_dp.properties.relaxation import AtRest, relaxed, relaxed_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
+from spin_dp.properties.single_points import single_point
 from spin_dp.spin_states.balance import cell_charge
 from spin_dp.spin_states.labels import Labels, Sites, signed_name
 from spin_dp.structures import NO_STATE, SPIN_STATES, moment_vectors
@@ -99,6 +100,8 @@ class Defect(Result):
         above the lowest, before relaxing) of what was tried.
     structure
         Relaxed, with labels.
+    bulk
+        The supercell without the defect, with labels.
     """
 
     name: ClassVar[str] = "defect"
@@ -113,6 +116,37 @@ class Defect(Result):
     balanced_by: str
     candidates: pd.DataFrame
     structure: Atoms
+    bulk: Atoms
+
+    def at_same_geometries(
+        self, other: Subject, progress: Progress | None = None
+    ) -> Defect:
+        """Return energies of another one with and without the defect.
+
+        What balances the charge stays, and so does the chemical potential that was
+        given, which has to be of the level of the other one.
+        """
+        potential = self.formation_energy - self.difference
+
+        def one(member: Subject, tell: Progress) -> Defect:
+            tell("energies with and without the defect", 0, 2)
+            bulk = single_point(member, self.bulk)
+            tell("energies with and without the defect", 1, 2)
+            found = single_point(member, self.structure)
+            tell("energies with and without the defect", 2, 2)
+            difference = found.energy - bulk.energy
+            return replace(
+                self,
+                **bulk.subject.identity,
+                becomes=found.becomes or bulk.becomes,
+                spread=None,
+                formation_energy=difference + potential,
+                difference=difference,
+                relaxation_energy=float("nan"),
+                geometries=self.model,
+            )
+
+        return over_members(other, one, progress)
 
     def remarks(self) -> list[str]:
         """Return what it is, and what has no number."""
@@ -220,6 +254,7 @@ def defect(
             balanced_by=str(table["change"][best]),
             candidates=table.sort_values("energy", ignore_index=True),
             structure=start.labelled(atoms),
+            bulk=own.atoms,
         )
 
     return over_members(subject, one, progress)

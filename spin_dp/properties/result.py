@@ -215,7 +215,8 @@ class Result:
         """
         raise ConfigError(
             f"{self.name}: {other.model} can only relax by itself (without "
-            "--single-points); relaxation, eos and barrier keep their geometries."
+            "--single-points); relaxation, eos, barrier, defect, surface and voltage "
+            "keep their geometries."
         )
 
     @property

@@ -23,6 +23,7 @@ from spin_dp.properties.members import over_members
 from spin_dp.properties.relaxation import AtRest, relaxed, relaxed_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
+from spin_dp.properties.single_points import single_point
 from spin_dp.spin_states.ions import charge_of_known_ions
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Surface(Result):
         ``unrelaxed`` and ``energy`` (J/m²) of each.
     structure
         The slab of the lowest one, with labels.
+    bulk
+        The relaxed bulk, with labels.
     """
 
     name: ClassVar[str] = "surface"
@@ -91,6 +94,33 @@ class Surface(Result):
     cell: str
     terminations: pd.DataFrame
     structure: Atoms
+    bulk: Atoms
+
+    def at_same_geometries(
+        self, other: Subject, progress: Progress | None = None
+    ) -> Surface:
+        """Return energies of another one of the lowest slab and the bulk."""
+        lowest = self.terminations.nsmallest(1, "energy").reset_index(drop=True)
+
+        def one(member: Subject, tell: Progress) -> Surface:
+            tell("energies of bulk and slab", 0, 2)
+            bulk = single_point(member, self.bulk)
+            tell("energies of bulk and slab", 1, 2)
+            slab = single_point(member, self.structure)
+            tell("energies of bulk and slab", 2, 2)
+            energy = _surface_energy(slab.atoms, bulk.energy / len(self.bulk))
+            return replace(
+                self,
+                **bulk.subject.identity,
+                becomes=slab.becomes or bulk.becomes,
+                spread=None,
+                energy=energy,
+                unrelaxed=float("nan"),
+                terminations=lowest.assign(energy=energy, unrelaxed=np.nan),
+                geometries=self.model,
+            )
+
+        return over_members(other, one, progress)
 
     def remarks(self) -> list[str]:
         """Return which plane it is."""
@@ -175,6 +205,7 @@ def surface(
             cell=f"{group}, {lengths} Å",
             terminations=table,
             structure=frames[best],
+            bulk=bulk.atoms,
         )
 
     return over_members(subject, one, progress)
@@ -240,16 +271,11 @@ def _row(
     slab: Subject, per_atom: float, settings: SurfaceSettings
 ) -> tuple[dict[str, float], Atoms]:
     """Return energies of a slab, and the slab as it is in the end."""
-    cell = slab.atoms.cell.array
-    area = float(np.linalg.norm(np.cross(cell[0], cell[1])))
-    number = len(slab.atoms)
-
-    def energy(atoms: Atoms) -> float:
-        excess = float(atoms.get_potential_energy()) - number * per_atom
-        return float(excess / (2.0 * area) / (J / m**2))
-
-    before = slab.calculated()
-    row = {"atoms": number, "area": area, "unrelaxed": energy(before)}
+    row = {
+        "atoms": len(slab.atoms),
+        "area": _area(slab.atoms),
+        "unrelaxed": _surface_energy(slab.calculated(), per_atom),
+    }
     if not settings.relax:
         return {**row, "energy": row["unrelaxed"]}, slab.atoms
     how = replace(settings.relaxation, what="atoms", max_force=settings.max_force)
@@ -260,7 +286,17 @@ def _row(
             f"{settings.max_steps} steps ({left:.3f} eV/Å is left); allow more "
             "(max_steps), or a larger force (max_force)."
         )
-    return {**row, "energy": energy(after)}, slab.labelled(after)
+    return {**row, "energy": _surface_energy(after, per_atom)}, slab.labelled(after)
+
+
+def _area(slab: Atoms) -> float:
+    return float(np.linalg.norm(np.cross(*slab.cell.array[:2])))
+
+
+def _surface_energy(slab: Atoms, per_atom: float) -> float:
+    """Return the energy of both faces of a slab, J/m², bulk in eV an atom."""
+    excess = float(slab.get_potential_energy()) - len(slab) * per_atom
+    return float(excess / (2.0 * _area(slab)) / (J / m**2))
 
 
 def _charges(cell: Subject) -> Any:  # noqa: ANN401 - ndarray

@@ -23,6 +23,7 @@ from spin_dp.properties import (
     SurfaceSettings,
     defect,
     find_property,
+    surface,
 )
 from spin_dp.structures import NO_STATE, SPIN_STATES
 
@@ -57,6 +58,16 @@ class Seen(SpinDPCalculator):
     def calculate(self, atoms=None, *args, **kwargs) -> None:
         super().calculate(atoms, *args, **kwargs)
         self.frames.append(self.atoms.copy())
+
+
+class Shifted(SpinDPCalculator):
+    """Adds half an electron volt for each ion but oxygen's."""
+
+    def calculate(self, atoms=None, *args, **kwargs) -> None:
+        super().calculate(atoms, *args, **kwargs)
+        number = sum(symbol != "O" for symbol in self.atoms.symbols)
+        self.results["energy"] += 0.5 * number
+        self.results["free_energy"] = self.results["energy"]
 
 
 @pytest.fixture
@@ -118,6 +129,29 @@ def test_slab_has_the_moments_of_its_layers(seen) -> None:
         assert moments.sum() == pytest.approx(0.0)
 
 
+def test_surface_energy_of_another_one_needs_bulk_and_slab(nickel_oxide, model) -> None:
+    """What is added to each metal falls out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideTrainingData)
+        found = surface(
+            Subject.of_model(nickel_oxide, model, "Ni=2+", order="AFM"),
+            SurfaceSettings(miller=(1, 0, 0), thickness=6.0, max_force=0.2, polar=True),
+        )
+    other = Subject.of_calculator(
+        nickel_oxide,
+        lambda: Shifted(model, carried="states"),
+        "Ni=2+",
+        name="shifted",
+        states=model.states,
+    )
+    again = found.at_same_geometries(other)
+    assert again.energy == pytest.approx(found.energy, abs=1e-6)
+    assert again.terminations["energy"].tolist() == [again.energy]
+    assert (again.model, again.geometries) == ("shifted", found.model)
+    assert again.spin_state == found.spin_state
+    assert type(again).from_json(again.to_json()).to_json() == again.to_json()
+
+
 @pytest.mark.parametrize("kind", ["vacancy", "exchange"])
 def test_defect_keeps_labels_and_balances_the_charge(kind, model, layered) -> None:
     subject = Subject.of_model(layered, model, "Ni=3+LS", name="lixmo2")
@@ -135,7 +169,21 @@ def test_defect_keeps_labels_and_balances_the_charge(kind, model, layered) -> No
     for name, moment in zip(states, moments, strict=True):
         expected = 0.0 if name == NO_STATE else model.states.find("Ni", name).moment
         assert moment == pytest.approx(expected)
+    # Another one, by which each cation costs half an electron volt.
+    other = Subject.of_calculator(
+        layered,
+        lambda: Shifted(model.first, carried="states"),
+        "Ni=3+LS",
+        name="shifted",
+        states=model.states,
+    )
+    again = found.at_same_geometries(other)
+    gone = 0.5 if kind == "vacancy" else 0.0
+    assert again.difference == pytest.approx(found.difference - gone, abs=1e-6)
+    assert (again.model, again.geometries, again.becomes) == ("shifted", "lixmo2", "")
+    assert type(again).from_json(again.to_json()).to_json() == again.to_json()
     if kind == "exchange":
+        assert again.formation_energy == again.difference
         assert found.formation_energy == found.difference
         return
     assert np.isnan(found.formation_energy)

@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from ase.io import write
 
 from spin_dp import SpinDP, SpinDPCalculator, rank_states
+from spin_dp.dft import EngineCalculator, open_engine
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.properties import Subject
+from spin_dp.properties.energies import CalculatorEnergies
 from spin_dp.properties.voltage import (
     VoltageSettings,
     compare_crystals,
     metal_energy,
+    metal_energy_by,
     metal_records,
-    recalculated,
     voltage,
 )
 from spin_dp.search.vacancy_patterns import VacancyPatterns
@@ -118,18 +122,30 @@ def test_chains_find_the_lowest_of_what_is_not_tried(found, model) -> None:
 
 
 def test_another_calculator_gives_the_same_table(found, model) -> None:
-    again = recalculated(
-        found,
+    other = Subject.of_calculator(
+        oxide(),
         lambda: SpinDPCalculator(model, carried="states"),
-        -1.9,
+        "Mn=4+ Ni=2+",
         name="again",
         states=model.states,
+    )
+    told: list[str] = []
+    again = found.at_same_geometries(
+        other, lambda what, *_: told.append(what), metal_energy=-1.9
     )
     np.testing.assert_allclose(
         again.steps["voltage"], found.steps["voltage"], atol=1e-8
     )
-    assert again.model == "again"
+    assert (again.model, again.geometries) == ("again", found.model)
     assert again.label_mode == "free"
+    assert set(told) == {"energies of phases"}
+    # A metal that costs 0.1 eV more to leave raises each step by as much.
+    less = found.at_same_geometries(other, metal_energy=-2.0)
+    np.testing.assert_allclose(
+        less.steps["voltage"], found.steps["voltage"] - 0.1, atol=1e-8
+    )
+    with pytest.raises(ConfigError, match="no crystal of Li metal"):
+        found.at_same_geometries(other)
 
 
 def test_lithium_metal_is_that_of_the_level_of_the_shipped_model(model) -> None:
@@ -146,10 +162,37 @@ def test_lithium_metal_is_that_of_the_level_of_the_shipped_model(model) -> None:
     assert smearing == pytest.approx(np.pi**2 / 6 * 0.01 * 0.48, rel=0.1)
     with pytest.raises(ConfigError, match="for which the energy of Na metal"):
         metal_energy("Na", shipped)
-    with pytest.raises(
-        ConfigError, match="a level of theory that its file does not say"
-    ):
+    with pytest.raises(ConfigError, match="a level of theory that is not known"):
         metal_energy("Li", model)
+
+
+def test_metals_are_those_of_whoever_gives_the_energies(model) -> None:
+    def by(make) -> CalculatorEnergies:
+        return CalculatorEnergies(make, "other")
+
+    # EMT's aluminium has its minimum at zero energy, K. W. Jacobsen et al., Surf. Sci.
+    # 366, 394 (1996).
+    assert metal_energy_by(by(EMT), "Al") == pytest.approx(0.0, abs=0.01)
+    # A pair potential cut off beyond its neighbours: eight bonds of bcc, and six.
+    pair = LennardJones(sigma=2.65, epsilon=0.1, rc=4.5, smooth=False)
+    shells = np.array([np.sqrt(3.0) / 2.0, 1.0])
+    edges = np.linspace(3.0, 3.9, 9001)
+    ratio = (2.65 / np.outer(edges, shells)) ** 6
+    well = 0.4 * (ratio**2 - ratio) - 0.4 * ((2.65 / 4.5) ** 12 - (2.65 / 4.5) ** 6)
+    expected = (well @ np.array([4.0, 3.0])).min()
+    assert metal_energy_by(by(lambda: pair), "Li") == pytest.approx(expected, abs=1e-5)
+    shipped = Subject.of_model(oxide(), SpinDP("lixmo2"), "Mn=4+ Ni=2+")
+    record = metal_records()["GPAW-PBE+U-PW-c6f898"]["Li"]["free_energy"]
+    assert metal_energy_by(shipped.energies, "Li") == record
+    # DFT's k-points would be too few for a metal.
+    engine = open_engine({"engine": "gpaw"}, Path())
+    assert (
+        metal_energy_by(by(lambda: EngineCalculator(engine, Path("none"))), "Li")
+        == record
+    )
+    coarse = open_engine({"engine": "gpaw", "cutoff_ev": 400.0}, Path())
+    with pytest.raises(ConfigError, match="energy of Li metal is not known"):
+        metal_energy_by(by(lambda: EngineCalculator(coarse, Path("none"))), "Li")
 
 
 def test_bad_questions_are_refused(model) -> None:

@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
-    from ase.calculators.calculator import Calculator
 
     from spin_dp.inference.predictor import SpinDP
     from spin_dp.properties.settings import Progress
-    from spin_dp.spin_states.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -143,15 +141,16 @@ def voltage(
     Raises
     ------
     ConfigError
-        If energies are not those of a model (see :func:`recalculated`), a content does
-        not fit, no neutral state exists, or the energy of the metal is not known.
+        If energies are not those of a model (:meth:`Voltage.at_same_geometries` takes
+        others), a content does not fit, no neutral state exists, or the energy of the
+        metal is not known.
     """
     chosen = settings or VoltageSettings()
     energies = subject.energies
     if not isinstance(energies, ModelEnergies):
         raise ConfigError(
             f"voltage: {energies.name} cannot look for spin states and arrangements. "
-            "Look with a model, and let it calculate what was found (recalculated)."
+            "It can calculate what a model finds (--single-points)."
         )
     metal = chosen.metal_energy
     if metal is None:
@@ -338,47 +337,3 @@ def _phase(
         is_relaxed=is_relaxed,
     )
     return FoundPhase(phase, own)
-
-
-def recalculated(
-    found: Voltage,
-    make: Callable[[], Calculator],
-    metal_energy: float,
-    *,
-    name: str,
-    states: Catalogue | None = None,
-    relax: RelaxationSettings | None = None,
-) -> Voltage:
-    """Return the voltages of the phases on a hull by another ASE calculator.
-
-    Parameters
-    ----------
-    found
-        Of :func:`voltage`; its structures carry the labels of their states.
-    make
-        Returns a new calculator, GPAW or another potential.
-    metal_energy
-        Of the ion's metal by this calculator, eV an atom.
-    name
-        Of the calculator.
-    states
-        What names of states stand for, such as ``model.states``.
-    relax
-        How structures are relaxed anew; None: positions stay.
-    """
-    phases = []
-    for structure in found.structures:
-        own = Subject.of_calculator(structure, make, name=name, states=states)
-        atoms = own.calculated() if relax is None else relaxed_atoms(own, relax)[0]
-        energy = float(atoms.get_potential_energy())
-        phases.append(
-            Phase(
-                atoms=own.labelled(atoms),
-                energy=energy,
-                state=own.becomes(atoms) or own.spin_state,
-                is_relaxed=relax is not None,
-            )
-        )
-    return voltage_profile(
-        phases, metal_energy, ion=found.ion, model=name, label_mode="free"
-    )

@@ -11,14 +11,22 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ase.build import bulk
+
 from spin_dp import pretrained
+from spin_dp.dft import EngineCalculator
 from spin_dp.errors import ConfigError
+from spin_dp.properties.energies import ModelEnergies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from ase.calculators.calculator import Calculator
 
     from spin_dp.inference.predictor import SpinDP
+    from spin_dp.properties.energies import Energies
 
+_SCALES = (0.85, 1.15)  # of the lattice constant of ASE's reference state
 _FILE = Path(__file__).parents[1] / "metals.json"
 
 
@@ -48,17 +56,83 @@ def metal_energy(element: str, model: SpinDP) -> float:
     ConfigError
         If the level of the model, or the metal at it, is not known.
     """
-    levels = _levels(model)
+    return _recorded(
+        element,
+        _levels(model),
+        str(model.info.path),
+        "give it in eV an atom at the level of the training data (setting "
+        "metal_energy)",
+    )
+
+
+def metal_energy_by(energies: Energies, element: str) -> float:
+    """Return the energy of a metal by what gives energies of its oxides, eV an atom.
+
+    Of models, and of DFT engines, whose k-points are too few for a metal, the one that
+    is known of their level; any other calculator is asked for ASE's reference crystal,
+    at the volume where it has the lowest energy.
+
+    Parameters
+    ----------
+    energies
+        Of a :class:`spin_dp.properties.Subject`.
+    element
+        The metal.
+
+    Raises
+    ------
+    ConfigError
+        If the level, or the metal at it, is not known, or the calculator finds no
+        minimum.
+    """
+    if isinstance(energies, ModelEnergies):
+        return metal_energy(element, energies.model)
+    calculator = energies.calculator()
+    if isinstance(calculator, EngineCalculator):
+        level = calculator.engine.level([element])
+        return _recorded(
+            element,
+            [] if level is None else [level.id],
+            energies.name,
+            "ask for voltages in Python, with metal_energy of at_same_geometries",
+        )
+    return _calculated(element, calculator, energies.name)
+
+
+def _recorded(element: str, levels: Sequence[str], whose: str, advice: str) -> float:
+    """Return the energy that is known at one of some levels."""
     known = metal_records()
     for level in levels:
         if element in known.get(level, {}):
             return float(known[level][element]["free_energy"])
-    told = ", ".join(levels) or "a level of theory that its file does not say"
+    told = ", ".join(levels) or "a level of theory that is not known"
     raise ConfigError(
-        f"{model.info.path} is of {told}, for which the energy of {element} metal is "
-        "not known; give it in eV an atom at the level of the training data "
-        "(setting metal_energy)."
+        f"{whose} is of {told}, for which the energy of {element} metal is not known; "
+        f"{advice}."
     )
+
+
+def _calculated(element: str, calculator: Calculator, whose: str) -> float:
+    """Return the lowest energy over the volume of the metal's crystal."""
+    from scipy.optimize import minimize_scalar
+
+    crystal = bulk(element)
+
+    def energy(scale: float) -> float:
+        atoms = crystal.copy()
+        atoms.set_cell(scale * crystal.cell.array, scale_atoms=True)
+        atoms.calc = calculator
+        return float(atoms.get_potential_energy()) / len(atoms)
+
+    found = minimize_scalar(
+        energy, bounds=_SCALES, method="bounded", options={"xatol": 1e-3}
+    )
+    if not _SCALES[0] + 0.01 < found.x < _SCALES[1] - 0.01:
+        raise ConfigError(
+            f"{whose} has no crystal of {element} metal within 15 % of its known "
+            "lattice constant; give the energy of the metal (metal_energy)."
+        )
+    return float(found.fun)
 
 
 def _levels(model: SpinDP) -> list[str]:

@@ -11,7 +11,7 @@ Between two phases on the hull, x₁ < x₂, the voltage against the metal is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,10 @@ from matplotlib.figure import Figure
 
 from spin_dp.drawing import COLOURS
 from spin_dp.errors import ConfigError, DataError
+from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
+from spin_dp.properties.single_points import single_point
+from spin_dp.properties.voltage import metals
 from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    from spin_dp.properties.settings import Progress
+    from spin_dp.properties.subject import Subject
 
     Floats = NDArray[np.float64]
 
@@ -101,6 +107,53 @@ class Voltage(Result):
     steps: pd.DataFrame
     phases: pd.DataFrame
     structures: tuple[Atoms, ...] = field(default=())
+
+    def at_same_geometries(
+        self,
+        other: Subject,
+        progress: Progress | None = None,
+        *,
+        metal_energy: float | None = None,
+    ) -> Voltage:
+        """Return voltages by energies of another one of the phases on the hull.
+
+        Parameters
+        ----------
+        other, progress
+            As for :meth:`spin_dp.properties.Result.at_same_geometries`.
+        metal_energy
+            Of the ion's metal by the other one, eV an atom; None: as
+            :func:`spin_dp.properties.voltage.metal_energy_by` finds it.
+
+        Returns
+        -------
+        Voltage
+            ``phases`` are those that stood on the hull of this one.
+        """
+        if metal_energy is None:
+            metal_energy = metals.metal_energy_by(other.energies, self.ion)
+        number = len(self.structures)
+
+        def one(member: Subject, tell: Progress) -> Voltage:
+            phases = []
+            for done, structure in enumerate(self.structures):
+                tell("energies of phases", done, number)
+                found = single_point(member, structure)
+                state = found.becomes or found.subject.spin_state
+                phases.append(
+                    Phase(atoms=found.atoms, energy=found.energy, state=state)
+                )
+            tell("energies of phases", number, number)
+            profile = voltage_profile(
+                phases,
+                metal_energy,
+                ion=self.ion,
+                model=other.model,
+                label_mode=other.label_mode,
+            )
+            return replace(profile, geometries=self.model)
+
+        return over_members(other, one, progress)
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw the voltage curve; into a new figure with the hull below it.

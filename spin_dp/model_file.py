@@ -53,6 +53,9 @@ class ModelInfo:
     shortest
         Of each pair of elements that touch there, ``{"Ni-O": 1.6}``, Å; empty if not
         recorded.
+    fewest
+        Least number of neighbours within the cutoff that an atom of each element has
+        there; empty if not recorded.
     predicts_moments
         Whether it predicts converged moments from a guess.
     slow
@@ -69,6 +72,7 @@ class ModelInfo:
     catalogue: Catalogue = field(default_factory=Catalogue)
     min_distance: float = nan
     shortest: Mapping[str, float] = field(default_factory=dict)
+    fewest: Mapping[str, int] = field(default_factory=dict)
     predicts_moments: bool = False
     slow: bool = False
 
@@ -251,6 +255,7 @@ def _info(
         catalogue=Catalogue.from_records(info.get("states", ()), info.get("largest")),
         min_distance=min_distance if min_distance > 0.0 else nan,
         shortest=dict(info.get("shortest", {})),
+        fewest=dict(info.get("fewest", {})),
     )
 
 

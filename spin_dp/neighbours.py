@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+Number = TypeVar("Number", int, float)
 
 _SAME_ANGSTROM = 1.0e-8
 
@@ -219,9 +220,33 @@ def shortest_contacts(
     }
 
 
-def least_of(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def fewest_neighbours(
+    symbols: Sequence[str],
+    cell: npt.NDArray[np.float64],
+    positions: npt.NDArray[np.float64],
+    cutoff: float,
+) -> dict[str, int]:
+    """Return the least number of neighbours of the atoms of each element.
+
+    Parameters
+    ----------
+    symbols, cell, positions
+        As for :func:`shortest_contacts`.
+    cutoff
+        Radius within which atoms are neighbours, images of the atom itself, too, Å.
+    """
+    pairs = find_pairs(cell, positions, cutoff)
+    numbers = np.bincount(pairs.first, minlength=len(positions))
+    present = np.asarray(symbols)
+    return {
+        str(element): int(numbers[present == element].min())
+        for element in np.unique(present)
+    }
+
+
+def least_of(several: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
     """Return the least number of each name."""
-    least: dict[str, float] = {}
+    least: dict[str, Number] = {}
     for one in several:
         for name, value in one.items():
             least[name] = min(value, least.get(name, value))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What a system holds: numbers of atoms, largest moments, shortest distances."""
+"""What a system holds: numbers of atoms, largest moments, how dense its atoms are."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spin_dp.errors import DataError
-from spin_dp.neighbours import least_of, shortest_contacts
+from spin_dp.neighbours import fewest_neighbours, least_of, shortest_contacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
 
     from spin_dp.data_tools.systems.system import DeepmdSystem
 
@@ -80,10 +82,37 @@ def shortest_distances(systems: Iterable[DeepmdSystem]) -> dict[str, float]:
     DataError
         If a cell has no volume, or an array cannot be read.
     """
-    return least_of(one for system in systems for one in _contacts(system))
+    return least_of(
+        shortest_contacts(*frame) for system in systems for frame in _frames(system)
+    )
 
 
-def _contacts(system: DeepmdSystem) -> Iterator[Mapping[str, float]]:
+def fewest_in_reach(systems: Iterable[DeepmdSystem], cutoff: float) -> dict[str, int]:
+    """Return the least number of neighbours that an atom of each element has.
+
+    Parameters
+    ----------
+    systems
+        As for :func:`shortest_distances`, a millisecond each frame.
+    cutoff
+        Radius within which atoms are neighbours, Å.
+
+    Raises
+    ------
+    DataError
+        As :func:`shortest_distances`.
+    """
+    return least_of(
+        fewest_neighbours(*frame, cutoff)
+        for system in systems
+        for frame in _frames(system)
+    )
+
+
+def _frames(
+    system: DeepmdSystem,
+) -> Iterator[tuple[Sequence[str], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Go through elements, cells and positions of the atoms that are there."""
     elements = np.array(system.elements)
     for part in system.sets:
         types = system.frame_types(part)
@@ -95,5 +124,4 @@ def _contacts(system: DeepmdSystem) -> Iterator[Mapping[str, float]]:
                     f"{cell.tolist()} in frame {number}; collect the runs anew."
                 )
             is_atom = kinds >= 0
-            symbols = elements[kinds[is_atom]]
-            yield shortest_contacts(symbols, cell, positions[is_atom])
+            yield elements[kinds[is_atom]], cell, positions[is_atom]

@@ -72,7 +72,7 @@ SinglePoints = Annotated[
         "--single-points",
         help="Energies of --against at the geometries of the model, where nothing "
         "relaxes anew: minutes of DFT in the place of hours (relaxation, eos, "
-        "barrier).",
+        "barrier, defect, surface, voltage).",
         rich_help_panel=_WHO,
     ),
 ]

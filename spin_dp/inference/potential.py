@@ -54,7 +54,10 @@ class Potential:
         self._engine = open_engine(resolve(path)[0], device)
         self.info = self._engine.info
         self._range = TrainingRange(
-            self.info.catalogue, self.info.min_distance, self.info.shortest
+            self.info.catalogue,
+            self.info.min_distance,
+            self.info.shortest,
+            self.info.fewest,
         )
 
     @property
@@ -248,7 +251,9 @@ class Potential:
         for start in range(0, n_frames, size):
             rows = slice(start, start + size)
             part = geometries.part(rows)
-            self._range.check_distances(part.neighbourhood(self.info.cutoff), symbols)
+            self._range.check_surroundings(
+                part.neighbourhood(self.info.cutoff), symbols
+            )
             yield part, None if moments is None else moments[rows]
 
     def _check_moments(

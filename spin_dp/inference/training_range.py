@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Distances: shares of the shortest one in the training data, or of its two elements.
 _OVERLAP, _CLOSE = 0.5, 0.9
 _OVERLAP_ANGSTROM = 0.4  # where that is not known
+# Neighbours within the cutoff: share of the least number in the training data. Heat and
+# strain change it by less; an atom at a surface has about half.
+_SPARSE = 0.8
 # Moments: multiples of the largest one of the element in the training data, and a slack
 # of what different calculations of one state differ by.
 _ABSURD, _LARGE, _SLACK_MUB = 2.0, 1.1, 0.3
@@ -61,7 +64,7 @@ def check_positions(positions: Floats, cell: Floats, periodic: Sequence[bool]) -
 
 
 class TrainingRange:
-    """What distances and moments a model was trained on.
+    """What surroundings and moments a model was trained on.
 
     What is a little outside is said once for each kind, as a warning
     :class:`spin_dp.errors.OutsideTrainingData`.
@@ -74,6 +77,9 @@ class TrainingRange:
         Shortest distance of any two atoms, Å; nan if it is not known.
     by_pair
         Of pairs of elements, ``{"Ni-O": 1.6}``, Å; may be empty.
+    fewest
+        Neighbours within the cutoff that an atom of each element has at least; may be
+        empty.
     """
 
     def __init__(
@@ -81,20 +87,22 @@ class TrainingRange:
         catalogue: Catalogue,
         shortest: float,
         by_pair: Mapping[str, float] | None = None,
+        fewest: Mapping[str, int] | None = None,
     ) -> None:
         self.catalogue, self.shortest = catalogue, shortest
         self._by_pair = by_pair or {}
+        self._fewest = fewest or {}
         self._said: set[str] = set()
 
-    def check_distances(
+    def check_surroundings(
         self, neighbourhood: Neighbourhood, symbols: Sequence[str]
     ) -> None:
-        """Refuse overlapping atoms; say where they are closer than in training data.
+        """Refuse overlapping atoms; say what is closer or barer than in training data.
 
         Parameters
         ----------
         neighbourhood
-            The atoms; of many frames that with the closest atoms counts.
+            The atoms; of many frames that with the closest, or barest, atoms counts.
         symbols
             Elements, (n,).
 
@@ -103,6 +111,7 @@ class TrainingRange:
         DataError
             If atoms are closer than half of the shortest distance of any.
         """
+        self._check_neighbours(neighbourhood, symbols)
         distances = neighbourhood.contact_distances
         if not len(distances):
             return
@@ -118,6 +127,22 @@ class TrainingRange:
                 "distance",
                 f"{what}; the model's data show {shortest[worst]:.2f} Å at least"
                 + (f" of {names}" if self._by_pair else ""),
+            )
+
+    def _check_neighbours(
+        self, neighbourhood: Neighbourhood, symbols: Sequence[str]
+    ) -> None:
+        if not self._fewest:
+            return
+        numbers = (neighbourhood.neighbours >= 0).sum(axis=-1).min(axis=0)
+        known = np.array([self._fewest.get(name, 0) for name in symbols])
+        missing = _SPARSE * known - numbers
+        atom = int(missing.argmax()) if missing.size else 0
+        if missing.size and missing[atom] > 0.0:
+            self._say(
+                "neighbours",
+                f"atom {atom} ({symbols[atom]}) has {numbers[atom]} neighbours within "
+                f"the cutoff; the model's data show {known[atom]} at least",
             )
 
     def _check_overlap(

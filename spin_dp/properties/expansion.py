@@ -22,7 +22,7 @@ from spin_dp.properties.force_constants import (
 )
 from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
-from spin_dp.properties.relaxation import relaxed, relaxed_at_strain
+from spin_dp.properties.relaxation import relaxed, strained_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
 from spin_dp.search.ranking import formula_units
@@ -158,7 +158,12 @@ def _at(
     start: Subject, strain: float, settings: QuasiHarmonicSettings
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Return volume and energy, and thermal properties, at one volume."""
-    atoms = relaxed_at_strain(start, strain, settings.relaxation)
+    atoms, converged, left = strained_atoms(start, strain, settings.relaxation)
+    if not converged:
+        raise ConfigError(
+            f"{start.formula} in {start.spin_state}, lengths strained by {strain:g}: "
+            f"not relaxed ({left:.4f} eV/Å is left); allow more steps (max_steps)."
+        )
     units = formula_units(atoms)
     phonon = phonopy_of(start.carrying(atoms), settings)
     with quiet():

@@ -317,23 +317,3 @@ def strained_atoms(
     strained.set_cell((1.0 + strain) * strained.cell.array, scale_atoms=True)
     begun = replace(subject, atoms=strained)
     return relaxed_atoms(begun, settings, constant_volume=True)
-
-
-def relaxed_at_strain(
-    subject: Subject, strain: float, settings: RelaxationSettings
-) -> Atoms:
-    """Return the atoms of :func:`strained_atoms`.
-
-    Raises
-    ------
-    ConfigError
-        If they do not converge.
-    """
-    atoms, converged, left = strained_atoms(subject, strain, settings)
-    if not converged:
-        raise ConfigError(
-            f"{subject.formula} in {subject.spin_state}, lengths strained by "
-            f"{strain:g}: not relaxed ({left:.4f} eV/Å is left); allow more steps "
-            "(max_steps)."
-        )
-    return atoms

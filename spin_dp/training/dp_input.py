@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spin_dp.data_tools.systems.contents import largest_moments, shortest_distances
+from spin_dp.data_tools.systems.contents import (
+    fewest_in_reach,
+    largest_moments,
+    shortest_distances,
+)
 from spin_dp.data_tools.systems.system import DeepmdSystem, find_systems, open_system
 from spin_dp.errors import ConfigError
 from spin_dp.files import write_text
@@ -169,7 +173,7 @@ def write_input(
     if n_frames <= settings.in_memory:
         model["modifier"] = {"type": "frames_in_memory"}
     if spin_elements:
-        model["info"] = data_info(systems)
+        model["info"] = data_info(systems, float(model["descriptor"]["rcut"]))
     have_guess = all("initial_spin" in system.labels for system in systems)
     if spin_elements and "moment_net" not in model and have_guess:
         neuron = list(settings.moment_neuron)
@@ -273,21 +277,24 @@ def _optimizer(settings: TrainingSettings) -> dict[str, Any]:
     return {"type": "HybridMuon", "enable_gram": False}
 
 
-def data_info(systems: Sequence[DeepmdSystem]) -> dict[str, Any]:
+def data_info(systems: Sequence[DeepmdSystem], cutoff: float) -> dict[str, Any]:
     """Return what a model shall remember of the data that it is trained on.
 
     Parameters
     ----------
     systems
         The training data.
+    cutoff
+        Of the model, Å.
 
     Returns
     -------
     dict
         For section ``info`` of the model: ``moment_labels`` (``dft`` or ``nominal``),
         ``states`` (records of :class:`spin_dp.spin_states.catalogue.SpinState`),
-        ``largest`` (moment of each element, μB) and ``shortest`` (distance of each pair
-        of elements that touch, Å).
+        ``largest`` (moment of each element, μB), ``shortest`` (distance of each pair
+        of elements that touch, Å) and ``fewest`` (neighbours within the cutoff of an
+        atom of each element).
     """
     notes = [system.note for system in systems]
     labels = {note.labels for note in notes if note.labels}
@@ -302,6 +309,7 @@ def data_info(systems: Sequence[DeepmdSystem]) -> dict[str, Any]:
             pair: round(distance, 3)
             for pair, distance in shortest_distances(systems).items()
         },
+        "fewest": fewest_in_reach(systems, cutoff),
     }
 
 

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Shortest distances of the training data: found, remembered, and what follows."""
+"""How dense atoms of the training data are: found, remembered, and what follows."""
 
 from __future__ import annotations
 
 import shutil
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
 from spin_dp.data_tools import Rules, collect
-from spin_dp.data_tools.systems.contents import shortest_distances
+from spin_dp.data_tools.systems.contents import fewest_in_reach, shortest_distances
 from spin_dp.data_tools.systems.merging import merge_systems
 from spin_dp.data_tools.systems.system import find_systems, open_system
 from spin_dp.dynamics import Watch
@@ -55,8 +57,21 @@ def test_places_without_atoms_do_not_count(tmp_path: Path) -> None:
     (merged,) = merge_systems(tmp_path / "data" / "training", tmp_path / "merged")
     system = open_system(merged)
     assert any((system.frame_types(part) < 0).any() for part in system.sets)
-    plain = shortest_distances([open_system(folder) for folder in folders])
-    assert shortest_distances([system]) == pytest.approx(plain)
+    several = [open_system(folder) for folder in folders]
+    assert shortest_distances([system]) == pytest.approx(shortest_distances(several))
+    assert fewest_in_reach([system], 4.5) == fewest_in_reach(several, 4.5)
+
+
+def test_fewest_neighbours_are_those_of_ase(collected: Path) -> None:
+    systems = [open_system(folder) for folder in find_systems(collected)]
+    frames = ase.io.read(ROOT / "examples" / "gpaw" / "LiMnO2_4.extxyz", ":")
+    expected: dict[str, int] = {}
+    for atoms in frames:
+        numbers = np.bincount(neighbor_list("i", atoms, 5.0), minlength=len(atoms))
+        for symbol, number in zip(atoms.symbols, numbers.tolist(), strict=True):
+            expected[symbol] = min(number, expected.get(symbol, number))
+    assert fewest_in_reach(systems, 5.0) == expected
+    assert set(expected) == {"Li", "Mn", "O"}
 
 
 def test_a_cell_without_volume_is_refused(collected: Path, tmp_path: Path) -> None:
@@ -108,7 +123,7 @@ def test_a_peroxide_is_said_though_bonds_of_nickel_are_as_short() -> None:
                 atoms.positions + np.array([[0.0], [0.0], [2.5]]),
             )
         ]
-        known.check_distances(stack_neighbourhoods(frames), list(atoms.symbols))
+        known.check_surroundings(stack_neighbourhoods(frames), list(atoms.symbols))
 
     far = atoms.positions.copy()
     far[2] = [0, 1.7, 4.0]
@@ -121,3 +136,27 @@ def test_a_peroxide_is_said_though_bonds_of_nickel_are_as_short() -> None:
     far[2] = [0, 0, 2.4]
     with pytest.raises(DataError, match=r"are 0\.70 Å apart; .* 1\.60 Å at least"):
         near(far)
+
+
+def test_atoms_with_fewer_neighbours_than_the_data_show_are_said() -> None:
+    """Layers that are pulled apart, whose cutoff spheres get empty."""
+    rocksalt = bulk("NiO", "rocksalt", a=4.2, cubic=True)
+    spheres = Counter(
+        rocksalt.symbols[i] for i in neighbor_list("i", rocksalt, 5.0).tolist()
+    )
+    fewest = {symbol: number // 4 for symbol, number in spheres.items()}
+    assert fewest == {"Ni": 56, "O": 56}  # shells of 6, 12, 8, 6 and 24
+
+    def look(apart: float) -> None:
+        atoms = rocksalt.copy()
+        atoms.set_cell(atoms.cell.array + np.diag([0.0, 0.0, apart]))
+        frame = find_neighbourhood(atoms.positions, atoms.cell.array, (True,) * 3, 5.0)
+        known = TrainingRange(Catalogue(), 1.6, {}, fewest)
+        known.check_surroundings(frame, list(atoms.symbols))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        look(0.0)
+        look(0.3)
+    with pytest.warns(OutsideTrainingData, match=r"has \d+ neighbours .* 56 at least"):
+        look(3.0)

@@ -142,7 +142,7 @@ def test_merged_systems_say_what_they_are_made_of(data: Path, tmp_path: Path) ->
         assert note["labels"] == "dft"
         assert len(note["levels"]) == 1
     mixed, plain = (
-        data_info([open_system(folder) for folder in find_systems(root)])
+        data_info([open_system(folder) for folder in find_systems(root)], 5.0)
         for root in (tmp_path / "mixed", data)
     )
     assert mixed == plain

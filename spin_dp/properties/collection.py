@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,16 @@ from ase.io.extxyz import write_extxyz
 from matplotlib.figure import Figure
 
 from spin_dp.drawing import plain, save_png
-from spin_dp.errors import SpinDPError
+from spin_dp.errors import BackendError, SpinDPError
 from spin_dp.files import replacing, write_text
+from spin_dp.properties.energies import CalculatorEnergies
 from spin_dp.properties.result import OF_SUBJECT
 from spin_dp.properties.settings import recorded
 from spin_dp.spin_states.key import slug
 from spin_dp.stages import Reporter, Stage, prepare_folder, run_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from spin_dp.properties.registry import Property
@@ -148,10 +150,11 @@ def _stage(
     first = subject.geometries_of
 
     def run(reporter: Reporter) -> None:
-        if given is None:
-            result = one.calculate(subject, settings, reporter.update)
-        else:
-            result = given.at_same_geometries(subject, reporter.update)
+        with _told_by(subject):
+            if given is None:
+                result = one.calculate(subject, settings, reporter.update)
+            else:
+                result = given.at_same_geometries(subject, reporter.update)
         write_text(product, result.to_json())
 
     return Stage(
@@ -166,6 +169,21 @@ def _stage(
             "version": version("spin-dp"),
         },
     )
+
+
+@contextmanager
+def _told_by(subject: Subject) -> Iterator[None]:
+    """Say who failed where a calculator of others raises an error of its own."""
+    try:
+        yield
+    except SpinDPError:
+        raise
+    except Exception as error:
+        if not isinstance(subject.energies, CalculatorEnergies):
+            raise
+        raise BackendError(
+            f"{subject.model} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def fingerprint(subject: Subject) -> dict[str, str]:

@@ -179,6 +179,26 @@ def test_what_fails_is_told_and_the_rest_done(
     assert "No defect of" in (out / "report.html").read_text()
 
 
+def test_a_calculator_that_fails_in_its_own_way_is_named(
+    structure, model_files, tmp_path, capsys, monkeypatch
+) -> None:
+    (tmp_path / "only_copper.py").write_text(
+        "from ase.calculators.calculator import Calculator\n"
+        "class OnlyCopper(Calculator):\n"
+        "    implemented_properties = ['energy', 'forces', 'stress']\n"
+        "    def calculate(self, *args, **kwargs):\n"
+        "        raise NotImplementedError('nothing but Cu')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = (structure, "-m", model_files[0], "--labels", "Ni=2+", "-o", tmp_path / "o")
+    rival = ("--against", "only_copper:OnlyCopper", "--set", "max_force=0.1")
+    for how in ((), ("--single-points",)):
+        assert run("relaxation", *words, *rival, *how) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "no relaxation of Ni2O2 Ni2+[2up], OnlyCopper: OnlyCopper failed" in said
+        assert "NotImplementedError: nothing but Cu" in said
+
+
 def test_properties_and_settings_are_listed(capsys) -> None:
     assert run("--list") == 0
     said = capsys.readouterr().out

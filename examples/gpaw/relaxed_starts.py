@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Write geometries that a model relaxes its spin states to, to be run by DFT.
 
-``python examples/gpaw/relaxed_starts.py OUT.extxyz``. MD comes by few spin states, and
-a model that is asked which state is lowest relaxes each of them, to where it believes
-the state to be lower than DFT has it. Each of the lowest neutral states of small cells
-is relaxed by ``lixmo2``, cell and positions, and comes twice: as it is, and strained
-and displaced at random. DFT starts from the moments of the state (``starts``, μB of the
-metals) with the k-points (``kpts``) that the other frames of such cells have.
+``python examples/gpaw/relaxed_starts.py OUT.extxyz [SYSTEM ...]``; without names all
+small cells. MD comes by few spin states, and a model that is asked which state is
+lowest relaxes each of them, to where it believes the state to be lower than DFT has it.
+Each of the lowest neutral states of a cell is relaxed by ``lixmo2``, cell and
+positions, and comes twice: as it is, and strained and displaced at random. DFT starts
+from the moments of the state (``starts``, μB of the metals) with the k-points
+(``kpts``) that the other frames of such cells have.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 MODEL = "lixmo2"
-KPTS = {
+SMALL = {
     **dict.fromkeys(("CoO2_3", "MnO2_3", "NiO2_3"), (4, 4, 2)),
     **dict.fromkeys(("LiCoO2_4", "LiMnO2_4", "LiNiO2_4"), (4, 4, 2)),
     **dict.fromkeys(("Li05CoO2", "Li05MnO2", "Li05NiO2"), (4, 2, 2)),
@@ -43,6 +44,15 @@ KPTS = {
     "LiNi05Mn05O2": (4, 2, 2),
 }
 """Files whose first frame is relaxed, and their k-points."""
+LARGE = dict.fromkeys(
+    (
+        *("LiNiMnO2_16", "Li075CoO2_15b", "Li075MnO2_15", "Li075NiO2_15"),
+        *("Li05CoO2_14", "Li05NiMnO2_14", "Li05NiO2_14", "Li025CoO2_13b"),
+        *("Li025MnO2_13b", "CoO2_12", "MnO2_12", "NiO2_12"),
+    ),
+    (2, 2, 2),
+)
+"""The same of cells with four metals: orderings of moments and charges."""
 STATES = 6
 """Most states of a cell."""
 STRAIN, DISPLACED = 0.015, 0.03
@@ -59,7 +69,7 @@ def starts(model: SpinDP, systems: dict[str, tuple[int, int, int]]) -> Iterator[
     model
         Whose first model ranks and relaxes.
     systems
-        As :data:`KPTS`.
+        As :data:`SMALL`.
     """
     for system, kpts in systems.items():
         frame = ase.io.read(HERE / f"{system}.extxyz", index=0)
@@ -113,7 +123,9 @@ def _start(
 
 def main() -> None:
     """Write them all."""
-    found = list(starts(SpinDP(fast_models(MODEL)[:1]), KPTS))
+    known = SMALL | LARGE
+    systems = {name: known[name] for name in sys.argv[2:]} or SMALL
+    found = list(starts(SpinDP(fast_models(MODEL)[:1]), systems))
     with replacing(Path(sys.argv[1])) as part, part.open("w", encoding="utf-8") as out:
         write_extxyz(out, found)
     print(f"{len(found)} geometries")

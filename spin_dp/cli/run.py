@@ -79,6 +79,8 @@ def run(
     atoms = repeated(read_structure(structure), supercell)
     if everything:
         asked = [one for one in asked if one.suits(atoms.get_chemical_symbols())]
+    if single_points:
+        _check_geometries(asked, everything=everything)
     folder = output or Path(f"properties-{structure.stem}")
     _calculate(
         asked,
@@ -154,6 +156,26 @@ def _calculate(
         err.print(f"spin-dp: no {name} of {subject}: {reason}", markup=False)
     if found.failures:
         raise typer.Exit(1)
+
+
+def _check_geometries(asked: Sequence[Property], *, everything: bool) -> None:
+    """Refuse, or of all say, what others cannot give at the model's geometries."""
+    from rich.console import Console
+
+    from spin_dp.errors import ConfigError
+
+    names = ", ".join(one.name for one in asked if not one.result.keeps_geometries())
+    if not names:
+        return
+    if not everything:
+        raise ConfigError(
+            f"--single-points: {names}: no geometries are kept for others; ask for "
+            "that without it, in a run of its own."
+        )
+    Console(stderr=True).print(
+        f"spin-dp: --single-points: {names}: of the model only, no geometries are kept",
+        markup=False,
+    )
 
 
 def _subjects(

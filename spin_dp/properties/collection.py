@@ -75,10 +75,11 @@ def collect_properties(
     """Calculate properties of subjects, and leave tables and pictures in a folder.
 
     Subjects that take the geometries of another one (:attr:`Subject.geometries_of`)
-    stand behind it. Each result is kept in ``parts``, and not calculated again unless
-    structure, labels, model or settings changed. Of each property there are
-    ``NAME.json`` (all results), ``NAME.csv`` (the table), ``NAME.CURVE.csv`` and
-    ``NAME.png``; relaxed structures in ``NAME.extxyz``.
+    stand behind it, and have no results of properties that keep none. Each result is
+    kept in ``parts``, and not calculated again unless structure, labels, model or
+    settings changed. Of each property there are ``NAME.json`` (all results),
+    ``NAME.csv`` (the table), ``NAME.CURVE.csv`` and ``NAME.png``; relaxed structures in
+    ``NAME.extxyz``.
 
     Parameters
     ----------
@@ -105,13 +106,16 @@ def collect_properties(
     prepare_folder(folder, fresh=fresh)
     (folder / _PARTS).mkdir(exist_ok=True)
     told = reporter or Reporter()
-    total = len(properties) * len(subjects)
     found: dict[str, list[Result]] = {one.name: [] for one in properties}
     failures: list[tuple[str, str, str]] = []
     by_subject: dict[tuple[str, int], Result] = {}
-    for number, (subject, one) in enumerate(
-        ((subject, one) for subject in subjects for one in properties), start=1
-    ):
+    work = [
+        (subject, one)
+        for subject in subjects
+        for one in properties
+        if subject.geometries_of is None or one.result.keeps_geometries()
+    ]
+    for number, (subject, one) in enumerate(work, start=1):
         chosen = (settings or {}).get(one.name) or one.settings()
         first = subject.geometries_of
         given = None if first is None else by_subject.get((one.name, id(first)))
@@ -121,9 +125,9 @@ def collect_properties(
             continue
         stage = _stage(one, subject, chosen, folder / _PARTS, given)
         try:
-            spent = run_stages(folder, [stage], _Counted(told, number, total))
+            spent = run_stages(folder, [stage], _Counted(told, number, len(work)))
         except SpinDPError as error:
-            if total == 1:
+            if len(work) == 1:
                 raise
             failures.append((one.name, _title(subject), str(error)))
             continue

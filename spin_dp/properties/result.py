@@ -209,15 +209,19 @@ class Result:
         Raises
         ------
         ConfigError
-            If this property does not keep what it would take.
+            If this property keeps no geometries (:meth:`keeps_geometries`).
         BackendError
             If DFT fails.
         """
         raise ConfigError(
-            f"{self.name}: {other.model} can only relax by itself (without "
-            "--single-points); relaxation, eos, barrier, defect, surface and voltage "
-            "keep their geometries."
+            f"{self.name} keeps no geometries, so that {other.model} can only "
+            "calculate it by itself."
         )
+
+    @classmethod
+    def keeps_geometries(cls) -> bool:
+        """Return whether :meth:`at_same_geometries` can be asked."""
+        return cls.at_same_geometries is not Result.at_same_geometries
 
     @property
     def label(self) -> str:

@@ -127,19 +127,19 @@ def test_energies_at_the_geometries_of_the_model(
     out, settings = tmp_path / "out", tmp_path / "teacher.toml"
     settings.write_text(f'engine = "teacher"\nmodel = "{model_files[1]}"\n')
     words = (
-        *("relaxation,eos,phonons", structure, "-m", model_files[0], "-o", out),
+        *(structure, "-m", model_files[0], "-o", out),
         *("--labels", "Ni=2+", "--against", settings, "--single-points"),
-        *("--set", "max_force=0.1", "--set", "eos.points=5"),
-        *("--set", "phonons.min_length=3", "--set", "phonons.mesh=5"),
+        *("--set", "max_force=0.1"),
     )
-    assert run(*words) == 1
-    captured = capsys.readouterr()
-    said = " ".join(captured.err.split())
-    assert "teacher can only relax by itself (without --single-points)" in said
-    assert "at the geometries of" in " ".join(captured.out.split())
+    points = ("--set", "eos.points=5")
+    assert run("relaxation,phonons", *words) == 1
+    assert "phonons: no geometries are kept for" in capsys.readouterr().err
+    assert not out.exists()
+    assert run("relaxation,eos", *words, *points) == 0
+    assert "at the geometries of" in " ".join(capsys.readouterr().out.split())
     results = read_results(out)
     numbers = {name: len(found) for name, found in results.items()}
-    assert numbers == {"relaxation": 2, "eos": 2, "phonons": 1}
+    assert numbers == {"relaxation": 2, "eos": 2}
     curves: list[Any] = list(results["eos"])
     own, other = curves
     assert other.model == "teacher"
@@ -148,11 +148,19 @@ def test_energies_at_the_geometries_of_the_model(
     # One run of DFT for each volume and one at rest, which is one of them or not.
     runs = sorted(path.name for path in (out / "dft" / "teacher").iterdir())
     assert len(runs) in (5, 6)
-    assert run(*words) == 1
-    assert capsys.readouterr().err.count("already done") == 5
+    assert run("relaxation,eos", *words, *points) == 0
+    assert capsys.readouterr().err.count("already done") == 4
+    # Of all that are asked for the others have what can be had.
+    quick = ("phonons.min_length=3", "phonons.mesh=5", "defect.min_length=3")
+    given = [word for setting in quick for word in ("--set", setting)]
+    assert run("all", *words, *points, *given, "-o", tmp_path / "all") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--single-points: elasticity, phonons, qha: of the model only" in said
+    assert "no phonons" not in said
+    assert len(read_results(tmp_path / "all")["phonons"]) == 1
     # Of a model that fails there are no geometries.
-    bad = (*words[:-2], "--set", "eos.max_steps=0")
-    assert run(*bad, "-o", tmp_path / "other") == 1
+    bad = ("--set", "eos.max_steps=0", "-o", tmp_path / "other")
+    assert run("relaxation,eos", *words, *bad) == 1
     assert "has found no geometries" in " ".join(capsys.readouterr().err.split())
 
 

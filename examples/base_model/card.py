@@ -63,6 +63,8 @@ frames are bulk oxides.
 are collinear. No spin-orbit coupling.
 - Distances below {record["shortest_distance"]:g} Å, the shortest in the data; large \
 strain; temperatures far above those of the table by temperature.
+- What dispersion does, which the functional lacks: layers without lithium are hardly \
+held together, and how far apart they come to rest is no number to quote.
 - Absolute energies beside those of another level of theory. Voltages and formation \
 energies need references at this level.
 - Numbers for a publication without looking at the spread of the ensemble, and without \
@@ -87,7 +89,8 @@ def _data(record: Mapping[str, Any]) -> str:
 ## Data
 
 Frames of `examples` in the repository, PAW with free or held moments; geometries are \
-rattled, strained or displaced by hand, or frames of MD of another potential (CHGNet). \
+rattled, strained or displaced by hand, frames of MD of another potential (CHGNet) or of \
+an earlier model of this kind, and spin states that one relaxed. \
 {record["data"]["unconverged"]} further runs did not converge and are not used.
 
 {_table([*heads, "MD up to, K"], rows)}

@@ -28,8 +28,9 @@ SEED = 0
 
 RATTLED, HOT = "rattled, strained or displaced", "MD of another potential"
 LEARNT = "asked for by active learning"
+RELAXED = "spin states relaxed by a model"
 """Kinds of geometries."""
-KINDS = {"hot": HOT, "learnt": LEARNT}
+KINDS = {"hot": HOT, "learnt": LEARNT, "relaxed": RELAXED}
 
 _SPECIAL = {
     "antisite": "Li/M anti-site",

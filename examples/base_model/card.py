@@ -89,8 +89,8 @@ def _data(record: Mapping[str, Any]) -> str:
 ## Data
 
 Frames of `examples` in the repository, PAW with free or held moments; geometries are \
-rattled, strained or displaced by hand, frames of MD of another potential (CHGNet) or of \
-an earlier model of this kind, and spin states that one relaxed. \
+rattled, strained or displaced by hand, frames of MD of another potential (CHGNet) or \
+of an earlier model of this kind, and spin states that one relaxed. \
 {record["data"]["unconverged"]} further runs did not converge and are not used.
 
 {_table([*heads, "MD up to, K"], rows)}

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test lint bench accuracy active-learning basemodel finetuning stability card frames clean
+.PHONY: demo test lint bench accuracy active-learning basemodel numbers finetuning stability card frames clean
 
 demo: $(STAMP)
 	$(BIN)/spin-dp demo -o demo
@@ -36,6 +36,10 @@ active-learning: $(STAMP)
 basemodel: $(STAMP)
 	$(BIN)/python -m examples.base_model build examples/gpaw -o basemodel
 
+# Tables of the pages that speak of the shipped model, after basemodel; an hour.
+numbers: $(STAMP)
+	$(BIN)/python -m examples.base_model numbers examples/gpaw -o numbers
+
 # Frames that fine-tuning needs; an hour or two; goes on where it was stopped.
 finetuning: $(STAMP)
 	$(BIN)/python -m benchmarks.fine_tuning examples/gpaw -o finetuning
@@ -46,7 +50,7 @@ stability: $(STAMP)
 
 # Tables of examples/gpaw/README.md, after frames were added.
 card: $(STAMP)
-	$(BIN)/python examples/gpaw/card.py
+	$(BIN)/python -m examples.gpaw.card
 
 # Finished runs of the DFT workers, where there are any, into examples/gpaw.
 GATHER := ../shared/tools/dft/gather
@@ -54,10 +58,10 @@ DFT_OUT ?= $(HOME)/.cache/spin-dp-dft/out
 frames: $(STAMP)
 	@if [ ! -x $(GATHER) ]; then echo "frames: no $(GATHER) here, nothing to gather"; \
 	elif [ ! -d "$(DFT_OUT)" ]; then echo "frames: no worker ran here ($(DFT_OUT)), nothing to gather"; \
-	else DFT_OUT="$(DFT_OUT)" $(GATHER) examples/gpaw && $(BIN)/python examples/gpaw/card.py; fi
+	else DFT_OUT="$(DFT_OUT)" $(GATHER) examples/gpaw && $(BIN)/python -m examples.gpaw.card; fi
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo accuracy active-learning bench basemodel finetuning stability
+	rm -rf $(VENV) build dist *.egg-info demo accuracy active-learning bench basemodel numbers finetuning stability
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

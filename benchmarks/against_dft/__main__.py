@@ -17,7 +17,7 @@ from benchmarks.command_line import run_app
 from spin_dp import SpinDP
 from spin_dp.deployment.cache import fast_models
 from spin_dp.dft import EngineCalculator, open_engine
-from spin_dp.files import replacing
+from spin_dp.files import replacing, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,30 +37,35 @@ GpawPython = Annotated[
 def volumes(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
     """V0 and B0 of three crystals in two or three spin states each."""
     found = of_volumes.curves(_opened(model), _gpaw(out, gpaw_python))
-    _follow((pd.DataFrame([row]) for row in found), out / "volumes.csv")
+    rows = (pd.DataFrame([row]) for row in found)
+    _follow(rows, out / "volumes.csv", of_volumes.markdown)
 
 
 @app.command()
 def gamma(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
     """Vibrations at Γ."""
     found = of_gamma.vibrations(_opened(model), _gpaw(out, gpaw_python))
-    _follow(found, out / "gamma.csv")
+    _follow(found, out / "gamma.csv", of_gamma.markdown)
 
 
 @app.command()
 def barriers(out: Out, model: Model = "lixmo2", gpaw_python: GpawPython = "") -> None:
     """Hops of lithium, one and two vacancies, the hole staying and following."""
     found = of_barriers.paths(_opened(model), _gpaw(out, gpaw_python))
-    _follow(found, out / "barriers.csv")
+    _follow(found, out / "barriers.csv", of_barriers.markdown)
 
 
-def _follow(found: Iterable[pd.DataFrame], path: Path) -> None:
+def _follow(
+    found: Iterable[pd.DataFrame], path: Path, markdown: Callable[[pd.DataFrame], str]
+) -> None:
     """Print and keep tables as they come."""
     tables = []
     for table in found:
         tables.append(table)
-        _write(pd.concat(tables, ignore_index=True), path)
-        typer.echo(table.round(3).to_markdown(index=False))
+        joined = pd.concat(tables, ignore_index=True)
+        _write(joined, path)
+        write_text(path.with_suffix(".md"), markdown(joined) + "\n")
+        typer.echo(markdown(table))
 
 
 def _opened(model: str) -> SpinDP:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from spin_dp.crystals import unit_cell
+from spin_dp.demo.summary import markdown_table
 from spin_dp.errors import BackendError
 from spin_dp.properties import RelaxationSettings, Subject
 from spin_dp.properties.migration import BarrierSettings, barrier
@@ -88,3 +90,25 @@ def paths(
                 "becomes": by_dft.becomes,
             }
         )
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return the hops of :func:`paths` as text: the top, and the end, eV."""
+    header = [
+        *("crystal", "vacancies", "the hole", "barrier: DFT", "model"),
+        *("energy of the end: DFT", "model", "DFT ends in"),
+    ]
+    rows = []
+    for (crystal, vacancies, electron), hop in table.groupby(
+        ["crystal", "vacancies", "electron"], sort=False
+    ):
+        top, end = hop.iloc[1], hop.iloc[-1]
+        known = "" if np.isnan(top["spread"]) else f" ± {top['spread']:.2f}"
+        rows.append(
+            [
+                *(str(crystal), str(vacancies), str(electron), f"{top['dft']:.2f}"),
+                *(f"{top['energy']:.2f}{known}", f"{end['dft']:.2f}"),
+                *(f"{end['energy']:.2f}", str(top["becomes"] or "the same state")),
+            ]
+        )
+    return markdown_table(header, rows, left=3)

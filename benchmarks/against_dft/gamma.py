@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from spin_dp.crystals import unit_cell
+from spin_dp.demo.summary import markdown_table
 from spin_dp.errors import BackendError
 from spin_dp.properties import PhononSettings, RelaxationSettings, Subject, phonons
 from spin_dp.properties.relaxation import relaxed
@@ -62,3 +63,15 @@ def vibrations(
         yield pd.DataFrame(
             {"crystal": crystal, "labels": labels, "model": waves[0], "dft": waves[1]}
         )
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return the modes of :func:`vibrations` as text, a row by whom."""
+    crystals = table.groupby("crystal", sort=False)
+    number = int(crystals.size().max())
+    rows = [
+        [f"{crystal}, {name}", *(f"{wave:.0f}" for wave in modes[column])]
+        for crystal, modes in crystals
+        for name, column in (("DFT", "dft"), ("model", "model"))
+    ]
+    return markdown_table(["Γ, 1/cm", *map(str, range(1, number + 1))], rows)

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from spin_dp.crystals import unit_cell
+from spin_dp.demo.summary import markdown_table
 from spin_dp.errors import ConfigError
 from spin_dp.properties import EquationOfStateSettings, Subject, equation_of_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import pandas as pd
     from ase.calculators.calculator import Calculator
 
     from spin_dp import SpinDP
@@ -77,3 +81,28 @@ def curves(
         row["gap DFT"] = 1000.0 * (by_dft.e0 - zero[0])
         row["gap model"] = 1000.0 * (found.e0 - zero[1])
         yield {**row, "volumes": len(by_dft.points), "said": "; ".join(by_dft.said)}
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return rows of :func:`curves` as text."""
+    header = [
+        *("crystal, state", "volumes", "V₀, Å³/f.u.: DFT", "model"),
+        *("B₀, GPa: DFT", "model"),
+        *("above the first state, meV/f.u.: DFT", "model"),
+    ]
+    rows = []
+    for row in table.to_dict("records"):
+        cells = [f"{row['crystal']}, {row['labels']}", str(row["volumes"])]
+        for name, digits in (("V0", 2), ("B0", 0)):
+            if not row["volumes"]:
+                cells += ["-", ""]
+                continue
+            cells.append(f"{row[f'{name} DFT']:.{digits}f}")
+            error = f"({row[f'{name} error']:+.{1 if digits else 0}f} %)"
+            spread = row[f"{name} ±"]
+            known = "" if np.isnan(spread) else f" ± {spread:.{digits}f}"
+            cells.append(f"{row[f'{name} model']:.{digits}f}{known} {error}")
+        gaps = ("gap DFT", "gap model") if row["volumes"] else ()
+        cells += [f"{row[name]:.0f}" for name in gaps] or ["-", ""]
+        rows.append(cells)
+    return markdown_table(header, rows)

@@ -21,8 +21,10 @@ import numpy as np
 import pandas as pd
 
 from spin_dp import SpinDP, rank_states
+from spin_dp.demo.summary import markdown_table
 from spin_dp.deployment.cache import fast_models
 from spin_dp.errors import ConfigError
+from spin_dp.files import write_text
 from spin_dp.neighbours import find_pairs
 
 if TYPE_CHECKING:
@@ -115,7 +117,17 @@ def main(folder: Path, model: str, out: Path) -> pd.DataFrame:
     table.to_csv(out / "charge_order.csv", index=False)
     metal = table["formula"].str.extract("(Mn|Co|Ni)")[0].rename("metal")
     numbers = ["pairs", "same", "uneven", "dft_less_lithium", "model_less_lithium"]
-    print(table.groupby(metal)[numbers].sum().to_string())
+    sums = table.groupby(metal)[numbers].sum().loc[list(METALS)]
+    header = [
+        *("metal", "pairs of sites", "in DFT's order", "pairs with unequal lithium"),
+        *("larger moment has less lithium: DFT", f"`{model}`"),
+    ]
+    cells = [
+        [name, *map(str, sums.loc[name].to_list())] for name in sums.index.to_list()
+    ]
+    text = markdown_table(header, cells)
+    write_text(out / "metals.md", text + "\n")
+    print(text)
     return table
 
 

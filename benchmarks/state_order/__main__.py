@@ -38,16 +38,15 @@ def main(
     collect_frames(frames, data)
     found = predicted_frames(data, models, labels=not by_moments)
     pairs = find_pairs(found, list(models))
-    texts = []
     for name, rows in (("free", pairs[pairs["free"]]), ("all", pairs)):
         table = answers(rows, list(models))
         with replacing(out / f"{name}.csv") as part:
             table.to_csv(part, index=False)
-        texts.append(f"{TITLES[name]}\n\n{markdown(table)}\n")
+        text = markdown(table)
+        write_text(out / f"{name}.md", text + "\n")
+        typer.echo(f"{TITLES[name]}\n\n{text}\n")
     with replacing(out / "pairs.csv") as part:
         pairs.to_csv(part, index=False)
-    write_text(out / "tables.md", "\n".join(texts))
-    typer.echo("\n".join(texts))
 
 
 TITLES = {

@@ -13,12 +13,12 @@ from benchmarks.command_line import run_app
 from benchmarks.universal.compare import (
     errors,
     held_out_frames,
+    markdown,
     predictions,
     require_peers,
     step_times,
 )
 from spin_dp.crystals import layered_oxide
-from spin_dp.demo.summary import frame_table
 from spin_dp.files import replacing, write_text
 
 app = typer.Typer(add_completion=False)
@@ -39,8 +39,8 @@ def main(
     table["ms a step"] = 1000.0 * table["potential"].map(seconds)
     with replacing(out / "results.csv") as part:
         table.to_csv(part, index=False)
-    text = frame_table(table)
-    write_text(out / "table.md", text + "\n")
+    text = markdown(table)
+    write_text(out / "results.md", text + "\n")
     typer.echo(f"a step: {len(crystal)} atoms of LiNiO2\n\n{text}")
 
 

@@ -14,6 +14,7 @@ from ase import Atoms
 
 from examples.base_model.frames import HOT, collect_frames, origins
 from spin_dp import SpinDP, SpinDPCalculator
+from spin_dp.demo.summary import markdown_table
 from spin_dp.deployment.cache import fast_models
 from spin_dp.errors import ConfigError
 from spin_dp.evaluation import read_system
@@ -172,6 +173,27 @@ def errors(
             row[f"frames_{which}"] = int(chosen.sum())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return the table of :func:`errors`, with ``ms a step``, as text."""
+    header = [
+        *("", "lowest: meV/atom", "meV/Å"),
+        *("all: meV/atom", "meV/Å", "ms a step"),
+    ]
+    rows = [
+        [
+            row["potential"],
+            *(
+                f"{row[f'{what}_{which}']:.{digits}f}"
+                for which in ("lowest", "all")
+                for what, digits in (("energy", 1), ("force", 0))
+            ),
+            "" if np.isnan(row["ms a step"]) else f"{row['ms a step']:.1f}",
+        ]
+        for row in table.to_dict("records")
+    ]
+    return markdown_table(header, rows)
 
 
 def step_times(model: str, crystal: Atoms) -> dict[str, float]:

@@ -37,16 +37,19 @@ from ase.optimize import BFGS
 from benchmarks.universal.compare import PEERS
 from examples.base_model.frames import collect_frames, origins
 from spin_dp import SpinDP
+from spin_dp.demo.summary import markdown_table
 from spin_dp.evaluation import read_system
+from spin_dp.files import write_text
 from spin_dp.inference.engines import Geometries
 from spin_dp.inference.potential import Potential
 from spin_dp.pretrained import resolve_all
 from spin_dp.properties.voltage import metal_energy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 METALS = ("Mn", "Co", "Ni")
+HELD_OUT = "validation"
 LAYERED = 2.0
 """Oxygen a metal."""
 LAYERS = "layers"
@@ -220,22 +223,58 @@ def main() -> None:
     )
     parser.add_argument("--max-force", type=float, default=5.0, help="eV/Å")
     asked = parser.parse_args()
-    asked.output.mkdir(parents=True, exist_ok=True)
-    table, frames = lowest_frames(asked.frames, asked.output / "data", asked.max_force)
+    out = asked.output
+    out.mkdir(parents=True, exist_ok=True)
+    table, frames = lowest_frames(asked.frames, out / "data", asked.max_force)
     found = errors(asked.model, table, frames, asked.blind)
-    for split in ("all", "validation"):
+    volts, differences = {}, {}
+    for split in ("all", HELD_OUT):
         used = (table["split"] == split).to_numpy() | (split == "all")
         for name, error in found.items():
-            rows = steps(table[used], error[used])
-            rows.to_csv(asked.output / f"{split}-{name.split()[0]}.csv", index=False)
-            print(f"\n{name}, {split} ({used.sum()} geometries), V")
-            print(rows.round(3).to_string(index=False))
-            others = crystals(table[used], error[used])
-            others.to_csv(
-                asked.output / f"{split}-crystals-{name.split()[0]}.csv", index=False
-            )
-            print("above layers, meV per formula unit")
-            print(others.round(1).to_string(index=False))
+            column = f"{name}, {'all' if split == 'all' else 'held out'}"
+            volts[column] = steps(table[used], error[used])
+            differences[column] = crystals(table[used], error[used])
+            file = f"{split}-{name.split()[0]}.csv"
+            volts[column].to_csv(out / file, index=False)
+            differences[column].to_csv(out / f"crystals-{file}", index=False)
+    for name, tables, keys, digits in (
+        ("steps", volts, ["metal", "x"], 2),
+        ("crystals", differences, ["metal", "x", "crystal"], 0),
+    ):
+        text = side_by_side(tables, keys, digits)
+        write_text(out / f"{name}.md", text + "\n")
+        print(f"{text}\n")
+
+
+def side_by_side(
+    tables: Mapping[str, pd.DataFrame], keys: Sequence[str], digits: int
+) -> str:
+    """Return means of several tables with their deviations, as markdown.
+
+    Parameters
+    ----------
+    tables
+        Of :func:`steps` or :func:`crystals`, by the name of the column; the first has
+        all rows and their numbers of geometries.
+    keys
+        Columns that say what a row is.
+    digits
+        After the point.
+    """
+    first = next(iter(tables.values()))
+    heads = first[[*keys, "geometries"]].astype(str)
+    rows = heads.to_numpy().tolist()
+    for table in tables.values():
+        known = table.set_index(list(keys))
+        wanted = first[list(keys)].itertuples(index=False, name=None)
+        for row, key in zip(rows, wanted, strict=True):
+            if key in known.index:
+                mean, deviation = known.loc[key, ["mean", "deviation"]]
+                row.append(f"{mean:.{digits}f} ({deviation:.{digits}f})")
+            else:
+                row.append("-")
+    header = [*keys, "geometries", *tables]
+    return markdown_table(header, rows, left=len(keys) + 1)
 
 
 if __name__ == "__main__":

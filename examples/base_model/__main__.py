@@ -12,6 +12,7 @@ import typer
 
 from benchmarks.stability.results import by_condition
 from examples.base_model.build import BaseModelSettings, Build, write_record
+from examples.base_model.numbers import make_numbers
 from examples.base_model.study import study
 from spin_dp.cli.display import stage_bars
 from spin_dp.pretrained import RECORD
@@ -40,6 +41,26 @@ def build(
     settings = BaseModelSettings(size=size, steps=steps, together=together)
     with stage_bars() as reporter:
         Build(frames, out, target, settings).run(reporter)
+
+
+@app.command()
+def numbers(
+    frames: Annotated[Path, typer.Argument(help="Folder with frames.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--output", help="Where it works; goes on there.")
+    ],
+    gpaw_python: Annotated[
+        str, typer.Option(help="Python that has GPAW, for pages that need DFT.")
+    ] = "",
+    only: Annotated[
+        str, typer.Option(help="Names of pages, with commas; all if left out.")
+    ] = "",
+) -> None:
+    """Make the tables anew of all pages that speak of the shipped model."""
+    with stage_bars() as reporter:
+        make_numbers(
+            frames, out, TARGET, gpaw_python=gpaw_python, only=only, reporter=reporter
+        )
 
 
 @app.command()

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Write the tables of README.md beside this file anew from the frames.
 
-``python examples/gpaw/card.py`` after frames were added; ``--check`` only says whether
+``python -m examples.gpaw.card`` after frames were added; ``--check`` only says whether
 the page is up to date.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +17,10 @@ import ase.io
 import numpy as np
 import pandas as pd
 
+from examples.pages import fill_in
 from spin_dp.data_tools import Rules, collect
 from spin_dp.demo.origins import ORIGINS, origin_of
 from spin_dp.demo.summary import frame_table
-from spin_dp.errors import DataError
 from spin_dp.files import write_text
 from spin_dp.neighbours import find_pairs
 
@@ -157,43 +155,6 @@ def _site_states(collected: Path) -> str:
     )
     names = {"mean": "mean moment, μB", "std": "deviation, μB", "range": "range, μB"}
     return frame_table(table.rename(columns=names), 2)
-
-
-def fill_in(page: str, parts: dict[str, str]) -> str:
-    """Return the page with its generated parts replaced.
-
-    Parameters
-    ----------
-    page
-        Markdown with the lines ``<!-- NAME: generated -->`` and ``<!-- end -->``.
-    parts
-        Markdown of each part.
-
-    Returns
-    -------
-    str
-        The new page.
-
-    Raises
-    ------
-    DataError
-        If the page has not just one place for each part.
-    """
-    seen: dict[str, int] = defaultdict(int)
-
-    def part(match: re.Match[str]) -> str:
-        seen[match[1]] += 1
-        text = parts.get(match[1], "")
-        return f"<!-- {match[1]}: generated -->\n\n{text}\n\n<!-- end -->"
-
-    marked = re.compile(r"<!-- (\w+): generated -->\n.*?<!-- end -->", re.DOTALL)
-    filled = marked.sub(part, page)
-    if seen != dict.fromkeys(parts, 1):
-        raise DataError(
-            f"{PAGE}: expected one place for each of {', '.join(parts)}, found "
-            f"{dict(seen)}."
-        )
-    return filled
 
 
 def new_page(folder: Path, collected: Path) -> str:

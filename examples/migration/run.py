@@ -10,13 +10,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from spin_dp import SpinDP, rank_states
 from spin_dp.crystals import unit_cell
+from spin_dp.demo.summary import markdown_table
 from spin_dp.deployment.cache import fast_models
 from spin_dp.drawing import save_png
+from spin_dp.files import write_text
 from spin_dp.properties import RelaxationSettings, Subject
 from spin_dp.properties.migration import (
     Barrier,
@@ -119,7 +122,37 @@ def main(
                 _write(found, out, f"{name}-{vacancies}-{number}-{hop.way}")
                 table = pd.DataFrame(rows)
                 table.round(3).to_csv(out / "barriers.csv", index=False)
+                write_text(out / "barriers.md", markdown(table) + "\n")
     return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a row for each hop, with the barriers of all ways, as text."""
+    header = [
+        *("crystal", "vacancies", "hop, Å", "stays", "moments held"),
+        *("goes along", "lowest", "Li-O, Å", "Li-M, Å"),
+    ]
+    rows = []
+    for _, hop in table.groupby(["crystal", "vacancies", "hop"], sort=False):
+        ways = hop.set_index(["electron", "labels"])
+        first = hop.iloc[0]
+        barriers = []
+        for way in WAYS:
+            here = ways.loc[way] if way in ways.index else None
+            text = "" if here is None else f"{here['barrier']:.2f}"
+            if barriers or here is None or np.isnan(here["spread"]):
+                barriers.append(text)
+            else:
+                barriers.append(f"{text} ± {here['spread']:.2f}")
+        rows.append(
+            [
+                *(first["crystal"], first["vacancies"]),
+                f"{first['way']}, {first['distance']:.2f}",
+                *barriers,
+                *(f"{first[name]:.2f}" for name in ("Li-O", "Li-M")),
+            ]
+        )
+    return markdown_table(header, rows, left=3)
 
 
 def _swapped(ways: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:

@@ -15,7 +15,9 @@ import pandas as pd
 
 from spin_dp import SpinDP
 from spin_dp.crystals import CRYSTALS, unit_cell
+from spin_dp.demo.summary import markdown_table
 from spin_dp.deployment import fast_models
+from spin_dp.files import write_text
 from spin_dp.properties import (
     ElasticitySettings,
     EquationOfStateSettings,
@@ -30,6 +32,8 @@ from spin_dp.threads import default_to_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_TILTED = 0.05  # °
 
 STATES = {
     "LiNiO2": ("Ni=3+LS", "Ni=3+HS"),
@@ -95,6 +99,34 @@ def summary(name: str, results: dict[str, Sequence[Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """Return the table of :func:`main` as text."""
+    header = [
+        *("crystal, state", "ΔE, meV/f.u.", "a, b, c, Å; β, °", "V, Å³/f.u."),
+        *("B₀", "K", "G, GPa", "highest mode at Γ, 1/cm"),
+    ]
+    rows = []
+    for row in table.to_dict("records"):
+        known = {k: v for k, v in row.items() if isinstance(v, str) or np.isfinite(v)}
+
+        def told(name: str, digits: int = 0, known: dict[str, Any] = known) -> str:
+            return f"{known[name]:.{digits}f}" if name in known else ""
+
+        lengths = [told(name, 3) for name in ("a", "b", "c") if name in known]
+        is_tilted = abs(known.get("beta", 90.0) - 90.0) > _TILTED
+        spread = f" ± {told('±', 2)}" if "±" in known else ""
+        rows.append(
+            [
+                f"{row['crystal']}, {row['state']}",
+                told("ΔE_meV"),
+                ", ".join(lengths) + (f"; {told('beta', 1)}" if is_tilted else ""),
+                told("volume", 2) + spread,
+                *(told(name) for name in ("B0", "K", "G", "highest_1/cm")),
+            ]
+        )
+    return markdown_table(header, rows)
+
+
 def main(
     out: Path,
     model: str | list[Path] = "lixmo2",
@@ -126,6 +158,7 @@ def main(
             tables.append(summary(name, dict(found.results)))
     table = pd.concat(tables, ignore_index=True)
     table.round(3).to_csv(out / "summary.csv", index=False)
+    write_text(out / "summary.md", markdown(table) + "\n")
     return table
 
 

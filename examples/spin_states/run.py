@@ -15,7 +15,9 @@ import pandas as pd
 
 from spin_dp import SpinDP, rank_states
 from spin_dp.crystals import built, layered_crystal, unit_cell
+from spin_dp.demo.summary import markdown_table
 from spin_dp.deployment.cache import fast_models
+from spin_dp.files import write_text
 from spin_dp.magnetism import (
     MonteCarloSettings,
     find_transition,
@@ -79,12 +81,14 @@ def main(
             "crystal": name,
             "lowest": str(table["state"].iloc[0]).partition("#")[0],
             "next_meV": float(table["above_lowest"].iloc[1]),
+            "next_spread_meV": float(table["above_lowest_spread"].iloc[1]),
             "assignments": table.attrs["assignments"],
             "distinct": table.attrs["distinct"],
         }
         for kind in ("flip", "spin", "transfer"):
-            here = changes[changes["kind"] == kind]
-            row[f"{kind}_meV"] = float(here["energy"].min()) if len(here) else np.nan
+            here = changes[changes["kind"] == kind].nsmallest(1, "energy")
+            for column, name in (("energy", "meV"), ("energy_spread", "spread_meV")):
+                row[f"{kind}_{name}"] = float(here[column].sum(min_count=1))
         if "LS" not in labels or "Ni" in labels:  # low-spin Co3+ has no moment
             fit = fit_exchange(atoms, opened, labels)
             ordering = find_transition(
@@ -99,7 +103,35 @@ def main(
         rows.append(row)
     summary = pd.DataFrame(rows)
     summary.round(3).to_csv(out / "summary.csv", index=False)
+    write_text(out / "summary.md", markdown(summary) + "\n")
     return summary
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    """Return the table of :func:`main` as text."""
+    header = [
+        *("crystal", "lowest", "next", "flip", "spin", "transfer"),
+        *("J of the nearest, meV", "orders at, K"),
+    ]
+    rows = []
+    for row in summary.to_dict("records"):
+        numbers = [
+            _told(row[f"{name}_meV"], row[f"{name}_spread_meV"], digits=name == "J1")
+            for name in ("next", "flip", "spin", "transfer", "J1")
+        ]
+        has_moments = not np.isnan(row["J1_meV"])
+        orders = f"{row['orders_K']:.0f}" if row["orders_K"] > 0.0 else "none"
+        rows.append(
+            [row["crystal"], row["lowest"], *numbers, orders if has_moments else "-"]
+        )
+    return markdown_table(header, rows, left=2)
+
+
+def _told(value: float, spread: float, *, digits: int) -> str:
+    if np.isnan(value):
+        return "-"
+    known = "" if np.isnan(spread) else f" ± {spread:.{digits}f}"
+    return f"{value:.{digits}f}{known}"
 
 
 if __name__ == "__main__":

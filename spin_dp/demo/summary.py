@@ -226,20 +226,24 @@ def frame_table(table: pd.DataFrame, digits: int = 1) -> str:
     return markdown_table([str(name) for name in table.columns], rows)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a markdown table with all columns but the first to the right.
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+) -> str:
+    """Return a markdown table with all columns but the first ones to the right.
 
     Parameters
     ----------
     header, rows
         Cells as text.
+    left
+        Number of columns to the left.
 
     Returns
     -------
     str
         The table, no line end behind it.
     """
-    rule = ["---", *["---:"] * (len(header) - 1)]
+    rule = [*["---"] * left, *["---:"] * (len(header) - left)]
     lines = [header, rule, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from examples.pages import fill_in, fill_page
 from spin_dp import SpinDP
 from spin_dp.data_tools import collect
 from spin_dp.demo.origins import RATTLED, origin_of, origins_of
@@ -205,8 +206,24 @@ def test_the_card_counts_the_files(files: dict[str, list[Atoms]]) -> None:
 
 def test_a_page_without_its_places_is_refused() -> None:
     page = "<!-- a: generated -->\nold\n<!-- end -->\nkept\n"
-    filled = card.fill_in(page, {"a": "new"})
+    filled = fill_in(page, {"a": "new"})
     assert filled == "<!-- a: generated -->\n\nnew\n\n<!-- end -->\nkept\n"
-    assert card.fill_in(filled, {"a": "new"}) == filled
-    with pytest.raises(DataError, match=r"one place for each of a, b, found"):
-        card.fill_in(page, {"a": "new", "b": "new"})
+    assert fill_in(filled, {"a": "new"}) == filled
+    two = "<!-- b: generated -->\nother\n<!-- end -->\n"
+    assert fill_in(page + two, {"a": "new"}) == filled + two
+    with pytest.raises(DataError, match=r"one place for each of b, found places for a"):
+        fill_in(page, {"a": "new", "b": "new"})
+    with pytest.raises(DataError, match="one place for each of a"):
+        fill_in(page + page, {"a": "new"})
+
+
+def test_a_page_takes_the_tables_of_a_folder(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    parts = "".join(f"<!-- {x}: generated -->\nold\n<!-- end -->\n" for x in "ab")
+    page.write_text(f"begin\n{parts}")
+    (tmp_path / "b.md").write_text("| new |\n")
+    (tmp_path / "c.md").write_text("of another page")
+    assert fill_page(page, tmp_path) == ["b"]
+    text = page.read_text()
+    assert text.startswith("begin\n<!-- a: generated -->\nold\n<!-- end -->\n")
+    assert text.endswith("<!-- b: generated -->\n\n| new |\n\n<!-- end -->\n")

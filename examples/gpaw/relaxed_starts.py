@@ -49,10 +49,13 @@ LARGE = dict.fromkeys(
         *("LiNiMnO2_16", "Li075CoO2_15b", "Li075MnO2_15", "Li075NiO2_15"),
         *("Li05CoO2_14", "Li05NiMnO2_14", "Li05NiO2_14", "Li025CoO2_13b"),
         *("Li025MnO2_13b", "CoO2_12", "MnO2_12", "NiO2_12"),
+        *("LiMnO2_16", "LiNiO2_16"),
     ),
     (2, 2, 2),
 )
 """The same of cells with four metals: orderings of moments and charges."""
+REPEATED = {"LiMnO2_16": "LiMnO2_8", "LiNiO2_16": "LiNiO2_8"}
+"""Those that are two cells of a file side by side."""
 STATES = 6
 """Most states of a cell."""
 STRAIN, DISPLACED = 0.015, 0.03
@@ -72,7 +75,9 @@ def starts(model: SpinDP, systems: dict[str, tuple[int, int, int]]) -> Iterator[
         As :data:`SMALL`.
     """
     for system, kpts in systems.items():
-        frame = ase.io.read(HERE / f"{system}.extxyz", index=0)
+        name = REPEATED.get(system, system)
+        frame = ase.io.read(HERE / f"{name}.extxyz", index=0)
+        frame = frame.repeat((2, 1, 1)) if system in REPEATED else frame
         table = rank_states(frame, model)
         rng = np.random.default_rng(sum(system.encode()))
         for number, labelled in enumerate(ranked_frames(frame, table, STATES)):

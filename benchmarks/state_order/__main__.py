@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.command_line import run_app
 from benchmarks.state_order.pairs import answers, find_pairs, markdown
-from examples.base_model.frames import collect_frames, predicted_frames
+from examples.base_model.frames import collect_unseen, predicted_frames
 from spin_dp.deployment.cache import fast_models
 from spin_dp.files import replacing, write_text
 
@@ -35,7 +35,7 @@ def main(
     files = [path for name in model for path in fast_models(name)]
     models = {f"model_{k + 1}": path for k, path in enumerate(files)}
     data = out / "data"
-    collect_frames(frames, data)
+    collect_unseen(frames, data)
     found = predicted_frames(data, models, labels=not by_moments)
     pairs = find_pairs(found, list(models))
     for name, rows in (("free", pairs[pairs["free"]]), ("all", pairs)):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 
-from examples.base_model.frames import HOT, collect_frames, origins
+from examples.base_model.frames import HOT, collect_unseen, origins
 from spin_dp import SpinDP, SpinDPCalculator
 from spin_dp.demo.summary import markdown_table
 from spin_dp.deployment.cache import fast_models
@@ -78,7 +78,7 @@ def held_out_frames(
     Parameters
     ----------
     frames
-        Folders of frames, held out as for the base model.
+        Folders of frames; held out is what the shipped model was not trained on.
     data
         Where they are collected.
 
@@ -88,7 +88,7 @@ def held_out_frames(
         Atoms with DFT's moments as initial ones; labels (n, 3), μB; ``energy`` (eV),
         ``geometry``, ``is_lowest`` and ``forces``, a row each.
     """
-    collect_frames(frames, data)
+    collect_unseen(frames, data)
     rows = origins(data)
     rows = rows[(rows["split"] == "validation") & (rows["kind"] == HOT)]
     atoms, labels, known = [], [], []

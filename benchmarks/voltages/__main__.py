@@ -35,7 +35,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from benchmarks.universal.compare import PEERS
-from examples.base_model.frames import collect_frames, origins
+from examples.base_model.frames import collect_unseen, origins
 from spin_dp import SpinDP
 from spin_dp.demo.summary import markdown_table
 from spin_dp.evaluation import read_system
@@ -62,7 +62,7 @@ def lowest_frames(
 
     Frames with a force above ``max_force`` (eV/Å), close contacts, are left out.
     """
-    collect_frames(sources, data)
+    collect_unseen(sources, data)
     rows, frames = [], []
     for row in origins(data).to_dict("records"):
         system, k = read_system(data, str(row["system"])), int(row["index"])

@@ -158,6 +158,8 @@ def collect(
         "type_map": None if type_map is None else list(type_map),
         **asdict(options),
         **asdict(rules),
+        # None as of a version that did not know it.
+        "hold_out": list(rules.hold_out) or None,
     }
     check_output(out, arguments, verb="collect", record=RECORD, rebuild=rebuild)
     present = [_in_full(source) for source in find_sources(sources)]

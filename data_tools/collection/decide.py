@@ -8,7 +8,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from spin_dp.data_tools.collection.quarantine import find_flaws
-from spin_dp.data_tools.collection.split import draw_validation, number_geometries
+from spin_dp.data_tools.collection.split import (
+    draw_validation,
+    named_to_hold_out,
+    number_geometries,
+)
 from spin_dp.data_tools.collection.summary import Summary
 from spin_dp.data_tools.frame import Rejected, reject
 from spin_dp.data_tools.naming.classify import FrameState, SpinStates
@@ -36,6 +40,10 @@ class Rules:
     validation, seed, split_by
         Share of the geometries (or trajectories) of each composition for validation,
         seed of the draw, and the unit that is not torn apart.
+    hold_out
+        Geometries that are for validation whatever is drawn: names that their sources
+        give them, or patterns of paths, matched from the right. They count to the
+        share.
     max_force
         Largest force allowed on an atom, eV/Å.
     labels
@@ -47,6 +55,7 @@ class Rules:
     validation: float = 0.0
     seed: int = 0
     split_by: SplitBy = "geometry"
+    hold_out: tuple[str, ...] = ()
     max_force: float = 50.0
     labels: Labels = "dft"
     stationary_moments: bool = False
@@ -190,6 +199,13 @@ def _entries(
         [frame.geometry_id for frame in frames],
         [None if known is None else known[0] for known in before],
     )
+    named = named_to_hold_out(
+        [(frame.geometry_id, frame.source) for frame in frames], rules.hold_out
+    )
+    sides = [
+        VALIDATION if is_named else None if known is None else known[1]
+        for is_named, known in zip(named, before, strict=True)
+    ]
     held_out = draw_validation(
         formulas,
         geometries,
@@ -199,7 +215,7 @@ def _entries(
         units=None
         if rules.split_by == "geometry"
         else [frame.source for frame in frames],
-        earlier=[None if known is None else known[1] for known in before],
+        earlier=sides,
     )
     counts: dict[str, int] = {}
     entries = []

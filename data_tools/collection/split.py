@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import defaultdict
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,6 +156,44 @@ def draw_validation(
         new = [n for n in order if sides[n] is None and n not in protected]
         drawn.update(new[: max(0, missing)])
     return [unit in drawn for unit in joined]
+
+
+def named_to_hold_out(
+    frames: Sequence[tuple[str | None, str]], names: Sequence[str]
+) -> list[bool]:
+    """Return which frames are named by somebody to be for validation, (nf,).
+
+    Parameters
+    ----------
+    frames
+        Name of its geometry where the source gives one, and path of the source.
+    names
+        Of geometries, or patterns of paths, matched from the right: ``NMC*/*``.
+
+    Raises
+    ------
+    ConfigError
+        If a name is that of no frame.
+    """
+    patterns = [name for name in names if any(sign in name for sign in "*?[/")]
+    plain, found = set(names) - set(patterns), set[str]()
+    by_path = {
+        path: [one for one in patterns if PurePath(path).match(one)]
+        for path in {path for _, path in frames}
+    }
+    named = []
+    for geometry, path in frames:
+        words = {geometry, PurePath(path).name} & plain
+        hits = [*by_path[path], *(word for word in words if word is not None)]
+        found.update(hits)
+        named.append(bool(hits))
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ConfigError(
+            f"hold out {missing[0]}: no frame has a geometry of this name, nor a path "
+            "that ends so; expected a geometry_id, a file, or a pattern such as NMC*/*."
+        )
+    return named
 
 
 def _joined(units: Sequence[str], geometries: Sequence[str]) -> list[int]:

@@ -18,7 +18,7 @@ from examples.base_model.answering import (
     read_choice,
 )
 from examples.base_model.card import render
-from examples.base_model.frames import HELD_OUT, collect_frames
+from examples.base_model.frames import HELD_OUT, collect_frames, geometry_names
 from examples.base_model.record import make_record, spread_rows
 from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.evaluation.ensemble_test import run_ensemble_test, write_calibration
@@ -43,20 +43,22 @@ class BaseModelSettings:
     Attributes
     ----------
     size, steps
-        Widths of the nets as in ``spin-dp init --size``; training steps.
+        Widths of the nets as in ``spin-dp init --size``; training steps, which have to
+        grow with the number of frames.
     force, virial
         Loss prefactors at start and end. MD and relaxed cells are what the model is
         for, so both weigh more than by default.
     seeds
         One a model; they differ in nothing else.
     held_out
-        Share of the geometries of each composition that no model sees.
+        Share of the geometries of each composition that no model sees, those that the
+        model before did not see among them.
     together
         Models that are trained, and runs of MD, at the same time.
     """
 
     size: str = "small"
-    steps: int = 20_000
+    steps: int = 30_000
     force: tuple[float, float] = (20.0, 4.0)
     virial: tuple[float, float] = (1.0, 1.0)
     seeds: tuple[int, ...] = (1, 2, 3, 4)
@@ -150,8 +152,22 @@ class Build:
     def collect(self, reporter: Reporter) -> None:
         """Read all frames and hold some geometries out."""
         reporter.update("frames", 0, 1)
-        collect_frames(self.sources, self.data, self.settings.held_out)
+        collect_frames(
+            self.sources, self.data, self.settings.held_out, self.held_out_before()
+        )
         reporter.update("frames", 1, 1)
+
+    def held_out_before(self) -> list[str]:
+        """Return the geometries that the model to be replaced did not see either.
+
+        What is held out stays so while frames grow, and models can be compared.
+        """
+        record = self.target / RECORD
+        if not record.is_file():
+            return []
+        held_out = json.loads(record.read_text(encoding="utf-8"))["data"]["held_out"]
+        present = set(geometry_names(self.sources))
+        return [name for name in held_out if name in present]
 
     def train(self, reporter: Reporter) -> None:
         """Train the models, some at the same time; goes on after a kill."""

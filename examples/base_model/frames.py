@@ -17,6 +17,7 @@ from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.data_tools.collection.manifest import KEPT
 from spin_dp.data_tools.systems.system import VALIDATION
 from spin_dp.demo.origins import origin_of
+from spin_dp.pretrained import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +42,38 @@ _SPECIAL = {
 """What the beginning of a system's name says that its formula does not."""
 
 
+def geometry_names(sources: Sequence[Path]) -> list[str]:
+    """Return the names of the geometries in folders of frames, in their order."""
+    files = [file for source in sources for file in sorted(source.rglob("*.extxyz"))]
+    names = [
+        str(atoms.info["geometry_id"])
+        for file in files
+        for atoms in ase.io.iread(file, index=":")
+        if atoms.info.get("converged", True)
+    ]
+    return list(dict.fromkeys(names))
+
+
+def collect_unseen(sources: Sequence[Path], out: Path, model: str = "lixmo2") -> None:
+    """Collect frames and hold out what a shipped model was not trained on.
+
+    Parameters
+    ----------
+    sources, out
+        As for :func:`collect_frames`; the folder may have grown since the training.
+    model
+        Whose record says what it was trained on.
+    """
+    trained = set(find_model(model).record["data"]["trained"])
+    unseen = [name for name in geometry_names(sources) if name not in trained]
+    collect_frames(sources, out, 0.0, unseen)
+
+
 def collect_frames(
-    sources: Sequence[Path], out: Path, held_out: float = HELD_OUT
+    sources: Sequence[Path],
+    out: Path,
+    held_out: float = HELD_OUT,
+    hold_out: Sequence[str] = (),
 ) -> None:
     """Collect frames and hold out whole geometries of each composition.
 
@@ -54,8 +85,15 @@ def collect_frames(
         Result of ``spin-dp collect``; an earlier one grows.
     held_out
         Share of the geometries, 0 to below 1.
+    hold_out
+        Names of geometries that are held out in any case.
     """
-    rules = Rules(validation=held_out, seed=SEED, stationary_moments=True)
+    rules = Rules(
+        validation=held_out,
+        hold_out=tuple(hold_out),
+        seed=SEED,
+        stationary_moments=True,
+    )
     collect(list(sources), out, type_map=TYPE_MAP, rules=rules)
 
 
@@ -71,8 +109,9 @@ def origins(data: Path) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a frame: ``system``, ``index``, ``split``, ``geometry``, ``formula``,
-        ``key`` and ``level`` of the collection; ``family``, what it is a cell of;
-        ``temperature`` of the MD that it was taken from (K, NaN of others); ``kind``.
+        ``key`` and ``level`` of the collection; ``name`` of the geometry in its file;
+        ``family``, what it is a cell of; ``temperature`` of the MD that it was taken
+        from (K, NaN of others); ``kind``.
     """
     manifest = open_collected(data).manifest
     kept = manifest.loc[manifest["status"] == KEPT]
@@ -92,6 +131,7 @@ def origins(data: Path) -> pd.DataFrame:
                     "formula": frame["formula"],
                     "key": frame["key"],
                     "level": frame["level"],
+                    "name": str(info["geometry_id"]),
                     "family": family(name, str(frame["formula"])),
                     "temperature": temperature,
                     "kind": KINDS.get(origin_of(info), RATTLED),

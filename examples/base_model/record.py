@@ -13,6 +13,7 @@ from examples.base_model.frames import origins, predicted_frames
 from spin_dp import evaluation
 from spin_dp.data_tools.collection.collected import open_collected
 from spin_dp.data_tools.collection.manifest import KEPT
+from spin_dp.data_tools.systems.system import TRAINING, VALIDATION
 from spin_dp.inference.predictor import SpinDP
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def make_record(
             "sha256": _digest(files),
             "files": dict(files),
             **_counts(origin),
+            "trained": _names(origin, TRAINING),
+            "held_out": _names(origin, VALIDATION),
             "unconverged": _quarantined(data),
             "levels": _levels(data),
             "families": [
@@ -120,7 +123,7 @@ def _digest(files: Mapping[str, str]) -> str:
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, int]:
-    held = rows[rows["split"] == "validation"]
+    held = rows[rows["split"] == VALIDATION]
     return {
         "frames": len(rows),
         "geometries": rows["geometry"].nunique(),
@@ -128,6 +131,11 @@ def _counts(rows: pd.DataFrame) -> dict[str, int]:
         "held_out_geometries": held["geometry"].nunique(),
         "states": len(rows[["formula", "key"]].drop_duplicates()),
     }
+
+
+def _names(rows: pd.DataFrame, split: str) -> list[str]:
+    """Return the names of the geometries on one side."""
+    return sorted(set(rows.loc[rows["split"] == split, "name"]))
 
 
 def _reach(rows: pd.DataFrame) -> dict[str, Any]:
@@ -146,7 +154,10 @@ def _quarantined(data: Path) -> int:
 
 def _levels(data: Path) -> dict[str, str]:
     levels = open_collected(data).levels()
-    return {name: str(level.get("settings", "")) for name, level in levels.items()}
+    return {
+        name: str(level.get("settings", "")) if isinstance(level, dict) else ""
+        for name, level in levels.items()
+    }
 
 
 def _scores(frames: pd.DataFrame, model: str) -> dict[str, Any]:

@@ -148,6 +148,16 @@ def collect(
             rich_help_panel=_SPLIT,
         ),
     ] = SplitBy.geometry,
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Geometries for validation whatever is drawn: a file, a pattern of "
+            "paths such as 'NMC*/*', or a geometry_id; repeat it.",
+            rich_help_panel=_SPLIT,
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Seed of the draw.", rich_help_panel=_SPLIT)
     ] = 0,
@@ -198,6 +208,7 @@ def collect(
                 validation=validation,
                 seed=seed,
                 split_by=split_by.value,
+                hold_out=tuple(hold_out or ()),
                 max_force=max_force,
                 labels=labels.value,
                 stationary_moments=stationary_moments,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections import defaultdict
 from dataclasses import replace
@@ -11,10 +12,16 @@ from typing import TYPE_CHECKING
 
 import ase.io
 import numpy as np
+import pandas as pd
 import pytest
 
-from spin_dp.data_tools import Frame, read_outcar
-from spin_dp.data_tools.collection.split import draw_validation, number_geometries
+from spin_dp.data_tools import Frame, Rules, collect, read_outcar
+from spin_dp.data_tools.collection.output_folder import RECORD
+from spin_dp.data_tools.collection.split import (
+    draw_validation,
+    named_to_hold_out,
+    number_geometries,
+)
 from spin_dp.data_tools.geometry import fingerprint, same_geometry
 from spin_dp.data_tools.level import named_level
 from spin_dp.demo.origins import RATTLED
@@ -262,3 +269,57 @@ def test_trajectories_of_several_compositions_keep_the_largest_force_of_each() -
 def test_impossible_fraction_is_refused(fraction: float) -> None:
     with pytest.raises(ConfigError, match="at least 0 and below 1"):
         draw_validation(["A"], ["A-0"], [1.0], fraction, 0)
+
+
+def test_what_is_named_is_held_out() -> None:
+    frames = [
+        ("first", "/data/NMC111/relax/OUTCAR"),
+        ("second", "/data/NMC111/md/vasprun.xml"),
+        (None, "/data/LiCoO2/md/vasprun.xml"),
+    ]
+
+    def named(*names: str) -> list[bool]:
+        return named_to_hold_out(frames, names)
+
+    assert named() == [False, False, False]
+    assert named("first") == [True, False, False]
+    assert named("NMC*/*/*") == [True, True, False]
+    assert named("md/vasprun.xml", "first") == [True, True, True]
+    assert named("OUTCAR") == [True, False, False]
+    for wrong in ("third", "NMC*", "*.xyz", "data"):
+        with pytest.raises(ConfigError, match=r"hold out .*: no frame has"):
+            named("first", wrong)
+
+
+def test_named_geometries_count_to_the_share(tmp_path: Path) -> None:
+    """Of the 8 geometries of LiNiO2_4 a fourth: one is named, another is drawn."""
+    files = [GPAW / "LiNiO2_4.extxyz"]
+    names = {atoms.info["geometry_id"] for atoms in ase.io.iread(files[0], ":")}
+    number = len(names)
+    for name in sorted(names)[:3]:
+        rules = Rules(validation=2.0 / number, hold_out=(name,))
+        report = collect(files, tmp_path / name, rules=rules)
+        table = pd.read_csv(report.manifest)
+        table = table[table["status"] == "kept"]
+        held_out = table[table["split"] == "validation"]
+        assert held_out["geometry"].nunique() == 2
+        infos = [atoms.info for atoms in ase.io.iread(files[0], ":")]
+        ids = {infos[step - 1]["geometry_id"] for step in held_out["step"]}
+        assert name in ids
+        # The named one is held out with all of its frames.
+        steps = {k for k, info in enumerate(infos, 1) if info["geometry_id"] == name}
+        assert steps <= set(held_out["step"])
+        # The same command goes on, another is refused.
+        assert collect(files, tmp_path / name, rules=rules).n_read_now == 0
+        with pytest.raises(ConfigError, match="hold_out"):
+            collect(files, tmp_path / name, rules=replace(rules, hold_out=()))
+
+
+def test_a_data_set_of_a_version_without_names_grows(tmp_path: Path) -> None:
+    files = [GPAW / "LiNiO2_4.extxyz"]
+    collect(files, tmp_path / "data")
+    record = tmp_path / "data" / RECORD
+    content = json.loads(record.read_text())
+    content["arguments"].pop("hold_out")
+    record.write_text(json.dumps(content))
+    assert collect(files, tmp_path / "data").n_read_now == 0

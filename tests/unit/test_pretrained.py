@@ -17,7 +17,9 @@ import ase.io
 import numpy as np
 import pytest
 
+from examples.base_model.build import BaseModelSettings, Build, write_record
 from examples.base_model.card import render
+from examples.base_model.frames import collect_unseen, origins
 from spin_dp import SpinDP, SpinDPCalculator, pretrained
 from spin_dp.cli.app import main
 from spin_dp.deployment import cache, fast_models
@@ -125,6 +127,9 @@ def test_the_record_is_that_of_the_files(record: dict[str, Any]) -> None:
     assert data["sha256"] == hashlib.sha256(text.encode()).hexdigest()
     for count in ("frames", "held_out_frames", "geometries"):
         assert data[count] == sum(family[count] for family in data["families"])
+    assert len(data["held_out"]) == data["held_out_geometries"]
+    assert not set(data["held_out"]) & set(data["trained"])
+    assert len(data["held_out"]) + len(data["trained"]) == data["geometries"]
     held_out = data["held_out_frames"]
     for table in ("kind", "family", "state"):
         assert held_out == sum(row["frames"] for row in record["errors"][table])
@@ -360,3 +365,32 @@ def test_a_lost_parent_is_said(
     assert main(["init", str(tmp_path / "other"), *like]) == 1
     assert "compressed, which cannot be trained on" in capsys.readouterr().err
     assert not (tmp_path / "other" / "input.json").exists()
+
+
+def test_what_the_shipped_model_has_not_seen_is_held_out(
+    record: dict[str, Any], tmp_path: Path
+) -> None:
+    """Frames that came after the training, too."""
+    source = tmp_path / "gpaw"
+    source.mkdir()
+    names = ("LiCoO2_4", "layersCoO2")
+    for name in names:
+        shutil.copy(ROOT / "examples" / "gpaw" / f"{name}.extxyz", source)
+    trained = set(record["data"]["trained"])
+    collect_unseen([source], tmp_path / "data")
+    table = origins(tmp_path / "data")
+    expected = {
+        name: "training" if name in trained else "validation" for name in table["name"]
+    }
+    assert dict(zip(table["name"], table["split"], strict=True)) == expected
+    assert set(table["split"]) == {"training", "validation"}
+
+
+def test_what_was_held_out_stays_so(record: dict[str, Any], tmp_path: Path) -> None:
+    source = ROOT / "examples" / "gpaw"
+    target = tmp_path / "lixmo2"
+    build = Build([source], tmp_path / "work", target, BaseModelSettings())
+    assert build.held_out_before() == []
+    target.mkdir()
+    write_record(target, record)
+    assert build.held_out_before() == record["data"]["held_out"]

@@ -14,7 +14,7 @@ from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
-from spin_dp.properties.single_points import single_point
+from spin_dp.properties.single_points import freeze, single_point
 from spin_dp.search.ranking import formula_units
 
 if TYPE_CHECKING:
@@ -261,8 +261,8 @@ def relaxed_atoms(
     Returns
     -------
     tuple
-        Atoms with their calculator and initial moments; of a cell the force counts
-        the virial, too, eV, as the optimizer does.
+        Atoms with initial moments and what their calculator said; of a cell the force
+        counts the virial, too, eV, as the optimizer does.
     """
     matcalc = package("matcalc")
     from ase.filters import FrechetCellFilter
@@ -287,6 +287,7 @@ def relaxed_atoms(
         moved = FrechetCellFilter(done, **cell_filter) if has_cell else done
         left = _largest(moved.get_forces())
     done.get_potential_energy()
+    freeze(done)
     return done, left <= 1.001 * settings.max_force, left
 
 

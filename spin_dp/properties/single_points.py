@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from spin_dp.properties.subject import Subject
 
-_KEPT = ("energy", "forces", "magmoms")
+_KEPT = ("energy", "free_energy", "forces", "stress", "magmom", "magmoms")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,14 @@ def single_point(other: Subject, structure: Atoms) -> SinglePoint:
     atoms = own.calculated()
     atoms.get_potential_energy()
     becomes = own.becomes(atoms)
+    freeze(atoms)
+    return SinglePoint(atoms, own, becomes)
+
+
+def freeze(atoms: Atoms) -> None:
+    """Keep with atoms what their calculator has said, and let go of it.
+
+    A calculator may be shared, and asked about other atoms meanwhile.
+    """
     results = {k: v for k, v in atoms.calc.results.items() if k in _KEPT}
     atoms.calc = SinglePointCalculator(atoms, **results)
-    return SinglePoint(atoms, own, becomes)

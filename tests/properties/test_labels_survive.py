@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
 
 from spin_dp import SpinDPCalculator
@@ -25,10 +26,13 @@ from spin_dp.properties import (
     find_property,
     surface,
 )
+from spin_dp.properties.migration import BarrierSettings, barrier
 from spin_dp.structures import NO_STATE, SPIN_STATES
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from spin_dp import SpinDP
 
 CHEAP = {
     "relaxation": RelaxationSettings(max_force=0.02),
@@ -68,6 +72,21 @@ class Shifted(SpinDPCalculator):
         number = sum(symbol != "O" for symbol in self.atoms.symbols)
         self.results["energy"] += 0.5 * number
         self.results["free_energy"] = self.results["energy"]
+
+
+class Foreign(Calculator):  # type: ignore[misc]
+    """Knows no free energy, as calculators of many potentials."""
+
+    implemented_properties = ("energy", "forces", "stress", "magmoms")
+
+    def __init__(self, model: SpinDP) -> None:
+        super().__init__()
+        self.inner = SpinDPCalculator(model, carried="states")
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.inner.calculate(self.atoms)
+        self.results = {k: self.inner.results[k] for k in self.implemented_properties}
 
 
 @pytest.fixture
@@ -189,6 +208,22 @@ def test_defect_keeps_labels_and_balances_the_charge(kind, model, layered) -> No
     assert np.isnan(found.formation_energy)
     assert "no formation energy" in " ".join(found.remarks())
     assert "Ni4+LS" in found.balanced_by
+
+
+def test_a_calculator_may_be_shared_and_know_no_free_energy(model, layered) -> None:
+    """As those that ``--against module:Class`` makes once."""
+    shared = Foreign(model.first)
+    given = {"name": "foreign", "states": model.states}
+    subject = Subject.of_calculator(layered, lambda: shared, "Ni=3+LS", **given)
+    own = Subject.of_model(layered, model.first, "Ni=3+LS")
+    vacancy = DefectSettings(min_length=4.0, max_force=0.1, balance="Ni=4+LS", tries=2)
+    one, other = defect(own, vacancy), defect(subject, vacancy)
+    assert other.difference == pytest.approx(one.difference, abs=1e-5)
+    assert other.defect_state == one.defect_state
+    rough = BarrierSettings(width=4.0, images=3, max_force=1.0, max_steps=2)
+    hop = barrier(subject, rough)
+    energies = np.array([model.first.evaluate(image).energy for image in hop.images])
+    np.testing.assert_allclose(hop.path["energy"], energies - energies[0], atol=1e-4)
 
 
 def test_ions_that_change_places_take_their_labels_along(model, layered) -> None:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 
 from spin_dp.inference.calculator import SpinDPCalculator
 from spin_dp.inference.engines import Geometries
@@ -127,9 +127,17 @@ class Surface:
             atoms.calc = calculator
             for k, one in enumerate(positions):
                 atoms.positions = one
-                energies[k, state] = atoms.get_potential_energy(force_consistent=True)
+                energies[k, state] = _energy(atoms)
                 forces[k, state] = atoms.get_forces()
         return energies, forces
+
+
+def _energy(atoms: Atoms) -> float:
+    """Return the energy that the forces belong to, eV."""
+    try:
+        return float(atoms.get_potential_energy(force_consistent=True))
+    except PropertyNotImplementedError:
+        return float(atoms.get_potential_energy())
 
 
 def rounded_lowest(

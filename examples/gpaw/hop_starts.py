@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Write lithium near the saddle points of its hops, to be run by DFT.
+
+``python examples/gpaw/hop_starts.py OUT.extxyz``. MD below 1000 K is seldom at a saddle
+point, and a model whose frames show few of them gives barriers that are off by tenths
+of an eV. The shipped model finds the paths of hops in cells of four metals, with one
+and two vacancies; images at and beside the tops, strained and displaced at random,
+begin in the state of the image. What a geometry says is as ``relaxed_starts.py`` says
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.io.extxyz import write_extxyz
+
+from spin_dp import SpinDP
+from spin_dp.crystals import unit_cell
+from spin_dp.deployment import fast_models
+from spin_dp.files import replacing
+from spin_dp.properties import RelaxationSettings, Subject
+from spin_dp.properties.migration import (
+    BarrierSettings,
+    HopSettings,
+    barrier,
+    hops_of,
+)
+from spin_dp.properties.relaxation import relaxed
+from spin_dp.spin_states.elements import carries_spin_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ase import Atoms
+
+    from spin_dp.properties.migration import Barrier
+
+MODEL = "lixmo2"
+CRYSTALS = {"LiMnO2": "Mn=3+HS", "LiNiO2": "Ni=3+LS", "LiCoO2": "Co=3+LS"}
+REPEATS = (2, 2, 1)
+"""Of the primitive cells."""
+STRAIN, DISPLACED = 0.01, 0.05
+"""Standard deviations of each component, the second in Å."""
+KPTS = (2, 2, 2)
+_AS_IT_IS = 1.0  # Å; no supercell of it
+
+
+def paths(model: SpinDP) -> Iterator[tuple[str, Barrier]]:
+    """Go through the paths of all distinct hops, each with its crystal."""
+    for crystal, labels in CRYSTALS.items():
+        subject = Subject.of_model(unit_cell(crystal), model, labels)
+        rest = relaxed(subject, RelaxationSettings(max_force=0.01))
+        cell = rest.carrying(rest.atoms.repeat(REPEATS))
+        for vacancies in ("one", "two"):
+            hops = hops_of(cell, HopSettings(vacancies=vacancies)).hops
+            for number in range(len(hops)):
+                settings = BarrierSettings(
+                    vacancies=vacancies, hop=number, width=_AS_IT_IS
+                )
+                yield crystal, barrier(cell, settings)
+
+
+def near_the_top(path: Barrier, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Go through the top and what is half way down, strained and displaced."""
+    last = len(path.images) - 1
+    for number in sorted({max(path.top - 1, 1), path.top, min(path.top + 1, last - 1)}):
+        atoms = path.images[number].copy()
+        noise = rng.normal(0.0, STRAIN, (3, 3))
+        strained = atoms.cell.array @ (np.eye(3) + 0.5 * (noise + noise.T))
+        atoms.set_cell(strained, scale_atoms=True)
+        atoms.positions += rng.normal(0.0, DISPLACED, atoms.positions.shape)
+        yield atoms
+
+
+def main() -> None:
+    """Write them all."""
+    rng = np.random.default_rng(3)
+    found: list[Atoms] = []
+    for crystal, path in paths(SpinDP(fast_models(MODEL)[:1])):
+        for atoms in near_the_top(path, rng):
+            moments = atoms.get_initial_magnetic_moments()
+            begun = [
+                round(float(moment), 2)
+                for symbol, moment in zip(atoms.symbols, moments, strict=True)
+                if carries_spin_state(symbol)
+            ]
+            system = f"saddle{crystal}"
+            number = sum(one.info["system"] == system for one in found)
+            start = atoms.copy()
+            for name in list(start.arrays):
+                if name not in ("numbers", "positions"):
+                    del start.arrays[name]
+            start.info = {
+                "system": system,
+                "geometry_id": f"{system}-{number:03d}",
+                "temperature": 0,
+                "sampler": f"{path.way} of {MODEL}",
+                "kpts": json.dumps(list(KPTS)),
+                "starts": json.dumps([begun]),
+            }
+            found.append(start)
+        print(crystal, path.way, f"{path.barrier:.2f} eV", file=sys.stderr)
+    with replacing(Path(sys.argv[1])) as part, part.open("w", encoding="utf-8") as out:
+        write_extxyz(out, found)
+    print(f"{len(found)} geometries")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,28 +1,25 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Write lithium near the saddle points of its hops, to be run by DFT.
 
-``python examples/gpaw/hop_starts.py OUT.extxyz``. MD below 1000 K is seldom at a saddle
+``python -m examples.gpaw.hop_starts OUT.extxyz``. MD below 1000 K is seldom at a saddle
 point, and a model whose frames show few of them gives barriers that are off by tenths
 of an eV. The shipped model finds the paths of hops in cells of four metals, with one
 and two vacancies; images at and beside the tops, strained and displaced at random,
-begin in the state of the image. What a geometry says is as ``relaxed_starts.py`` says
-it.
+begin in the state of the image (:mod:`examples.gpaw.starts`).
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.io.extxyz import write_extxyz
 
+from examples.gpaw.starts import Starts, disturbed
 from spin_dp import SpinDP
 from spin_dp.crystals import unit_cell
 from spin_dp.deployment import fast_models
-from spin_dp.files import replacing
 from spin_dp.properties import RelaxationSettings, Subject
 from spin_dp.properties.migration import (
     BarrierSettings,
@@ -65,49 +62,30 @@ def paths(model: SpinDP) -> Iterator[tuple[str, Barrier]]:
                 yield crystal, barrier(cell, settings)
 
 
-def near_the_top(path: Barrier, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Go through the top and what is half way down, strained and displaced."""
+def near_the_top(path: Barrier) -> list[Atoms]:
+    """Return the top and the images beside it."""
     last = len(path.images) - 1
-    for number in sorted({max(path.top - 1, 1), path.top, min(path.top + 1, last - 1)}):
-        atoms = path.images[number].copy()
-        noise = rng.normal(0.0, STRAIN, (3, 3))
-        strained = atoms.cell.array @ (np.eye(3) + 0.5 * (noise + noise.T))
-        atoms.set_cell(strained, scale_atoms=True)
-        atoms.positions += rng.normal(0.0, DISPLACED, atoms.positions.shape)
-        yield atoms
+    numbers = {max(path.top - 1, 1), path.top, min(path.top + 1, last - 1)}
+    return [path.images[number] for number in sorted(numbers)]
 
 
 def main() -> None:
     """Write them all."""
     rng = np.random.default_rng(3)
-    found: list[Atoms] = []
+    found = Starts(KPTS)
     for crystal, path in paths(SpinDP(fast_models(MODEL)[:1])):
-        for atoms in near_the_top(path, rng):
+        for image in near_the_top(path):
+            atoms = disturbed(image, rng, strain=STRAIN, displaced=DISPLACED)
             moments = atoms.get_initial_magnetic_moments()
-            begun = [
-                round(float(moment), 2)
-                for symbol, moment in zip(atoms.symbols, moments, strict=True)
-                if carries_spin_state(symbol)
-            ]
-            system = f"saddle{crystal}"
-            number = sum(one.info["system"] == system for one in found)
-            start = atoms.copy()
-            for name in list(start.arrays):
-                if name not in ("numbers", "positions"):
-                    del start.arrays[name]
-            start.info = {
-                "system": system,
-                "geometry_id": f"{system}-{number:03d}",
-                "temperature": 0,
-                "sampler": f"{path.way} of {MODEL}",
-                "kpts": json.dumps(list(KPTS)),
-                "starts": json.dumps([begun]),
-            }
-            found.append(start)
+            is_metal = [carries_spin_state(symbol) for symbol in atoms.symbols]
+            found.add(
+                atoms,
+                f"saddle{crystal}",
+                moments[is_metal],
+                sampler=f"{path.way} of {MODEL}",
+            )
         print(crystal, path.way, f"{path.barrier:.2f} eV", file=sys.stderr)
-    with replacing(Path(sys.argv[1])) as part, part.open("w", encoding="utf-8") as out:
-        write_extxyz(out, found)
-    print(f"{len(found)} geometries")
+    found.write(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

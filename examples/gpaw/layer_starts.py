@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Write MO2 layers at growing distances, to be run by DFT.
 
-``python examples/gpaw/layer_starts.py OUT.extxyz``. Without lithium nothing but
+``python -m examples.gpaw.layer_starts OUT.extxyz``. Without lithium nothing but
 dispersion holds layers together, which PBE does not have, and a model that has seen
 them at one distance only pulls them apart by as much as its error says. Oxygen stacks
 as in O1 or O3; cells are strained and displaced at random, and begin in their lowest
-spin state. What a geometry says is as ``relaxed_starts.py`` says it.
+spin state (:mod:`examples.gpaw.starts`).
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io.extxyz import write_extxyz
 
-from spin_dp.files import replacing
+from examples.gpaw.starts import Starts
 
 METALS = {"Co": (2.84, 0.95, 1.0), "Mn": (2.90, 0.95, 3.0), "Ni": (2.83, 0.94, 0.0)}
 """Lattice constant and height of oxygen over the metal, Å; start of its moment, μB."""
@@ -55,8 +53,8 @@ def layers(metal: str, stacking: str, distance: float) -> Atoms:
 def main() -> None:
     """Write them all."""
     rng = np.random.default_rng(7)
-    found = []
-    for metal, (stacking, distance) in product(METALS, product(SHIFTS, DISTANCES)):
+    found = Starts(KPTS)
+    for metal, stacking, distance in product(METALS, SHIFTS, DISTANCES):
         atoms = layers(metal, stacking, distance)
         noise = np.zeros((3, 3))
         noise[:2, :2] = rng.normal(0.0, STRAIN, (2, 2))
@@ -64,19 +62,13 @@ def main() -> None:
         atoms.set_cell(strained, scale_atoms=True)
         atoms.positions += rng.normal(0.0, DISPLACED, (3, 3))
         atoms.wrap()
-        number = sum(one.info["system"] == f"layers{metal}O2" for one in found)
-        atoms.info = {
-            "system": f"layers{metal}O2",
-            "geometry_id": f"layers{metal}O2-{number:03d}",
-            "temperature": 0,
-            "sampler": f"{stacking} layers {distance:g} Å apart",
-            "kpts": json.dumps(list(KPTS)),
-            "starts": json.dumps([[METALS[metal][2]]]),
-        }
-        found.append(atoms)
-    with replacing(Path(sys.argv[1])) as part, part.open("w", encoding="utf-8") as out:
-        write_extxyz(out, found)
-    print(f"{len(found)} geometries")
+        found.add(
+            atoms,
+            f"layers{metal}O2",
+            [METALS[metal][2]],
+            sampler=f"{stacking} layers {distance:g} Å apart",
+        )
+    found.write(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

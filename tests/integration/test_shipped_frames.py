@@ -13,7 +13,11 @@ import ase.io
 import numpy as np
 import pandas as pd
 import pytest
+import spglib
 
+from examples.gpaw.layer_starts import METALS, layers
+from examples.gpaw.relaxed_starts import add_starts
+from examples.gpaw.starts import Starts, disturbed
 from examples.pages import fill_in, fill_page
 from spin_dp import SpinDP
 from spin_dp.data_tools import collect
@@ -31,7 +35,6 @@ PULAY = {"Li": 0.060, "Co": 4.773, "Ni": 4.279, "Mn": 4.286}  # eV, the card
 
 card = load_script(FOLDER / "card.py")
 from_campaign = load_script(FOLDER / "from_campaign.py")
-relaxed_starts = load_script(FOLDER / "relaxed_starts.py")
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +172,46 @@ def test_frames_of_a_campaign_are_taken_once(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::spin_dp.errors.OutsideTrainingData")
 def test_relaxed_states_are_starts_of_dft() -> None:
     model = SpinDP(fast_models("lixmo2")[:1])
-    found = list(relaxed_starts.starts(model, {"LiCoO2_4": (4, 4, 2)}))
+    starts = Starts((2, 2, 2))
+    add_starts(starts, model, "LiCoO2_4", (4, 4, 2))
+    found = starts.geometries
     rest, moved = found[:2]
+    assert json.loads(rest.info["kpts"]) == [4, 4, 2]
     assert len({atoms.info["geometry_id"] for atoms in found}) == len(found) >= 4
     assert rest.info["wanted_state"] == moved.info["wanted_state"] == "Co3+LS[1]"
     assert json.loads(rest.info["starts"]) == [[0.0]]
     assert {origin_of(atoms.info) for atoms in found} == {"relaxed"}
     lengths = [np.abs(model.evaluate(a, "Co=3+LS").forces).max() for a in (rest, moved)]
     assert lengths[0] < 0.025 < 0.2 < lengths[1]
+
+
+def test_layers_are_those_of_their_space_groups() -> None:
+    for metal in METALS:
+        for stacking, group in (("O1", 164), ("O3", 166)):
+            atoms = layers(metal, stacking, 4.7)
+            cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+            assert spglib.get_symmetry_dataset(cell).number == group
+            height = atoms.get_volume() / np.linalg.norm(np.cross(*atoms.cell[:2]))
+            assert height == pytest.approx(4.7)
+
+
+def test_disturbed_cells_have_their_deviations() -> None:
+    atoms = layers("Co", "O3", 4.7).repeat((3, 3, 3))
+    rng = np.random.default_rng(1)
+    several = [disturbed(atoms, rng, strain=0.0, displaced=0.05) for _ in range(20)]
+    shifts = np.array([one.positions - atoms.positions for one in several])
+    assert shifts.std() == pytest.approx(0.05, rel=0.03)
+    several = [disturbed(atoms, rng, strain=0.01, displaced=0.0) for _ in range(400)]
+    ratios = [np.linalg.solve(atoms.cell.array, one.cell.array) for one in several]
+    strains = np.array(ratios) - np.eye(3)
+    np.testing.assert_allclose(strains, strains.transpose(0, 2, 1), atol=1e-12)
+    # Half of what two numbers add up to, off the diagonal.
+    deviations = strains.std(axis=0)
+    assert np.diag(deviations) == pytest.approx(0.01, rel=0.15)
+    assert deviations[0, 1] == pytest.approx(0.01 / np.sqrt(2.0), rel=0.15)
+    np.testing.assert_allclose(
+        several[0].get_scaled_positions(), atoms.get_scaled_positions(), atol=1e-12
+    )
 
 
 def test_the_card_is_up_to_date(collected: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.build import niggli_reduce
 
 from examples.gpaw.starts import Starts, disturbed
 from spin_dp import SpinDP
@@ -63,10 +64,10 @@ def paths(model: SpinDP) -> Iterator[tuple[str, Barrier]]:
 
 
 def near_the_top(path: Barrier) -> list[Atoms]:
-    """Return the top and the images beside it."""
+    """Return copies of the top and the images beside it."""
     last = len(path.images) - 1
     numbers = {max(path.top - 1, 1), path.top, min(path.top + 1, last - 1)}
-    return [path.images[number] for number in sorted(numbers)]
+    return [path.images[number].copy() for number in sorted(numbers)]
 
 
 def main() -> None:
@@ -75,6 +76,8 @@ def main() -> None:
     found = Starts(KPTS)
     for crystal, path in paths(SpinDP(fast_models(MODEL)[:1])):
         for image in near_the_top(path):
+            # The same lattice by short vectors, which DFT's grids like better.
+            niggli_reduce(image)
             atoms = disturbed(image, rng, strain=STRAIN, displaced=DISPLACED)
             moments = atoms.get_initial_magnetic_moments()
             is_metal = [carries_spin_state(symbol) for symbol in atoms.symbols]

@@ -116,8 +116,10 @@ def markdown(summary: pd.DataFrame) -> str:
     rows = []
     for row in summary.to_dict("records"):
         numbers = [
-            _told(row[f"{name}_meV"], row[f"{name}_spread_meV"], digits=name == "J1")
-            for name in ("next", "flip", "spin", "transfer", "J1")
+            _told(row[f"{name}_meV"], row[f"{name}_spread_meV"], digits)
+            for name, digits in (
+                *(("next", 0), ("flip", 0), ("spin", 0), ("transfer", 0), ("J1", 1)),
+            )
         ]
         has_moments = not np.isnan(row["J1_meV"])
         orders = f"{row['orders_K']:.0f}" if row["orders_K"] > 0.0 else "none"
@@ -127,7 +129,7 @@ def markdown(summary: pd.DataFrame) -> str:
     return markdown_table(header, rows, left=2)
 
 
-def _told(value: float, spread: float, *, digits: int) -> str:
+def _told(value: float, spread: float, digits: int) -> str:
     if np.isnan(value):
         return "-"
     known = "" if np.isnan(spread) else f" ± {spread:.{digits}f}"

@@ -173,7 +173,8 @@ def write_input(
     if n_frames <= settings.in_memory:
         model["modifier"] = {"type": "frames_in_memory"}
     if spin_elements:
-        model["info"] = data_info(systems, float(model["descriptor"]["rcut"]))
+        cutoff = model["descriptor"].get("rcut", settings.cutoff)
+        model["info"] = data_info(systems, float(cutoff))
     have_guess = all("initial_spin" in system.labels for system in systems)
     if spin_elements and "moment_net" not in model and have_guess:
         neuron = list(settings.moment_neuron)

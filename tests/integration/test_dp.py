@@ -36,7 +36,7 @@ def trained(
 ) -> Path:
     folder = tmp_path_factory.mktemp("train")
     systems = data / "training"
-    info = data_info([open_system(system) for system in find_systems(systems)], 5.0)
+    info = data_info([open_system(system) for system in find_systems(systems)], 4.0)
     tiny_input(folder, systems, 4, info=info)
     dp(folder, "train", "input.json")
     dp(folder, "freeze", "-o", "model.pth")

@@ -113,6 +113,13 @@ def test_questions_about_five_cathodes(tmp_path: Path) -> None:
     assert table.loc["LiCoO2", "spin_meV"] > 100.0
     assert (table["distinct"] < table["assignments"]).all()
     assert table["J1_meV"].notna().sum() == 4
+    lines = (tmp_path / "out" / "summary.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        f"| {name}" for name in example.CRYSTALS
+    ]
+    cobalt = next(line for line in lines if "LiCoO2" in line)
+    assert f" {table.loc['LiCoO2', 'spin_meV']:.0f} " in cobalt
+    assert cobalt.endswith("| - | - |")
 
 
 def test_properties_of_a_cathode_beside_measurements(tmp_path: Path) -> None:
@@ -138,3 +145,7 @@ def test_properties_of_a_cathode_beside_measurements(tmp_path: Path) -> None:
         assert low[key] == pytest.approx(measured[key], rel=share)
     assert (tmp_path / "LiCoO2" / "report.html").is_file()
     assert len(found) == len((tmp_path / "summary.csv").read_text().splitlines()) - 1
+    lines = (tmp_path / "summary.md").read_text().splitlines()
+    assert len(lines) == len(found) + 2
+    assert f"| {low['volume']:.2f} |" in lines[2]
+    assert "| 2.816, 14.054 | 32.17 | 149 |  |  | 596 |" in lines[4]

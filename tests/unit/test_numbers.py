@@ -18,6 +18,7 @@ from examples.base_model.numbers import PAGES, Numbers, make_numbers, of_dft
 from examples.pages import part_names
 from spin_dp.errors import BackendError, ConfigError
 from tests.conftest import ROOT
+from tests.integration.scripts import load_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,3 +164,31 @@ def test_tables_of_potentials() -> None:
         }
     )
     assert cells(of_universal(table))[0][:5] == ["by name", "8.4", "246", "8.5", "231"]
+
+
+def test_table_of_hops() -> None:
+    """One row a hop, its ways side by side; one that was not run is left empty."""
+    example = load_script(ROOT / "examples" / "migration" / "run.py")
+    hop = {
+        "crystal": "LiCoO2",
+        "vacancies": "one",
+        "hop": 0,
+        "way": "dumbbell",
+        "distance": 2.84,
+        "Li-O": 1.78,
+        "Li-M": 2.22,
+    }
+    ways = [("staying", "adiabatic", 0.63), ("staying", "held", 0.65)]
+    ways.append(("lowest", "adiabatic", 0.64))
+    table = pd.DataFrame(
+        [
+            {**hop, "electron": who, "labels": how, "barrier": height, "spread": 0.05}
+            for who, how, height in ways
+        ]
+    )
+    assert cells(example.markdown(table)) == [
+        [
+            *("LiCoO2", "one", "dumbbell, 2.84", "0.63 ± 0.05", "0.65", "", "0.64"),
+            *("1.78", "2.22"),
+        ]
+    ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from ase import Atoms
 from ase import io as ase_io
+from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
 from spin_dp.errors import ConfigError, DataError, ShapeError
@@ -31,6 +32,7 @@ LABELS = "labels"
 directions of moments that turn."""
 
 _INITIAL, _CALCULATED = "initial_magmoms", "magmoms"  # names of ASE
+_RESULTS = ("energy", "free_energy", "forces", "stress", _CALCULATED)
 _FOREIGN_MOMENTS = (_CALCULATED, "magmom")  # arrays, where no calculator has them
 
 
@@ -248,6 +250,15 @@ def _has_changed(atoms: Atoms) -> bool:
     if check is None or atoms.calc.atoms is None:
         return True
     return bool(check(atoms))
+
+
+def freeze(atoms: Atoms) -> None:
+    """Keep with atoms what their calculator has said, and let go of it.
+
+    A calculator may be shared, and asked about other atoms meanwhile.
+    """
+    results = {k: v for k, v in atoms.calc.results.items() if k in _RESULTS}
+    atoms.calc = SinglePointCalculator(atoms, **results)
 
 
 def repeated(atoms: Atoms, supercell: tuple[int, int, int]) -> Atoms:

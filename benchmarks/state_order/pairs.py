@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from spin_dp.demo.summary import markdown_table
 from spin_dp.evaluation.metrics import (
     MEV_PER_EV,
     ORDER_THRESHOLD_EV,
@@ -178,17 +179,23 @@ def _measures(rows: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
 
 def markdown(table: pd.DataFrame) -> str:
     """Return the table of :func:`answers` as text."""
-    lines = [
-        "| what differs | sites | pairs | geometries | in DFT's order "
-        "| DFT gap, meV per cell | mean error | RMS error | RMS of the models' mean |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    header = [
+        *("what differs", "sites", "pairs", "geometries", "in DFT's order"),
+        *("DFT gap, meV per cell", "mean error", "RMS error"),
+        "RMS of the models' mean",
     ]
-    for row in table.to_dict("records"):
-        kind = f"**{row['kind']}**" if not row["sites"] else ""
-        lines.append(
-            f"| {kind} | {row['sites']} | {row['pairs']} | {row['geometries']} | "
-            f"{row['right']} of {row['ordered']} | {row['dft_least']:.0f} to "
-            f"{row['dft_most']:.0f} | {row['mean_error']:+.0f} | "
-            f"{row['rms_error']:.0f} | {row['rms_error_mean']:.0f} |"
-        )
-    return "\n".join(lines)
+    rows = [
+        [
+            f"**{row['kind']}**" if not row["sites"] else "",
+            str(row["sites"]),
+            str(row["pairs"]),
+            str(row["geometries"]),
+            f"{row['right']} of {row['ordered']}",
+            f"{row['dft_least']:.0f} to {row['dft_most']:.0f}",
+            f"{row['mean_error']:+.0f}",
+            f"{row['rms_error']:.0f}",
+            f"{row['rms_error_mean']:.0f}",
+        ]
+        for row in table.to_dict("records")
+    ]
+    return markdown_table(header, rows, left=2)

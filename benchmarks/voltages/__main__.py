@@ -30,9 +30,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from ase import Atoms
-from ase.build import bulk
-from ase.filters import FrechetCellFilter
-from ase.optimize import BFGS
 
 from benchmarks.universal.compare import PEERS
 from examples.base_model.frames import collect_unseen, origins
@@ -43,10 +40,13 @@ from spin_dp.files import write_text
 from spin_dp.inference.engines import Geometries
 from spin_dp.inference.potential import Potential
 from spin_dp.pretrained import resolve_all
-from spin_dp.properties.voltage import metal_energy
+from spin_dp.properties.energies import CalculatorEnergies
+from spin_dp.properties.voltage import metal_energy, metal_energy_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ase.calculators.calculator import Calculator
 
 METALS = ("Mn", "Co", "Ni")
 HELD_OUT = "validation"
@@ -135,20 +135,24 @@ def errors(
         for name, (module, make) in PEERS.items():
             if find_spec(module) is None:
                 continue
-            calculator = make()
-            lithium = bulk("Li", "bcc", a=3.44)
-            lithium.calc = calculator
-            BFGS(FrechetCellFilter(lithium), logfile=None).run(fmax=0.01, steps=50)
-            metals[name] = float(lithium.get_potential_energy())
-            found[name] = []
-            for atoms in frames:
-                atoms.calc = calculator
-                found[name].append(float(atoms.get_potential_energy()))
+            found[name], metals[name] = _of_calculator(make(), name, frames)
     dft, units, x = (table[name].to_numpy(float) for name in ("energy", "units", "x"))
     return {
         name: (np.array(energies) - dft) / units - x * (metals[name] - reference)
         for name, energies in found.items()
     }
+
+
+def _of_calculator(
+    calculator: Calculator, name: str, frames: Sequence[Atoms]
+) -> tuple[list[float], float]:
+    """Return energies of frames, and of an atom of lithium metal, eV."""
+    metal = metal_energy_by(CalculatorEnergies(lambda: calculator, name), "Li")
+    energies = []
+    for atoms in frames:
+        atoms.calc = calculator
+        energies.append(float(atoms.get_potential_energy()))
+    return energies, metal
 
 
 def steps(table: pd.DataFrame, error: np.ndarray) -> pd.DataFrame:

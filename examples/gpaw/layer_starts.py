@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from examples.gpaw.starts import Starts
+from examples.gpaw.starts import Starts, strained
 
 METALS = {"Co": (2.84, 0.95, 1.0), "Mn": (2.90, 0.95, 3.0), "Ni": (2.83, 0.94, 0.0)}
 """Lattice constant and height of oxygen over the metal, Å; start of its moment, μB."""
@@ -55,11 +55,9 @@ def main() -> None:
     rng = np.random.default_rng(7)
     found = Starts(KPTS)
     for metal, stacking, distance in product(METALS, SHIFTS, DISTANCES):
-        atoms = layers(metal, stacking, distance)
-        noise = np.zeros((3, 3))
-        noise[:2, :2] = rng.normal(0.0, STRAIN, (2, 2))
-        strained = atoms.cell.array @ (np.eye(3) + 0.5 * (noise + noise.T))
-        atoms.set_cell(strained, scale_atoms=True)
+        in_plane = np.zeros((3, 3))
+        in_plane[:2, :2] = rng.normal(0.0, STRAIN, (2, 2))
+        atoms = strained(layers(metal, stacking, distance), in_plane)
         atoms.positions += rng.normal(0.0, DISPLACED, (3, 3))
         atoms.wrap()
         found.add(

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def strained(atoms: Atoms, noise: np.ndarray) -> Atoms:
+    """Return a copy, cell and atoms, strained by the symmetric part of (3, 3)."""
+    moved = atoms.copy()
+    cell = atoms.cell.array @ (np.eye(3) + 0.5 * (noise + noise.T))
+    moved.set_cell(cell, scale_atoms=True)
+    return moved
+
+
 def disturbed(
     atoms: Atoms, rng: np.random.Generator, *, strain: float, displaced: float
 ) -> Atoms:
@@ -31,11 +39,7 @@ def disturbed(
     strain, displaced
         Standard deviations of each component, the second in Å.
     """
-    moved = atoms.copy()
-    noise = rng.normal(0.0, strain, (3, 3))
-    moved.set_cell(
-        atoms.cell.array @ (np.eye(3) + 0.5 * (noise + noise.T)), scale_atoms=True
-    )
+    moved = strained(atoms, rng.normal(0.0, strain, (3, 3)))
     moved.positions += rng.normal(0.0, displaced, atoms.positions.shape)
     return moved
 

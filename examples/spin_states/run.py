@@ -40,6 +40,8 @@ CRYSTALS = {
 }
 
 
+_DIGITS = {"next": 0, "flip": 0, "spin": 0, "transfer": 0, "J1": 1}  # in the table
+
 PARENTS = {
     # Z. Lu et al., Chem. Mater. 15, 3214 (2003); rows of Ni and Mn
     "LiNi0.5Mn0.5O2": layered_crystal("Ni", 2.892, 14.301, 0.2577),
@@ -117,9 +119,7 @@ def markdown(summary: pd.DataFrame) -> str:
     for row in summary.to_dict("records"):
         numbers = [
             _told(row[f"{name}_meV"], row[f"{name}_spread_meV"], digits)
-            for name, digits in (
-                *(("next", 0), ("flip", 0), ("spin", 0), ("transfer", 0), ("J1", 1)),
-            )
+            for name, digits in _DIGITS.items()
         ]
         has_moments = not np.isnan(row["J1_meV"])
         orders = f"{row['orders_K']:.0f}" if row["orders_K"] > 0.0 else "none"

@@ -21,7 +21,7 @@ from spin_dp.properties.members import over_members
 from spin_dp.properties.relaxation import AtRest, relaxed, relaxed_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
-from spin_dp.properties.single_points import single_point
+from spin_dp.properties.single_points import single_points
 from spin_dp.spin_states.balance import cell_charge
 from spin_dp.spin_states.labels import Labels, Sites, signed_name
 from spin_dp.structures import NO_STATE, SPIN_STATES, moment_vectors
@@ -129,11 +129,8 @@ class Defect(Result):
         potential = self.formation_energy - self.difference
 
         def one(member: Subject, tell: Progress) -> Defect:
-            tell("energies with and without the defect", 0, 2)
-            bulk = single_point(member, self.bulk)
-            tell("energies with and without the defect", 1, 2)
-            found = single_point(member, self.structure)
-            tell("energies with and without the defect", 2, 2)
+            both, what = [self.bulk, self.structure], "energies of bulk and defect"
+            bulk, found = single_points(member, both, tell, what)
             difference = found.energy - bulk.energy
             return replace(
                 self,

@@ -14,8 +14,9 @@ from spin_dp.properties.host import package, quiet
 from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
-from spin_dp.properties.single_points import freeze, single_point
+from spin_dp.properties.single_points import single_points
 from spin_dp.search.ranking import formula_units
+from spin_dp.structures import freeze
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -132,9 +133,7 @@ class Relaxation(Result):
         """Return energy and forces by another one; what is of the geometry stays."""
 
         def one(member: Subject, tell: Progress) -> Relaxation:
-            tell("energy", 0, 1)
-            found = single_point(member, self.structure)
-            tell("energy", 1, 1)
+            (found,) = single_points(member, [self.structure], tell, "energy")
             return replace(
                 self,
                 **found.subject.identity,

@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ase.calculators.singlepoint import SinglePointCalculator
+from spin_dp.structures import freeze
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ase import Atoms
 
+    from spin_dp.properties.settings import Progress
     from spin_dp.properties.subject import Subject
-
-_KEPT = ("energy", "free_energy", "forces", "stress", "magmom", "magmoms")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +68,28 @@ def single_point(other: Subject, structure: Atoms) -> SinglePoint:
     return SinglePoint(atoms, own, becomes)
 
 
-def freeze(atoms: Atoms) -> None:
-    """Keep with atoms what their calculator has said, and let go of it.
+def single_points(
+    other: Subject, structures: Sequence[Atoms], tell: Progress, what: str
+) -> list[SinglePoint]:
+    """Return :func:`single_point` of each structure, one after the other.
 
-    A calculator may be shared, and asked about other atoms meanwhile.
+    Parameters
+    ----------
+    other, structures
+        As for :func:`single_point`.
+    tell
+        Called as ``tell(what, done, total)``.
+    what
+        They are.
+
+    Raises
+    ------
+    BackendError
+        If DFT fails.
     """
-    results = {k: v for k, v in atoms.calc.results.items() if k in _KEPT}
-    atoms.calc = SinglePointCalculator(atoms, **results)
+    found = []
+    for done, structure in enumerate(structures):
+        tell(what, done, len(structures))
+        found.append(single_point(other, structure))
+    tell(what, len(structures), len(structures))
+    return found

@@ -23,7 +23,7 @@ from spin_dp.properties.members import over_members
 from spin_dp.properties.relaxation import AtRest, relaxed, relaxed_atoms
 from spin_dp.properties.result import Result, value
 from spin_dp.properties.settings import option
-from spin_dp.properties.single_points import single_point
+from spin_dp.properties.single_points import single_points
 from spin_dp.spin_states.ions import charge_of_known_ions
 
 if TYPE_CHECKING:
@@ -103,11 +103,8 @@ class Surface(Result):
         lowest = self.terminations.nsmallest(1, "energy").reset_index(drop=True)
 
         def one(member: Subject, tell: Progress) -> Surface:
-            tell("energies of bulk and slab", 0, 2)
-            bulk = single_point(member, self.bulk)
-            tell("energies of bulk and slab", 1, 2)
-            slab = single_point(member, self.structure)
-            tell("energies of bulk and slab", 2, 2)
+            both = [self.bulk, self.structure]
+            bulk, slab = single_points(member, both, tell, "energies of bulk and slab")
             energy = _surface_energy(slab.atoms, bulk.energy / len(self.bulk))
             return replace(
                 self,

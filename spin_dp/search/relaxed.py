@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
@@ -17,6 +16,7 @@ from spin_dp.inference.predictor import SpinDP
 from spin_dp.search.ladder import ranked_frames
 from spin_dp.search.ranking import formula_units
 from spin_dp.spin_states.frame_name import SiteKeys
+from spin_dp.structures import freeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,11 +131,7 @@ def relax_states(
 
 def _keep_results(atoms: Atoms) -> None:
     """Put what a file holds in the place of the calculator."""
-    wanted = ("energy", "free_energy", "forces", "stress", "magmoms")
-    results = {
-        name: atoms.calc.results[name] for name in wanted if name in atoms.calc.results
-    }
-    atoms.calc = SinglePointCalculator(atoms, **results)
+    freeze(atoms)
     # The states of the sites say what the start was.
     atoms.arrays.pop("initial_magmoms", None)
 

@@ -12,7 +12,7 @@ from spin_dp.drawing import COLOURS, plain
 from spin_dp.files import replacing
 from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
-from spin_dp.properties.single_points import single_point
+from spin_dp.properties.single_points import single_points
 
 if TYPE_CHECKING:
     import pathlib
@@ -202,11 +202,8 @@ class Barrier(Result):
         chosen = sorted({0, self.top, last, *images})
 
         def one(member: Subject, tell: Progress) -> Barrier:
-            found = []
-            for done, number in enumerate(chosen):
-                tell("energies of images", done, len(chosen))
-                found.append(single_point(member, self.images[number]))
-            tell("energies of images", len(chosen), len(chosen))
+            asked = [self.images[number] for number in chosen]
+            found = single_points(member, asked, tell, "energies of images")
             energy = np.array([point.energy for point in found]) - found[0].energy
             top, back = float(energy[chosen.index(self.top)]), float(energy[-1])
             path = self.path.iloc[chosen].reset_index(drop=True)

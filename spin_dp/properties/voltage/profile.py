@@ -22,7 +22,7 @@ from spin_dp.drawing import COLOURS
 from spin_dp.errors import ConfigError, DataError
 from spin_dp.properties.members import over_members
 from spin_dp.properties.result import Result, value
-from spin_dp.properties.single_points import single_point
+from spin_dp.properties.single_points import single_points
 from spin_dp.properties.voltage import metals
 from spin_dp.spin_states.elements import carries_spin_state
 
@@ -132,20 +132,18 @@ class Voltage(Result):
         """
         if metal_energy is None:
             metal_energy = metals.metal_energy_by(other.energies, self.ion)
-        number = len(self.structures)
 
         def one(member: Subject, tell: Progress) -> Voltage:
-            phases = []
-            for done, structure in enumerate(self.structures):
-                tell("energies of phases", done, number)
-                found = single_point(member, structure)
-                state = found.becomes or found.subject.spin_state
-                phases.append(
-                    Phase(atoms=found.atoms, energy=found.energy, state=state)
-                )
-            tell("energies of phases", number, number)
+            points = single_points(member, self.structures, tell, "energies of phases")
             profile = voltage_profile(
-                phases,
+                [
+                    Phase(
+                        atoms=point.atoms,
+                        energy=point.energy,
+                        state=point.becomes or point.subject.spin_state,
+                    )
+                    for point in points
+                ],
                 metal_energy,
                 ion=self.ion,
                 model=other.model,

@@ -44,7 +44,7 @@ def patterns(model, cell):
 
 def at_once(model, cell):
     _, moments = patterns(model, cell)
-    model.predict(cell, moments)
+    model.energies(cell, moments)
     return NUMBER
 
 

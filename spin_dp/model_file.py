@@ -21,8 +21,9 @@ METADATA = "model/extra/metadata.json"
 INPUT = "model/extra/model_def_script.json"
 """Members of a compiled model: what deepmd-kit reads, and the input's model section."""
 
-ENERGY, MOMENTS = "model", "moments"
-"""Functions of a compiled model: that of LAMMPS, and the moment net."""
+ENERGY, ENERGIES, MOMENTS = "model", "energies", "moments"
+"""Functions of a compiled model: that of LAMMPS, energies without derivatives, and the
+moment net."""
 
 _TABLE = "core.table.values"
 

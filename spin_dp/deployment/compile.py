@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from spin_dp.deployment.rebuild import compressed_model, frozen_file, require_folder
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import replacing
-from spin_dp.model_file import ENERGY, INPUT, METADATA, MOMENTS
+from spin_dp.model_file import ENERGIES, ENERGY, INPUT, METADATA, MOMENTS
 
 if TYPE_CHECKING:
     import os
@@ -111,13 +111,14 @@ def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
     from deepmd.pt.utils import env
     from torch._inductor.package.package import package_aoti
 
-    from spin_dp.deployment.lower import LowerModel, LowerMoments
+    from spin_dp.deployment.lower import LowerEnergies, LowerModel, LowerMoments
 
     fused = env.DEVICE.type == "cpu"
     sample = _sample(model, env.DEVICE)
     # The last three are what the host passes to every model.
     functions: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        ENERGY: (LowerModel(model, fused=fused), (*sample, None, None, None))
+        ENERGY: (LowerModel(model, fused=fused), (*sample, None, None, None)),
+        ENERGIES: (LowerEnergies(model, fused=fused), sample[:4]),
     }
     if model.predicts_moments():
         functions[MOMENTS] = (LowerMoments(model, fused=fused), sample[:4])
@@ -262,6 +263,7 @@ def _metadata(model: SpinEnergyModel, keys: list[str]) -> dict[str, Any]:
         "do_atomic_virial": True,
         "output_keys": keys,
         # What follows is read by this package alone.
+        "has_energies": True,
         "predicts_moments": model.predicts_moments(),
         "min_nbor_dist": float(model.min_nbor_dist),
     }

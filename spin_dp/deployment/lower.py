@@ -123,6 +123,52 @@ class LowerMoments(_Lower):
         return {"moments": moments}
 
 
+class LowerEnergies(_Lower):
+    """Energies without derivatives, for many spin states of one geometry.
+
+    Parameters
+    ----------
+    model, fused
+        As for :class:`LowerMoments`; the model need not have a moment net.
+    """
+
+    KEYS: Final = ("energy",)
+    """Names of the results."""
+
+    def forward(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Return ``energy`` of local atoms, (nf, nloc, 1), eV."""
+        atoms = self.model.atomic_model
+        core = atoms.descriptor.core
+        nf, nloc = nlist.shape[:2]
+        nlist = atoms.without_excluded_pairs(nlist, atype)
+        types = atype.clamp(min=0).view(-1)
+        scaled = atoms.descriptor.scaled_moments(spin.view(-1, 3), types)
+        centres = _centres(nlist, coord.shape[1])
+        repelled: torch.Tensor | float = 0.0
+        if self.kernel is None:
+            edges, index = self._pairs(coord, nlist)
+            ends = types[centres], types[index]
+            found = core.sum_neighbours(edges, *ends, scaled[centres], scaled[index])
+            features, _ = core.contract(found.sums, types[centres], scaled[centres])
+            if atoms.repulsion is not None:
+                repelled, _ = atoms.repulsion(edges, *ends)
+        else:
+            _, invariants = self.kernel.describe(coord, atype, scaled, nlist)
+            features = core.net.with_site([invariants], types[centres], scaled[centres])
+            if self.kernel.repels:
+                repelled = self.kernel.repulsion(coord, atype, scaled, nlist)
+        own = atype.reshape(-1)[centres].unsqueeze(1)
+        fitted = atoms.fit_features(features.unsqueeze(1), own, None, None)
+        energy = fitted["energy"].squeeze(1).double() + repelled * fitted["mask"]
+        return {"energy": energy.view(nf, nloc, 1)}
+
+
 class LowerModel(_Lower):
     """Energies and derivatives where the caller brings the neighbours.
 

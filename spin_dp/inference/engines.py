@@ -128,6 +128,11 @@ class Engine(Protocol):
             (nf, n, 3), μB; None of a model that reads none.
         """
 
+    def energies(
+        self, geometries: Geometries, types: Ints, moments: Floats | None
+    ) -> Floats:
+        """Return energies alone, (nf,), eV; arguments as for :meth:`evaluate`."""
+
     def predict_moments(
         self, geometries: Geometries, types: Ints, guess: Floats
     ) -> Floats:
@@ -197,6 +202,14 @@ class NeighbourEngine:
             atomic_energies=_array(found["atom_energy"].view(nf, n)),
         )
 
+    def energies(
+        self, geometries: Geometries, types: Ints, moments: Floats | None
+    ) -> Floats:
+        """Return energies alone, see :class:`Engine`."""
+        assert moments is not None  # such models read them
+        found = self._kernel.energies(*self._tensors(geometries, types, moments))
+        return _array(found.double().sum((1, 2)))
+
     def predict_moments(
         self, geometries: Geometries, types: Ints, guess: Floats
     ) -> Floats:
@@ -211,7 +224,7 @@ class NeighbourEngine:
 
         arrays = (positions, types, moments, neighbours, np.arange(len(types)))
         tensors = (torch.as_tensor(a, device=self._kernel.device)[None] for a in arrays)
-        return _array(self._kernel.energy(*tensors)["atom_energy"].view(-1))
+        return _array(self._kernel.energies(*tensors).view(-1))
 
     def _tensors(
         self, geometries: Geometries, types: Ints, moments: Floats
@@ -304,6 +317,12 @@ class HostEngine:
                 for array, shape in zip(used, shapes, strict=False)
             )
         )
+
+    def energies(
+        self, geometries: Geometries, types: Ints, moments: Floats | None
+    ) -> Floats:
+        """Return energies alone, which cost deepmd-kit all that it computes."""
+        return self.evaluate(geometries, types, moments).energies
 
     def predict_moments(
         self, geometries: Geometries, types: Ints, guess: Floats

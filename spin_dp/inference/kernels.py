@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from spin_dp.errors import ConfigError
 from spin_dp.model_file import (
+    ENERGIES,
     ENERGY,
     MOMENTS,
     ModelInfo,
@@ -61,6 +63,16 @@ class Kernel(Protocol):
             ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9); eV, eV/Å, eV/μB.
         """
 
+    def energies(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+        mapping: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return energies of local atoms alone, (nf, nloc, 1), eV."""
+
     def moments(
         self,
         coord: torch.Tensor,
@@ -97,6 +109,10 @@ class FrozenKernel:
             "virial": found["virial"],
         }
 
+    def energies(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """Return energies of local atoms, see :class:`Kernel`."""
+        return self.energy(*tensors)["atom_energy"]
+
     def moments(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return predicted moments, see :class:`Kernel`."""
         moments: torch.Tensor = self._module.moments_lower(*tensors[:4])
@@ -119,6 +135,7 @@ class CompiledKernel:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         self.info, self.device = read_compiled_info(path), device
+        self._has_energies = bool(read_metadata(path).get("has_energies", False))
         self._energy = _Function(path, ENERGY)
         self._moments = _Function(path, MOMENTS) if self.info.predicts_moments else None
 
@@ -132,6 +149,16 @@ class CompiledKernel:
             "force_mag": found["energy_derv_r_mag"],
             "virial": found["energy_derv_c_redu"],
         }
+
+    @cached_property
+    def _energies(self) -> _Function:
+        return _Function(self.info.path, ENERGIES)
+
+    def energies(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """Return energies of local atoms, see :class:`Kernel`."""
+        if not self._has_energies:  # compiled by an earlier version
+            return self.energy(*tensors)["atom_energy"]
+        return self._energies(*tensors[:4])["energy"]
 
     def moments(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return predicted moments, see :class:`Kernel`."""

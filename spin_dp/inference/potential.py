@@ -110,13 +110,46 @@ class Potential:
                 for part, spins in self._batches(symbols, geometries, moments)
             ]
         )
-        wrong = int((~np.isfinite(predicted.energies)).sum())
+        self._refuse_infinite(predicted.energies)
+        return predicted
+
+    def energies(
+        self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None
+    ) -> Floats:
+        """Return energies without derivatives, (nf,), eV.
+
+        Of a compiled model they cost 0.4 of what :meth:`predict` costs, of others
+        the same.
+
+        Parameters
+        ----------
+        symbols, geometries, moments
+            As for :meth:`predict`.
+
+        Raises
+        ------
+        ConfigError, ShapeError, DataError, BackendError
+            As :meth:`predict`.
+        """
+        if not self.reads_moments:
+            moments = None
+        types = self._check(symbols, geometries, moments)
+        energies = np.concatenate(
+            [
+                self._call(self._engine.energies, part, types, spins)
+                for part, spins in self._batches(symbols, geometries, moments)
+            ]
+        )
+        self._refuse_infinite(energies)
+        return energies
+
+    def _refuse_infinite(self, energies: Floats) -> None:
+        wrong = int((~np.isfinite(energies)).sum())
         if wrong:
             raise DataError(
                 f"{self.info.path}: its energy is not a finite number for {wrong} of "
-                f"{len(predicted.energies)} frames; check how it was trained."
+                f"{len(energies)} frames; check how it was trained."
             )
-        return predicted
 
     def predict_moments(
         self, symbols: Sequence[str], geometries: Geometries, guess: Floats

@@ -271,7 +271,7 @@ def _energies(
         part = vectors[start : start + _AT_ONCE]
         if not states:
             part, _, _ = model.complete(atoms, part)
-        found.append(model.predict(atoms, part).energy)
+        found.append(model.energies(atoms, part))
         if progress is not None:
             progress(min(start + _AT_ONCE, len(vectors)), len(vectors))
     return np.concatenate(found)

@@ -295,11 +295,12 @@ def _energies(
     atoms: Atoms, model: SpinDP, patterns: Floats, *, converge: bool
 ) -> Floats:
     """Return the energies that the first model ranks by, (k,), eV."""
+    moments = patterns
     if not converge:
-        return model.evaluate_many(atoms, patterns).energy
-    if model.info.reads_labels:
-        return model.predict(atoms, patterns).energy
-    return model.predict(atoms, model.predict_moments(atoms, patterns)).energy
+        moments, _, _ = model.complete(atoms, patterns)
+    elif not model.info.reads_labels:
+        moments = model.predict_moments(atoms, patterns)
+    return model.energies(atoms, moments)
 
 
 def _evaluate(

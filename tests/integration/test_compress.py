@@ -79,6 +79,8 @@ def test_compiled_says_the_same(predicting_model, compiled_model):
         assert b.atomic_energies is not None
         np.testing.assert_allclose(b.energy, a.energy, atol=1e-6 * len(structure))
         np.testing.assert_allclose(b.atomic_energies, a.atomic_energies, atol=1e-5)
+        alone = fast.energies(structure, b.moments)
+        np.testing.assert_allclose(alone, b.energy, atol=1e-7 * len(structure))
         guess = tiled[0]
         np.testing.assert_allclose(
             fast.predict_moments(structure, guess),

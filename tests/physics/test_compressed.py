@@ -8,7 +8,7 @@ import pytest
 import torch
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
-from spin_dp.deployment.lower import LowerModel, LowerMoments
+from spin_dp.deployment.lower import LowerEnergies, LowerModel, LowerMoments
 from spin_dp.descriptors import (
     CompressedSpinDescriptor,
     SpinDescriptor,
@@ -205,6 +205,8 @@ def test_compiled_functions_are_those_of_the_model(make_model):
         torch.testing.assert_close(
             value.detach().view(reference.shape), reference, rtol=1e-9, atol=1e-11
         )
+    (energies,) = LowerEnergies(model, fused=False)(coord, atype, spin, nlist).values()
+    torch.testing.assert_close(energies, expected["atom_energy"], rtol=1e-9, atol=1e-11)
     (moments,) = LowerMoments(model, fused=False)(coord, atype, spin, nlist).values()
     predicted = model.moments_lower(coord, atype, spin, nlist)
     assert (predicted - spin[:, : predicted.shape[1]]).abs().max() > 0.1

@@ -5,7 +5,7 @@ import pytest
 import torch
 from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 
-from spin_dp.deployment.lower import LowerModel, LowerMoments
+from spin_dp.deployment.lower import LowerEnergies, LowerModel, LowerMoments
 from tests.physics.contract_subject import random_frames, tensors
 from tests.physics.pretend_device import DEVICE, PretendDevice, move, numbers_of
 
@@ -57,7 +57,7 @@ def test_md_step(make_model, form):
     assert_same(got, expected)
 
 
-@pytest.mark.parametrize("function", [LowerModel, LowerMoments])
+@pytest.mark.parametrize("function", [LowerModel, LowerEnergies, LowerMoments])
 def test_compiled_function(make_model, function):
     """What is compiled where there is a GPU."""
     model = build(make_model, "compressed")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The descriptor in C++, compiled into a model, against automatic differentiation."""
 
+import json
 import logging
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from deepmd.pt.utils.nlist import extend_input_and_build_neighbor_list
 from spin_dp.deployment import compile_model
 from spin_dp.inference.kernels import load_kernel
 from spin_dp.lammps_interface import step_times
+from spin_dp.model_file import ENERGIES, METADATA
 from tests.physics.contract_subject import random_frames, tensors
 
 SKIN = 0.8  # Å
@@ -40,6 +43,21 @@ def lower_arguments(cutoff):
     )
     spin = torch.gather(spin, 1, mapping.unsqueeze(-1).expand(-1, -1, 3))
     return [x.detach().contiguous() for x in (coord, atype, spin, nlist, mapping)]
+
+
+def as_of_before(compiled, folder):
+    """A model compiled when there was no function of energies alone."""
+    path = folder / "before.pt2"
+    with ZipFile(compiled) as now, ZipFile(path, "w") as before:
+        for item in now.infolist():
+            content = now.read(item)
+            if item.filename == METADATA:
+                metadata = json.loads(content)
+                assert metadata.pop("has_energies")
+                content = json.dumps(metadata).encode()
+            if f"/{ENERGIES}/" not in item.filename:
+                before.writestr(item, content)
+    return path
 
 
 MOMENT_NET = {
@@ -99,6 +117,10 @@ def test_compiled_is_forward_lower(make_model, tmp_path, section, settings):
     assert loaded.info.predicts_moments == bool(section)
     energies = loaded.energy(coord, atype, spin, nlist, mapping)
     assert torch.equal(energies["energy"], got["energy_redu"])
+    for one in (loaded, load_kernel(as_of_before(compiled, tmp_path), "cpu")):
+        assert one is not None
+        alone = one.energies(coord, atype, spin, nlist, mapping)
+        torch.testing.assert_close(alone, got["energy"], rtol=1e-12, atol=1e-12)
     if section:
         moments = loaded.moments(coord, atype, spin, nlist, mapping)
         reference = model.moments_lower(coord, atype, spin, nlist).detach()
@@ -119,3 +141,5 @@ def test_compiled_is_forward_lower(make_model, tmp_path, section, settings):
     coord[0, 0, 1] = float("nan")
     got = run(coord, atype, spin, nlist, mapping, None, None, None)
     assert torch.isnan(got["energy_redu"]).flatten().tolist() == [True] + 3 * [False]
+    alone = loaded.energies(coord, atype, spin, nlist, mapping).sum((1, 2))
+    assert torch.isnan(alone).tolist() == [True] + 3 * [False]

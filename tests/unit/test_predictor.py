@@ -44,6 +44,8 @@ def test_many_patterns_are_each_one_pattern(potential, cell):
         one = potential.evaluate(cell, patterns[number])
         np.testing.assert_allclose(found.energy[number], one.energy, rtol=1e-13)
         np.testing.assert_allclose(found.forces[number], one.forces, atol=1e-12)
+    alone = potential.energies(cell, found.moments)
+    np.testing.assert_allclose(alone, found.energy, rtol=1e-13)
 
 
 def test_same_as_deepmd_kit(potential, frozen_model, cell):

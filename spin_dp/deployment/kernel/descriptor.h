@@ -69,8 +69,33 @@ inline Vec bounded(const Vec& x) {
   return in * p / q;
 }
 
-// Repulsion of an atom and its neighbours: half of each pair. Few are that close. A
-// function of its own, so that the loop over all pairs is compiled as without it.
+// Half of the repulsion of a pair, and its slope.
+struct Repulsion {
+  double energy = 0.0, slope = 0.0;
+};
+
+inline Repulsion repulsion_of(const double* pair, double distance) {
+  const double factor = pair[0], rate = pair[1], inner = pair[2], outer = pair[3];
+  if (!(distance < outer)) return {};
+  const double inverse = 1.0 / distance;
+  double screening = 0.0, bend = 0.0;
+  for (int n = 0; n < 4; ++n) {
+    const double part = SCREENING[n] * std::exp(-SCREENING[4 + n] * rate * distance);
+    screening += part;
+    bend -= SCREENING[4 + n] * part;
+  }
+  const double width = 1.0 / (outer - inner);
+  const double v = std::max((distance - inner) * width, 0.0);
+  const double smooth = v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0;
+  const double fall = v * v * (v * (60.0 - 30.0 * v) - 30.0) * width;
+  const double bare = factor * inverse, energy = bare * screening;
+  return {
+      smooth * energy,
+      smooth * (bare * rate * bend - energy * inverse) + fall * energy};
+}
+
+// Repulsion of an atom and its neighbours. Few are that close. A function of its own,
+// so that the loop over all pairs is compiled as without it.
 __attribute__((noinline)) inline void repel(
     const Surroundings& found, const double* table, int64_t first_out, double* here,
     double* out) {
@@ -79,30 +104,16 @@ __attribute__((noinline)) inline void repel(
     const double x = p.edge[0], y = p.edge[1], z = p.edge[2];
     const double square = x * x + y * y + z * z;
     if (square >= REPULSION_REACH * REPULSION_REACH) continue;
-    const double* pair = table + 4 * p.types;
-    const double factor = pair[0], rate = pair[1], inner = pair[2], outer = pair[3];
-    if (square >= outer * outer) continue;
-    const double distance = std::sqrt(square), inverse = 1.0 / distance;
-    double screening = 0.0, bend = 0.0;
-    for (int n = 0; n < 4; ++n) {
-      const double part = SCREENING[n] * std::exp(-SCREENING[4 + n] * rate * distance);
-      screening += part;
-      bend -= SCREENING[4 + n] * part;
-    }
-    const double width = 1.0 / (outer - inner);
-    const double v = std::max((distance - inner) * width, 0.0);
-    const double smooth = v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0;
-    const double fall = v * v * (v * (60.0 - 30.0 * v) - 30.0) * width;
-    const double bare = factor * inverse, energy = bare * screening;
-    const double slope = smooth * (bare * rate * bend - energy * inverse) + fall * energy;
+    const double distance = std::sqrt(square);
+    const Repulsion pair = repulsion_of(table + 4 * p.types, distance);
     double* there = out + (p.atom - first_out) * ROWS_OUT;
     for (int a = 0; a < 3; ++a) {
-      const double force = slope * inverse * p.edge[a];
+      const double force = pair.slope / distance * p.edge[a];
       there[a] += force;
       here[a] -= force;
       for (int b = 0; b < 3; ++b) there[6 + 3 * a + b] += force * p.edge[b];
     }
-    here[ROWS_OUT - 1] += smooth * energy;
+    here[ROWS_OUT - 1] += pair.energy;
   }
 }
 
@@ -536,4 +547,30 @@ void slopes(
     double* target = out + first[thread] * ROWS_OUT;
     for (const double value : rows[thread]) *target++ += value;
   }
+}
+
+// Repulsion of each atom of each frame, where no slopes are asked for.
+void repulsion(
+    const double* coord, const int64_t* types, const real*, const int64_t* list,
+    const Weights& w, int64_t frames, int64_t all, int64_t local, int64_t length,
+    double* out) {
+  share(frames * local, [&](int64_t begin, int64_t end, int) {
+    for (int64_t number = begin; number < end; ++number) {
+      const int64_t first = number / local * all, centre = first + number % local;
+      const double* own = coord + 3 * centre;
+      const int64_t* near = list + number * length;
+      double sum = 0.0;
+      for (int64_t k = 0; k < (types[centre] < 0 ? 0 : length); ++k) {
+        if (near[k] < 0) continue;
+        const double* other = coord + 3 * (first + near[k]);
+        const double x = other[0] - own[0], y = other[1] - own[1], z = other[2] - own[2];
+        const double square = x * x + y * y + z * z;
+        if (square >= REPULSION_REACH * REPULSION_REACH) continue;
+        const int64_t type = std::max<int64_t>(types[first + near[k]], 0);
+        const double* pair = w.repulsion + 4 * (types[centre] * TYPES + type);
+        sum += repulsion_of(pair, std::sqrt(square)).energy;
+      }
+      out[number] = sum;
+    }
+  });
 }

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from spin_dp.deployment.kernel.constants import Channels, definitions, read_weights
-from spin_dp.deployment.kernel.operators import describe, register_lowerings, slopes
+from spin_dp.deployment.kernel.operators import (
+    describe,
+    register_lowerings,
+    repulsion,
+    slopes,
+)
 
 if TYPE_CHECKING:
     from spin_dp.descriptors import CompressedSpinDescriptor
@@ -33,6 +38,7 @@ class DescriptorKernel(torch.nn.Module):
         super().__init__()
         register_lowerings()
         channels = Channels(core)
+        self.repels = repulsion is not None
         self.definitions = definitions(core, channels, repulsion)
         self.n_features = channels.n_features
         self.n_sums = channels.n_sums
@@ -120,6 +126,22 @@ class DescriptorKernel(torch.nn.Module):
             feature_slope,
             self._weights(),
             self.definitions,
+        )
+        return found
+
+    def repulsion(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        moments: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the energy of the repulsion alone, (nf·nloc, 1), eV, float64.
+
+        Of a model that has one (``repels``); arguments as for :meth:`describe`.
+        """
+        found: torch.Tensor = repulsion(
+            coord, atype, moments, nlist, self._weights(), self.definitions
         )
         return found
 

@@ -31,9 +31,11 @@ _library.define(
     f"slopes({_STATE}, Tensor described, Tensor feature_slope, Tensor[] weights, "
     "str definitions) -> Tensor"
 )
+_library.define(f"repulsion({_STATE}, Tensor[] weights, str definitions) -> Tensor")
 
 describe = torch.ops.spin_dp.describe
 slopes = torch.ops.spin_dp.slopes
+repulsion = torch.ops.spin_dp.repulsion
 
 
 @torch.library.impl(_library, "describe", "Meta")
@@ -46,6 +48,13 @@ def _describe_meta(*arguments: Any) -> torch.Tensor:
 @torch.library.impl(_library, "slopes", "Meta")
 def _slopes_meta(coord: torch.Tensor, *_: Any) -> torch.Tensor:
     return coord.new_empty(coord.shape[0] * coord.shape[1], N_SLOPES)
+
+
+@torch.library.impl(_library, "repulsion", "Meta")
+def _repulsion_meta(*arguments: Any) -> torch.Tensor:
+    coord, _, _, nlist, _, _ = arguments
+    made: torch.Tensor = coord.new_empty(nlist.shape[0] * nlist.shape[1], 1)
+    return made
 
 
 @cache
@@ -121,6 +130,13 @@ def register_lowerings() -> None:
         coord = state[0]
         size = [coord.get_size()[0] * coord.get_size()[1], N_SLOPES]
         return call("slopes", state, weights, definitions, size, coord.get_dtype())
+
+    @register_lowering(repulsion.default, type_promotion_kind=None)
+    def _repulsion(*arguments: Any) -> Any:
+        *state, weights, definitions = arguments
+        coord, nlist = state[0], state[3]
+        size = [nlist.get_size()[0] * nlist.get_size()[1], 1]
+        return call("repulsion", state, weights, definitions, size, coord.get_dtype())
 
 
 _CALL = """

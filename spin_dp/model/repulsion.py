@@ -16,6 +16,7 @@ J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in So
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 INNER, OUTER = 0.5, 0.9
 """Radii of the switch by default, in units of the sum of both covalent radii: closer
 than the bonds of oxides (0.8 of it in the most distorted cells, 1.1 in peroxides)."""
+
+BONDED, FURTHEST = 1.2, 1.4
+"""Distance up to which two atoms are bonded, and the largest outer radius that data may
+ask for, in the same units."""
 
 COULOMB = 14.399645
 """e²/(4πε₀), eV Å."""
@@ -191,6 +196,32 @@ class Repulsion(torch.nn.Module):
         made = cls(type_map, *data["scales"])
         made.table.copy_(torch.as_tensor(data["@variables"]["table"]))
         return made
+
+
+def radii_up_to_data(shortest: Mapping[str, float]) -> dict[str, list[float]]:
+    """Return radii of pairs that are never bonded in the data, as O-O in oxides.
+
+    Between the default radii and their shortest distance a net has nothing to go by,
+    and may fall. There the term reaches up to the data, where it is zero, so that a
+    training does not see it. Bonds, which nets extrapolate well, are left alone.
+
+    Parameters
+    ----------
+    shortest
+        Shortest distance in the data of each pair, ``{"O-O": 1.77}``, Å.
+
+    Returns
+    -------
+    dict
+        Argument ``radii`` of :class:`Repulsion`, Å; nothing of other pairs.
+    """
+    found = {}
+    for pair, distance in shortest.items():
+        bond = sum(float(covalent_radii[atomic_number(one)]) for one in pair.split("-"))
+        if distance > BONDED * bond:
+            outer = math.floor(100.0 * min(distance, FURTHEST * bond)) / 100.0
+            found[pair] = [round(outer * INNER / OUTER, 2), outer]
+    return found
 
 
 def types_of_pairs(

@@ -175,6 +175,11 @@ def write_input(
     if spin_elements:
         cutoff = model["descriptor"].get("rcut", settings.cutoff)
         model["info"] = data_info(systems, float(cutoff))
+        if settings.repulsion and "repulsion" not in (nets or {}):
+            from spin_dp.model.repulsion import radii_up_to_data  # brings torch
+
+            radii = radii_up_to_data(model["info"]["shortest"])
+            model["repulsion"] = {"radii": radii} if radii else {}
     have_guess = all("initial_spin" in system.labels for system in systems)
     if spin_elements and "moment_net" not in model and have_guess:
         neuron = list(settings.moment_neuron)
@@ -248,7 +253,7 @@ def _model(
     }
     model = {"type": "spin_dp", **model, "spin": {"use_spin": list(spin_elements)}}
     if settings.repulsion:
-        model["repulsion"] = {}  # radii by default
+        model["repulsion"] = {}  # radii by default, or up to the data
     return model
 
 

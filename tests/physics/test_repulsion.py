@@ -17,7 +17,7 @@ from spin_dp.deployment.lower import LowerModel
 from spin_dp.errors import ConfigError
 from spin_dp.lammps_interface import lammps_command
 from spin_dp.model.energy import SpinEnergyModel
-from spin_dp.model.repulsion import Repulsion
+from spin_dp.model.repulsion import Repulsion, radii_up_to_data
 from spin_dp.threads import process_environment
 from tests.conftest import model_params
 from tests.physics.contract_subject import (
@@ -138,6 +138,24 @@ def test_smooth_at_both_radii(pair):
     assert np.all(energy[outside] == 0.0)
     assert np.all(slope[outside] == 0.0)
     assert np.all(np.diff(energy[~outside]) < 0.0)
+
+
+def test_it_reaches_up_to_the_data_and_not_into_them():
+    """Covalent radii of ASE: O 0.66, Ni 1.24, Li 1.28 Å."""
+    shortest = {"O-O": 1.773, "Ni-Ni": 2.4, "Ni-O": 1.85, "Li-Ni": 3.6}
+    radii = radii_up_to_data(shortest)
+    assert radii == {"O-O": [0.98, 1.77], "Li-Ni": [1.96, 3.52]}
+    assert 0.0 <= 1.4 * (1.28 + 1.24) - radii["Li-Ni"][1] < 0.01
+    assert radii_up_to_data({"O-O": 1.45}) == {}  # peroxides
+    term, bare = Repulsion(TYPE_MAP, radii=radii), Repulsion(TYPE_MAP)
+    assert not np.any(of_pair(term, "O-O", np.linspace(1.773, 5.0, 50)))
+    within = np.linspace(0.9, 1.75, 20)
+    energy, slope = of_pair(term, "O-O", within)
+    assert np.all(energy > of_pair(bare, "O-O", within)[0])
+    assert np.all(slope < 0.0)
+    for pair in ("Ni-Ni", "Ni-O"):
+        expected = of_pair(bare, pair, within)
+        np.testing.assert_array_equal(of_pair(term, pair, within), expected)
 
 
 def test_it_pushes_back_before_contacts_and_leaves_bonds_alone():

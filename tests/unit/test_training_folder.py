@@ -152,6 +152,16 @@ def test_the_repulsion_is_there_unless_left_out(data: Path, tmp_path: Path) -> N
     assert sections == [{}, None, None]
 
 
+def test_the_repulsion_reaches_up_to_the_data(data: Path, tmp_path: Path) -> None:
+    """O-O, which is not bonded there, and no other pair."""
+    oxygens = [0.0, 0.0, 2.0, 1.773, 0.0, 2.0]
+    coord = data / "training" / "LS" / "set.000" / "coord.npy"
+    np.save(coord, [[0.0, 0.0, 0.0, *oxygens]])
+    made = make_training_folder(data, tmp_path / "run", settings=LITTLE)
+    section = read(made.input_json)["model"]["repulsion"]
+    assert section == {"radii": {"O-O": [0.98, 1.77]}}
+
+
 @pytest.mark.parametrize("section", [None, {"inner": 0.4, "outer": 0.8, "radii": {}}])
 def test_like_keeps_the_repulsion_of_the_parent(
     data: Path, tmp_path: Path, section: dict[str, Any] | None

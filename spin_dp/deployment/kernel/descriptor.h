@@ -69,14 +69,13 @@ inline Vec bounded(const Vec& x) {
   return in * p / q;
 }
 
-// Half of the repulsion of a pair, and its slope.
+// Half of the repulsion of a pair that is closer than its outer radius, and its slope.
 struct Repulsion {
-  double energy = 0.0, slope = 0.0;
+  double energy, slope;
 };
 
 inline Repulsion repulsion_of(const double* pair, double distance) {
   const double factor = pair[0], rate = pair[1], inner = pair[2], outer = pair[3];
-  if (!(distance < outer)) return {};
   const double inverse = 1.0 / distance;
   double screening = 0.0, bend = 0.0;
   for (int n = 0; n < 4; ++n) {
@@ -104,8 +103,10 @@ __attribute__((noinline)) inline void repel(
     const double x = p.edge[0], y = p.edge[1], z = p.edge[2];
     const double square = x * x + y * y + z * z;
     if (square >= REPULSION_REACH * REPULSION_REACH) continue;
+    const double* row = table + 4 * p.types;
+    if (square >= row[3] * row[3]) continue;
     const double distance = std::sqrt(square);
-    const Repulsion pair = repulsion_of(table + 4 * p.types, distance);
+    const Repulsion pair = repulsion_of(row, distance);
     double* there = out + (p.atom - first_out) * ROWS_OUT;
     for (int a = 0; a < 3; ++a) {
       const double force = pair.slope / distance * p.edge[a];
@@ -568,7 +569,8 @@ void repulsion(
         if (square >= REPULSION_REACH * REPULSION_REACH) continue;
         const int64_t type = std::max<int64_t>(types[first + near[k]], 0);
         const double* pair = w.repulsion + 4 * (types[centre] * TYPES + type);
-        sum += repulsion_of(pair, std::sqrt(square)).energy;
+        if (square < pair[3] * pair[3])
+          sum += repulsion_of(pair, std::sqrt(square)).energy;
       }
       out[number] = sum;
     }

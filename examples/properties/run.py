@@ -47,7 +47,7 @@ STATES = {
 SETTINGS: dict[str, Any] = {
     "relaxation": RelaxationSettings(rattle=0.03),
     "eos": EquationOfStateSettings(rattle=0.03, max_strain=0.02, points=7),
-    "elasticity": ElasticitySettings(rattle=0.03),
+    "elasticity": ElasticitySettings(rattle=0.03, max_steps=1500),
     "phonons": PhononSettings(rattle=0.03),
 }
 
@@ -72,13 +72,17 @@ def measured(name: str) -> dict[str, float]:
 
 
 def summary(name: str, results: dict[str, Sequence[Any]]) -> pd.DataFrame:
-    """Return a row for each state of a crystal, and one of what was measured."""
+    """Return a row for each state of a crystal, and one of what was measured.
+
+    What could not be calculated of a state is left out of its row.
+    """
     rows = []
-    for k, relaxed in enumerate(results["relaxation"]):
-        eos, elastic, phonon = (
-            results[kind][k] for kind in ("eos", "elasticity", "phonons")
-        )
-        highest = float(phonon.gamma["wavenumber"].max())
+    for relaxed in results["relaxation"]:
+        own = {
+            kind: next((r for r in found if r.spin_state == relaxed.spin_state), None)
+            for kind, found in results.items()
+        }
+        elastic, phonon = own["elasticity"], own["phonons"]
         rows.append(
             {
                 "crystal": name,
@@ -87,12 +91,12 @@ def summary(name: str, results: dict[str, Sequence[Any]]) -> pd.DataFrame:
                 **{key: getattr(relaxed, key) for key in ("a", "b", "c", "beta")},
                 "volume": relaxed.volume,
                 "±": (relaxed.spread or {}).get("volume", np.nan),
-                "B0": eos.b0,
-                "K": elastic.bulk_modulus,
-                "G": elastic.shear_modulus,
-                "stable": elastic.stable and phonon.stable,
-                "lowest_THz": phonon.lowest_frequency,
-                "highest_1/cm": highest,
+                "B0": getattr(own["eos"], "b0", np.nan),
+                "K": getattr(elastic, "bulk_modulus", np.nan),
+                "G": getattr(elastic, "shear_modulus", np.nan),
+                "stable": all(one.stable for one in (elastic, phonon) if one),
+                "lowest_THz": getattr(phonon, "lowest_frequency", np.nan),
+                "highest_1/cm": phonon.gamma["wavenumber"].max() if phonon else np.nan,
             }
         )
     rows.append({"crystal": name, "state": "measured", **measured(name)})
@@ -154,7 +158,7 @@ def main(
         write_page(folder, name, found.failures)
         for kind, who, why in found.failures:
             print(f"no {kind} of {who}: {why}")
-        if not found.failures:
+        if found.results["relaxation"]:
             tables.append(summary(name, dict(found.results)))
     table = pd.concat(tables, ignore_index=True)
     table.round(3).to_csv(out / "summary.csv", index=False)

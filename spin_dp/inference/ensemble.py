@@ -183,7 +183,7 @@ class Ensemble:
         moments[0, :, 2] = _PROBE_MUB * np.isin(first.type_map, first.spin_elements)
         cluster = Geometries(positions, np.zeros((1, 3, 3)), [False] * 3)
         return [
-            float(model.potential.predict(first.type_map, cluster, moments).energies[0])
+            float(model.potential.probe(first.type_map, cluster, moments)[0])
             for model in self.models
         ]
 

@@ -143,6 +143,17 @@ class Potential:
         self._refuse_infinite(energies)
         return energies
 
+    def probe(
+        self, symbols: Sequence[str], geometries: Geometries, moments: Floats
+    ) -> Floats:
+        """Return energies of atoms that are no structure, (nf,), eV, unchecked.
+
+        They tell models apart. Arguments are as for :meth:`predict`; what lies outside
+        the training data is neither refused nor warned of, now or as said already.
+        """
+        types = self._types(symbols)
+        return self._call(self._engine.energies, geometries, types, moments)
+
     def _refuse_infinite(self, energies: Floats) -> None:
         wrong = int((~np.isfinite(energies)).sum())
         if wrong:

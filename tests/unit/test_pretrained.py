@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 
 from examples.base_model.build import BaseModelSettings, Build, write_record
 from examples.base_model.card import render
@@ -23,7 +25,7 @@ from examples.base_model.frames import collect_unseen, origins
 from spin_dp import SpinDP, SpinDPCalculator, pretrained
 from spin_dp.cli.app import main
 from spin_dp.deployment import cache, fast_models
-from spin_dp.errors import BackendError, ConfigError, DataError
+from spin_dp.errors import BackendError, ConfigError, DataError, OutsideTrainingData
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,6 +190,20 @@ def test_the_ensemble_is_calibrated() -> None:
 
 
 # ---- forms kept on the machine --------------------------------------------------
+
+
+def test_telling_models_apart_warns_of_nothing() -> None:
+    """It asks for a cluster that is no structure; what is said once is still to say."""
+    model = SpinDP(NAME)
+    assert model.info.fewest
+    assert model.ensemble is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        energies = model.ensemble.probe_energies()
+    assert np.ptp(energies) > 0.001
+    pair = Atoms("NiO", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.9]])
+    with pytest.warns(OutsideTrainingData, match="neighbours within"):
+        model.evaluate(pair, "Ni=2+")
 
 
 def test_a_fast_form_is_made_once(

@@ -89,8 +89,8 @@ def main(
         }
         for kind in ("flip", "spin", "transfer"):
             here = changes[changes["kind"] == kind].nsmallest(1, "energy")
-            for column, name in (("energy", "meV"), ("energy_spread", "spread_meV")):
-                row[f"{kind}_{name}"] = float(here[column].sum(min_count=1))
+            for column, unit in (("energy", "meV"), ("energy_spread", "spread_meV")):
+                row[f"{kind}_{unit}"] = float(here[column].sum(min_count=1))
         if "LS" not in labels or "Ni" in labels:  # low-spin Co3+ has no moment
             fit = fit_exchange(atoms, opened, labels)
             ordering = find_transition(

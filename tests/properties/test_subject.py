@@ -96,19 +96,20 @@ def test_spread_is_the_standard_deviation_of_the_models(model_files, layered) ->
 
 
 def test_state_that_does_not_hold_is_told(model, layered) -> None:
-    def subject(moments) -> Subject:
+    def subject(moments, labels="Ni=3+LS") -> Subject:
         return Subject.of_calculator(
             layered,
             lambda: Spring(layered.positions, moments),
-            "Ni=3+LS",
+            labels,
             name="spring",
             states=model.states,
         )
 
     assert relax(subject([0, 1.3, 0, 0]), QUICK).becomes == ""
     assert relax(subject([0, -1.3, 0, 0]), QUICK).becomes == ""  # all reversed
-    # Nickel with little moment is low-spin Ni4+, out of what Ni3+LS shows in the data.
-    assert relax(subject([0, 0.0, 0, 0]), QUICK).becomes == "Ni4+LS[1]"
+    # Half of the moment of high spin is that of low spin.
+    fallen = relax(subject([0, 1.33, 0, 0], "Ni=3+HS"), QUICK)
+    assert fallen.becomes == "Ni3+LS[1up]"
 
 
 def test_lost_labels_are_an_error(ferromagnet) -> None:

@@ -47,7 +47,7 @@ STATES = {
 SETTINGS: dict[str, Any] = {
     "relaxation": RelaxationSettings(rattle=0.03),
     "eos": EquationOfStateSettings(rattle=0.03, max_strain=0.02, points=7),
-    "elasticity": ElasticitySettings(rattle=0.03, max_steps=1500),
+    "elasticity": ElasticitySettings(rattle=0.03),
     "phonons": PhononSettings(rattle=0.03),
 }
 

@@ -25,6 +25,16 @@ class _Slopes(NamedTuple):
     virial: torch.Tensor  # (m, 9): Σ slope ⊗ edge, eV
 
 
+class _Described(NamedTuple):
+    """What the descriptor says of n local atoms, and what it was asked with."""
+
+    features: torch.Tensor  # (n, d)
+    vectors: torch.Tensor  # (n, M', 3)
+    moments: torch.Tensor  # (m, 3): scaled, of all atoms
+    nlist: torch.Tensor  # (nf, nloc, nnei), without excluded pairs
+    pairs: tuple[torch.Tensor, ...] | None  # edges, types of both ends; not fused
+
+
 class _Lower(torch.nn.Module):
     """A function of a model where the caller brings the neighbours."""
 
@@ -38,6 +48,32 @@ class _Lower(torch.nn.Module):
             if fused
             else None
         )
+
+    def _describe(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> _Described:
+        """Return what the descriptor says; arguments as of :class:`LowerModel`."""
+        atoms = self.model.atomic_model
+        core = atoms.descriptor.core
+        nlist = atoms.without_excluded_pairs(nlist, atype)
+        types = atype.clamp(min=0).view(-1)
+        scaled = atoms.descriptor.scaled_moments(spin.view(-1, 3), types)
+        centres = _centres(nlist, coord.shape[1])
+        own, moments = types[centres], scaled[centres]
+        if self.kernel is None:
+            edges, index = self._pairs(coord, nlist)
+            pairs = edges, own, types[index]
+            found = core.sum_neighbours(*pairs, moments, scaled[index])
+            features, vectors = core.contract(found.sums, own, moments)
+            return _Described(features, vectors, scaled, nlist, pairs)
+        described, invariants = self.kernel.describe(coord, atype, scaled, nlist)
+        features = core.net.with_site([invariants], own, moments)
+        vectors = self.kernel.spin_vectors(described)
+        return _Described(features, vectors, scaled, nlist, None)
 
     def _pairs(
         self, coord: torch.Tensor, nlist: torch.Tensor
@@ -95,28 +131,11 @@ class LowerMoments(_Lower):
         nlist: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """Return ``moments`` of local atoms, (nf, nloc, 3), μB; spin is the guess."""
-        atoms = self.model.atomic_model
-        core = atoms.descriptor.core
         nf, nloc = nlist.shape[:2]
-        nlist = atoms.without_excluded_pairs(nlist, atype)
-        types = atype.clamp(min=0).view(-1)
-        scaled = atoms.descriptor.scaled_moments(spin.view(-1, 3), types)
-        centres = _centres(nlist, coord.shape[1])
-        if self.kernel is None:
-            edges, index = self._pairs(coord, nlist)
-            found = core.sum_neighbours(
-                edges, types[centres], types[index], scaled[centres], scaled[index]
-            )
-            features, vectors = core.contract(
-                found.sums, types[centres], scaled[centres]
-            )
-        else:
-            described, invariants = self.kernel.describe(coord, atype, scaled, nlist)
-            features = core.net.with_site([invariants], types[centres], scaled[centres])
-            vectors = self.kernel.spin_vectors(described)
+        found = self._describe(coord, atype, spin, nlist)
         moments = self.model.moments_from(
-            features.view(nf, nloc, -1),
-            vectors.view(nf, nloc, -1, 3),
+            found.features.view(nf, nloc, -1),
+            found.vectors.view(nf, nloc, -1, 3),
             spin[:, :nloc],
             atype[:, :nloc],
         )
@@ -144,28 +163,20 @@ class LowerEnergies(_Lower):
     ) -> dict[str, torch.Tensor]:
         """Return ``energy`` of local atoms, (nf, nloc, 1), eV."""
         atoms = self.model.atomic_model
-        core = atoms.descriptor.core
         nf, nloc = nlist.shape[:2]
-        nlist = atoms.without_excluded_pairs(nlist, atype)
-        types = atype.clamp(min=0).view(-1)
-        scaled = atoms.descriptor.scaled_moments(spin.view(-1, 3), types)
-        centres = _centres(nlist, coord.shape[1])
-        repelled: torch.Tensor | float = 0.0
-        if self.kernel is None:
-            edges, index = self._pairs(coord, nlist)
-            ends = types[centres], types[index]
-            found = core.sum_neighbours(edges, *ends, scaled[centres], scaled[index])
-            features, _ = core.contract(found.sums, types[centres], scaled[centres])
-            if atoms.repulsion is not None:
-                repelled, _ = atoms.repulsion(edges, *ends)
-        else:
-            _, invariants = self.kernel.describe(coord, atype, scaled, nlist)
-            features = core.net.with_site([invariants], types[centres], scaled[centres])
-            if self.kernel.repels:
-                repelled = self.kernel.repulsion(coord, atype, scaled, nlist)
-        own = atype.reshape(-1)[centres].unsqueeze(1)
-        fitted = atoms.fit_features(features.unsqueeze(1), own, None, None)
-        energy = fitted["energy"].squeeze(1).double() + repelled * fitted["mask"]
+        found = self._describe(coord, atype, spin, nlist)
+        own = atype[:, :nloc].reshape(-1, 1)
+        fitted = atoms.fit_features(found.features.unsqueeze(1), own, None, None)
+        energy = fitted["energy"].squeeze(1).double()
+        if atoms.repulsion is not None:
+            if found.pairs is not None:
+                repelled, _ = atoms.repulsion(*found.pairs)
+            else:
+                assert self.kernel is not None
+                repelled = self.kernel.repulsion(
+                    coord, atype, found.moments, found.nlist
+                )
+            energy = energy + repelled * fitted["mask"]
         return {"energy": energy.view(nf, nloc, 1)}
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 class Kernel(Protocol):
     """A loaded model; nf frames of nloc local atoms, nall with ghosts.
 
+    All functions take five tensors: positions (nf, nall, 3) in Å, types (nf, nall) and
+    moments (nf, nall, 3) in μB of local atoms and ghosts; neighbours, (nf, nloc, nnei),
+    -1 where there is none; the local atom that each atom is an image of, (nf, nall).
+
     Attributes
     ----------
     info, device
@@ -36,25 +40,8 @@ class Kernel(Protocol):
     info: ModelInfo
     device: torch.device
 
-    def energy(
-        self,
-        coord: torch.Tensor,
-        atype: torch.Tensor,
-        spin: torch.Tensor,
-        nlist: torch.Tensor,
-        mapping: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
+    def energy(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return energies and derivatives.
-
-        Parameters
-        ----------
-        coord, atype, spin
-            Positions (nf, nall, 3) in Å, types (nf, nall) and moments (nf, nall, 3) in
-            μB of local atoms and ghosts.
-        nlist
-            Neighbours, (nf, nloc, nnei), -1 where there is none.
-        mapping
-            Local atom that each atom is an image of, (nf, nall).
 
         Returns
         -------
@@ -63,25 +50,11 @@ class Kernel(Protocol):
             ``force_mag`` (nf, nall, 3), ``virial`` (nf, 9); eV, eV/Å, eV/μB.
         """
 
-    def energies(
-        self,
-        coord: torch.Tensor,
-        atype: torch.Tensor,
-        spin: torch.Tensor,
-        nlist: torch.Tensor,
-        mapping: torch.Tensor,
-    ) -> torch.Tensor:
+    def energies(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return energies of local atoms alone, (nf, nloc, 1), eV."""
 
-    def moments(
-        self,
-        coord: torch.Tensor,
-        atype: torch.Tensor,
-        spin: torch.Tensor,
-        nlist: torch.Tensor,
-        mapping: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return moments predicted from the guess ``spin``, (nf, nloc, 3), μB."""
+    def moments(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """Return moments predicted from those given as a guess, (nf, nloc, 3), μB."""
 
 
 class FrozenKernel:
@@ -135,7 +108,6 @@ class CompiledKernel:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         self.info, self.device = read_compiled_info(path), device
-        self._has_energies = bool(read_metadata(path).get("has_energies", False))
         self._energy = _Function(path, ENERGY)
         self._moments = _Function(path, MOMENTS) if self.info.predicts_moments else None
 
@@ -151,12 +123,15 @@ class CompiledKernel:
         }
 
     @cached_property
-    def _energies(self) -> _Function:
-        return _Function(self.info.path, ENERGIES)
+    def _energies(self) -> _Function | None:
+        """The function of energies alone; None if an earlier version compiled it."""
+        path = self.info.path
+        has = read_metadata(path).get("has_energies", False)
+        return _Function(path, ENERGIES) if has else None
 
     def energies(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return energies of local atoms, see :class:`Kernel`."""
-        if not self._has_energies:  # compiled by an earlier version
+        if self._energies is None:
             return self.energy(*tensors)["atom_energy"]
         return self._energies(*tensors[:4])["energy"]
 

@@ -101,14 +101,9 @@ class Potential:
         BackendError
             If deepmd-kit fails.
         """
-        if not self.reads_moments:
-            moments = None
-        types = self._check(symbols, geometries, moments)
+        evaluate = self._engine.evaluate
         predicted = Predicted.joined(
-            [
-                self._call(self._engine.evaluate, part, types, spins)
-                for part, spins in self._batches(symbols, geometries, moments)
-            ]
+            self._each_batch(evaluate, symbols, geometries, moments)
         )
         self._refuse_infinite(predicted.energies)
         return predicted
@@ -131,14 +126,8 @@ class Potential:
         ConfigError, ShapeError, DataError, BackendError
             As :meth:`predict`.
         """
-        if not self.reads_moments:
-            moments = None
-        types = self._check(symbols, geometries, moments)
         energies = np.concatenate(
-            [
-                self._call(self._engine.energies, part, types, spins)
-                for part, spins in self._batches(symbols, geometries, moments)
-            ]
+            self._each_batch(self._engine.energies, symbols, geometries, moments)
         )
         self._refuse_infinite(energies)
         return energies
@@ -186,12 +175,8 @@ class Potential:
                 f"{self.info.path}: predicts no moments; train with a moment_net in "
                 "the model section and loss spin_dp (`spin-dp init` writes both)."
             )
-        types = self._check(symbols, geometries, guess)
         return np.concatenate(
-            [
-                self._call(self._engine.predict_moments, part, types, spins)
-                for part, spins in self._batches(symbols, geometries, guess)
-            ]
+            self._each_batch(self._engine.predict_moments, symbols, geometries, guess)
         )
 
     def atomic_energies(
@@ -285,6 +270,22 @@ class Potential:
             if name not in index:
                 raise unknown(f"element for model {self.info.path}", name, index)
         return np.array([index[name] for name in symbols], dtype=np.int64)
+
+    def _each_batch(
+        self,
+        function: Callable[..., T],
+        symbols: Sequence[str],
+        geometries: Geometries,
+        moments: Floats | None,
+    ) -> list[T]:
+        """Return what a function of the engine says of checked frames, in batches."""
+        if not self.reads_moments:
+            moments = None
+        types = self._check(symbols, geometries, moments)
+        return [
+            self._call(function, part, types, spins)
+            for part, spins in self._batches(symbols, geometries, moments)
+        ]
 
     def _batches(
         self, symbols: Sequence[str], geometries: Geometries, moments: Floats | None

@@ -217,7 +217,7 @@ def radii_up_to_data(shortest: Mapping[str, float]) -> dict[str, list[float]]:
     """
     found = {}
     for pair, distance in shortest.items():
-        bond = sum(float(covalent_radii[atomic_number(one)]) for one in pair.split("-"))
+        bond = _bond(*pair.split("-"))
         if distance > BONDED * bond:
             outer = math.floor(100.0 * min(distance, FURTHEST * bond)) / 100.0
             found[pair] = [round(outer * INNER / OUTER, 2), outer]
@@ -264,10 +264,16 @@ def _table(
     for first, second in product(type_map, repeat=2):
         z, other = atomic_number(first), atomic_number(second)
         rate = (z**SCREENING_POWER + other**SCREENING_POWER) / SCREENING_LENGTH
-        bond = float(covalent_radii[z] + covalent_radii[other])
+        bond = _bond(first, second)
         own = radii.get((first, second), (inner * bond, outer * bond))
         rows.append([0.5 * COULOMB * z * other, rate, *own])
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def _bond(first: str, second: str) -> float:
+    """Return the sum of the covalent radii of two elements, Å."""
+    numbers = atomic_number(first), atomic_number(second)
+    return float(sum(covalent_radii[number] for number in numbers))
 
 
 def _radii_of_pairs(

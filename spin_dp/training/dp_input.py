@@ -251,10 +251,7 @@ def _model(
         "quad_neuron": list(settings.quad_neuron),
         "quad_axis_neuron": settings.quad_axis_neuron,
     }
-    model = {"type": "spin_dp", **model, "spin": {"use_spin": list(spin_elements)}}
-    if settings.repulsion:
-        model["repulsion"] = {}  # radii by default, or up to the data
-    return model
+    return {"type": "spin_dp", **model, "spin": {"use_spin": list(spin_elements)}}
 
 
 def _loss(

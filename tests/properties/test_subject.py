@@ -107,7 +107,7 @@ def test_state_that_does_not_hold_is_told(model, layered) -> None:
 
     assert relax(subject([0, 1.3, 0, 0]), QUICK).becomes == ""
     assert relax(subject([0, -1.3, 0, 0]), QUICK).becomes == ""  # all reversed
-    # Half of the moment of high spin is that of low spin.
+    # Two thirds of the moment of high spin are that of low spin.
     fallen = relax(subject([0, 1.33, 0, 0], "Ni=3+HS"), QUICK)
     assert fallen.becomes == "Ni3+LS[1up]"
 

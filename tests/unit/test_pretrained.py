@@ -189,9 +189,6 @@ def test_the_ensemble_is_calibrated() -> None:
     assert found.energy_spread > 0.0
 
 
-# ---- forms kept on the machine --------------------------------------------------
-
-
 def test_telling_models_apart_warns_of_nothing() -> None:
     """It asks for a cluster that is no structure; what is said once is still to say."""
     model = SpinDP(NAME)
@@ -204,6 +201,9 @@ def test_telling_models_apart_warns_of_nothing() -> None:
     pair = Atoms("NiO", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.9]])
     with pytest.warns(OutsideTrainingData, match="neighbours within"):
         model.evaluate(pair, "Ni=2+")
+
+
+# ---- forms kept on the machine --------------------------------------------------
 
 
 def test_a_fast_form_is_made_once(

@@ -38,7 +38,6 @@ class DescriptorKernel(torch.nn.Module):
         super().__init__()
         register_lowerings()
         channels = Channels(core)
-        self.repels = repulsion is not None
         self.definitions = definitions(core, channels, repulsion)
         self.n_features = channels.n_features
         self.n_sums = channels.n_sums
@@ -138,7 +137,7 @@ class DescriptorKernel(torch.nn.Module):
     ) -> torch.Tensor:
         """Return the energy of the repulsion alone, (nf·nloc, 1), eV, float64.
 
-        Of a model that has one (``repels``); arguments as for :meth:`describe`.
+        Of a model that has one; arguments as for :meth:`describe`.
         """
         found: torch.Tensor = repulsion(
             coord, atype, moments, nlist, self._weights(), self.definitions

@@ -66,14 +66,20 @@ def test_acoustic_modes_are_zero_at_gamma(found) -> None:
 def test_degeneracies_are_those_of_the_magnetic_crystal(
     found, ferromagnet, antiferromagnet
 ) -> None:
-    def distinct(subject) -> int:
+    def alike(subject, count: int) -> int:
         optical = found[subject].gamma["frequency"].to_numpy()[3:]
-        return 1 + int((np.diff(optical) > 0.03).sum())
+        return sum(
+            np.ptp(optical[k : k + count]) < 0.02
+            for k in range(len(optical) - count + 1)
+        )
 
     # Fm-3m folded along [111]: T1u of Γ, and at L longitudinal and transverse of
     # each ion; alternating planes split T1u in two.
-    assert distinct(ferromagnet) == 5
-    assert distinct(antiferromagnet) == 6
+    # Singlets may come near by chance, so only what has to be alike is counted.
+    assert alike(ferromagnet, 3) >= 1
+    assert alike(ferromagnet, 2) >= 4
+    assert alike(antiferromagnet, 3) == 0
+    assert alike(antiferromagnet, 2) == 3
 
 
 def test_bands_and_states_are_those_of_all_modes(found, antiferromagnet) -> None:

@@ -160,6 +160,7 @@ def collect(
         **asdict(rules),
         # None as of a version that did not know it.
         "hold_out": list(rules.hold_out) or None,
+        "lowest_solutions": rules.lowest_solutions or None,
     }
     check_output(out, arguments, verb="collect", record=RECORD, rebuild=rebuild)
     present = [_in_full(source) for source in find_sources(sources)]

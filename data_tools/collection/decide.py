@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from spin_dp.data_tools.collection.quarantine import find_flaws
+from spin_dp.data_tools.collection.solutions import higher_solutions
 from spin_dp.data_tools.collection.split import (
     draw_validation,
     named_to_hold_out,
@@ -50,6 +51,8 @@ class Rules:
         Moments that are written: ``dft`` or ``nominal``.
     stationary_moments
         Whether frames with free moments get magnetic forces of zero.
+    lowest_solutions
+        Whether of frames with one geometry and key only the lowest in energy are kept.
     """
 
     validation: float = 0.0
@@ -59,6 +62,7 @@ class Rules:
     max_force: float = 50.0
     labels: Labels = "dft"
     stationary_moments: bool = False
+    lowest_solutions: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +142,8 @@ def decide(
     """
     frames = [item for item in items if isinstance(item, Summary)]
     flaws = _flaws(frames, rules, earlier)
+    if rules.lowest_solutions:
+        flaws |= _higher(frames, flaws, earlier)
     kept = [frame for index, frame in enumerate(frames) if index not in flaws]
     states = SpinStates([_moments(frame) for frame in kept])
     entries = iter(_entries(kept, states.frames(), rules, earlier))
@@ -163,6 +169,20 @@ def _flaws(
     )
     flaws = find_flaws([frames[i] for i in order], rules.max_force)
     return {order[place]: reason for place, reason in flaws.items()}
+
+
+def _higher(
+    frames: Sequence[Summary],
+    flaws: Mapping[int, str],
+    earlier: Mapping[tuple[str, int], Earlier],
+) -> dict[int, str]:
+    """Find higher solutions; states are named once more without them."""
+    places = [index for index in range(len(frames)) if index not in flaws]
+    sound = [frames[index] for index in places]
+    states = SpinStates([_moments(frame) for frame in sound])
+    keys = [state.key for state in states.frames()]
+    found = higher_solutions(sound, keys, _geometries(sound, earlier))
+    return {places[index]: reason for index, reason in found.items()}
 
 
 def site_levels(level: Level, elements: Sequence[str]) -> dict[str, str]:
@@ -192,13 +212,8 @@ def _entries(
     earlier: Mapping[tuple[str, int], Earlier],
 ) -> list[Entry]:
     formulas = [frame.formula for frame in frames]
-    before = [earlier.get((frame.source, frame.step)) for frame in frames]
-    geometries = number_geometries(
-        formulas,
-        [frame.fingerprint for frame in frames],
-        [frame.geometry_id for frame in frames],
-        [None if known is None else known[0] for known in before],
-    )
+    before = _before(frames, earlier)
+    geometries = _geometries(frames, earlier)
     named = named_to_hold_out(
         [(frame.geometry_id, frame.source) for frame in frames], rules.hold_out
     )
@@ -232,6 +247,23 @@ def _entries(
             Entry(frame, state, pattern, geometry, split, system, index, kind)
         )
     return entries
+
+
+def _before(
+    frames: Sequence[Summary], earlier: Mapping[tuple[str, int], Earlier]
+) -> list[Earlier | None]:
+    return [earlier.get((frame.source, frame.step)) for frame in frames]
+
+
+def _geometries(
+    frames: Sequence[Summary], earlier: Mapping[tuple[str, int], Earlier]
+) -> list[str]:
+    return number_geometries(
+        [frame.formula for frame in frames],
+        [frame.fingerprint for frame in frames],
+        [frame.geometry_id for frame in frames],
+        [None if known is None else known[0] for known in _before(frames, earlier)],
+    )
 
 
 def _magnetic_forces(frame: Summary, rules: Rules) -> str:

@@ -70,7 +70,7 @@ class Starts:
         *,
         number: int | None = None,
         kpts: tuple[int, int, int] | None = None,
-        **info: str,
+        **info: object,
     ) -> None:
         """Add one.
 

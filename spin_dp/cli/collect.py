@@ -131,6 +131,15 @@ def collect(
             rich_help_panel=_STATES,
         ),
     ] = False,
+    lowest_solutions: Annotated[
+        bool,
+        typer.Option(
+            "--lowest-solutions",
+            help="Of frames with one geometry and one spin-state key keep the lowest "
+            "energy: moments do not tell such solutions apart.",
+            rich_help_panel=_STATES,
+        ),
+    ] = False,
     validation: Annotated[
         float,
         typer.Option(
@@ -212,6 +221,7 @@ def collect(
                 max_force=max_force,
                 labels=labels.value,
                 stationary_moments=stationary_moments,
+                lowest_solutions=lowest_solutions,
             ),
             prune=prune,
             rebuild=rebuild,

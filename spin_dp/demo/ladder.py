@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from spin_dp.data_tools.collection.solutions import SAME_SOLUTION_EV
 from spin_dp.demo.plots import MODEL_TITLES
 from spin_dp.drawing import MOMENT_COLOURS, add_moment_scale, plain, save_png
-from spin_dp.evaluation import SAME_SOLUTION_EV
 
 if TYPE_CHECKING:
     from pathlib import Path

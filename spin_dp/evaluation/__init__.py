@@ -9,7 +9,6 @@ far apart they are.
 from spin_dp.evaluation.metrics import (
     MEV_PER_EV,
     ORDER_THRESHOLD_EV,
-    SAME_SOLUTION_EV,
     Scores,
     frame_rmse,
     gap_rmse,
@@ -32,7 +31,6 @@ __all__ = [
     "MEV_PER_EV",
     "ORDER_THRESHOLD_EV",
     "QUANTITIES",
-    "SAME_SOLUTION_EV",
     "LabelledSystem",
     "Scores",
     "evaluate",

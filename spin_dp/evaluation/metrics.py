@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from spin_dp.data_tools.collection.solutions import SAME_SOLUTION_EV
 from spin_dp.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 MEV_PER_EV = 1000.0
-
-SAME_SOLUTION_EV = 0.005
-"""Energies of one state and geometry at most this far apart are one solution, eV."""
 
 ORDER_THRESHOLD_EV = 0.020
 """Pairs closer than this have no order worth testing, eV."""

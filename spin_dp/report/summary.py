@@ -116,7 +116,8 @@ def _state_warnings(frames: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
         texts.append(
             f"{n} geometr{'y' if n == 1 else 'ies'} with different energies of one "
             f"spin-state key (up to {worst['spread']:.0f} meV per cell, {worst['key']} "
-            f"at {worst['geometry']}): the moments do not tell these solutions apart."
+            f"at {worst['geometry']}): the moments do not tell these solutions apart; "
+            "collect with --lowest-solutions to keep the lowest of each."
         )
     return texts
 

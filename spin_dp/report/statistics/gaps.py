@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spin_dp.evaluation import MEV_PER_EV, SAME_SOLUTION_EV
+from spin_dp.data_tools.collection.solutions import SAME_SOLUTION_EV
+from spin_dp.evaluation import MEV_PER_EV
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,7 +34,7 @@ MODES: dict[str, LabelsMove] = {
 
 @pytest.fixture(scope="module")
 def model():
-    return fast_models("lixmo2")[0]
+    return fast_models("lixmo2", 1)[0]
 
 
 @pytest.mark.parametrize("mode", list(MODES))

@@ -25,7 +25,7 @@ NUMBER = 32
 
 @pytest.fixture(scope="module")
 def model():
-    return SpinDP(fast_models("lixmo2")[0])
+    return SpinDP(fast_models("lixmo2", 1)[0])
 
 
 @pytest.fixture(scope="module")

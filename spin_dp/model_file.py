@@ -140,13 +140,18 @@ def load_frozen(path: str | Path, device: str = "cpu") -> tuple[Any, ModelInfo]:
     """
     path = Path(path)
     require_file(path)
-    import deepmd.pt  # noqa: F401  (operators of compressed models)
     import torch
 
+    load: Any = torch.jit.load
     try:
-        model = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(path), map_location=device
-        )
+        try:
+            model = load(str(path), map_location=device)
+        except RuntimeError:
+            # Compressed models of other types need operators of deepmd-kit, which
+            # takes seconds to import.
+            import deepmd.pt  # noqa: F401
+
+            model = load(str(path), map_location=device)
         return model, describe_module(path, model)
     except (RuntimeError, AttributeError) as error:
         raise DataError(

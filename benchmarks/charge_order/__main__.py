@@ -106,7 +106,7 @@ def compare(name: str, atoms: Atoms, model: SpinDP) -> dict[str, Any] | None:
 
 def main(folder: Path, model: str, out: Path) -> pd.DataFrame:
     """Compare all geometries, write the table, print sums by metal."""
-    first = SpinDP(fast_models(model)[0])
+    first = SpinDP(fast_models(model, 1)[0])
     rows = [
         row
         for name, atoms in lowest_frames(folder).items()

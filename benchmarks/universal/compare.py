@@ -198,7 +198,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def step_times(model: str, crystal: Atoms) -> dict[str, float]:
     """Return the time of energy and forces in ASE, s; ours compiled."""
-    (fast, *_) = fast_models(model)
+    (fast,) = fast_models(model, 1)
     times = {OURS: _time(crystal, SpinDPCalculator(fast))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

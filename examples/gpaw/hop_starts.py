@@ -74,7 +74,7 @@ def main() -> None:
     """Write them all."""
     rng = np.random.default_rng(3)
     found = Starts(KPTS)
-    for crystal, path in paths(SpinDP(fast_models(MODEL)[:1])):
+    for crystal, path in paths(SpinDP(fast_models(MODEL, 1))):
         for image in near_the_top(path):
             # The same lattice by short vectors, which DFT's grids like better.
             niggli_reduce(image)

@@ -105,7 +105,7 @@ def add_starts(
 
 def main() -> None:
     """Write them all."""
-    model = SpinDP(fast_models(MODEL)[:1])
+    model = SpinDP(fast_models(MODEL, 1))
     known = SMALL | LARGE
     found = Starts((2, 2, 2))
     for system in sys.argv[2:] or SMALL:

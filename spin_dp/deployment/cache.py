@@ -46,7 +46,9 @@ def cache_folder() -> Path | None:
     return Path(base).expanduser() / "spin-dp"
 
 
-def fast_models(models: ModelName | Iterable[ModelName]) -> list[Path]:
+def fast_models(
+    models: ModelName | Iterable[ModelName], most: int | None = None
+) -> list[Path]:
     """Return the files of models for MD: of shipped ones those that are fast here.
 
     A shipped model is compiled when it is first asked for, half a minute each, or
@@ -58,11 +60,13 @@ def fast_models(models: ModelName | Iterable[ModelName]) -> list[Path]:
     models
         Files, which are returned as they are, or names of shipped models; one or
         several.
+    most
+        How many of the models of each name at most, the first ones; all if None.
 
     Returns
     -------
     list of Path
-        All models of an ensemble.
+        One for each file, and those of each name.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def fast_models(models: ModelName | Iterable[ModelName]) -> list[Path]:
     files: list[Path] = []
     for model in as_list(models):
         members = resolve(model)
-        files += _fast_forms(members) if is_shipped(model) else members
+        files += _fast_forms(members[:most]) if is_shipped(model) else members
     return files
 
 

@@ -102,7 +102,7 @@ def finished(folder: Path) -> dict[str, int]:
 def test_killed_session_goes_on_where_it_was(
     predicting_model: Path, tmp_path: Path
 ) -> None:
-    count = 24
+    count = 12
     arguments = ("teacher", str(predicting_model), str(count))
     with session(tmp_path, *arguments) as first:
         wait_until(lambda: len(finished(tmp_path)) >= 3)
@@ -187,7 +187,7 @@ def test_disk_without_room_is_one_sentence(
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)); "
         f"from {__name__} import main; main()"
     )
-    arguments = [str(tmp_path), "teacher", str(predicting_model), "3"]
+    arguments = [str(tmp_path), "teacher", str(predicting_model), "1"]
     done = subprocess.run(
         [sys.executable, "-B", "-c", code, *arguments],
         cwd=ROOT,
@@ -200,7 +200,7 @@ def test_disk_without_room_is_one_sentence(
     assert done.returncode == 1
     assert "cannot be written (File too large); make room" in done.stderr
     assert not list(tmp_path.glob("*/frame.extxyz"))
-    found = run_requests(displaced(3), Teacher(model=str(predicting_model)), tmp_path)
+    found = run_requests(displaced(1), Teacher(model=str(predicting_model)), tmp_path)
     assert {o.status for o in found} == {Status.CONVERGED}
 
 
@@ -226,7 +226,7 @@ def cluster() -> Iterator[str]:
 def test_cluster_gives_the_result_of_processes(
     cluster: str, predicting_model: Path, tmp_path: Path
 ) -> None:
-    requests, engine = displaced(6), Teacher(model=str(predicting_model), flipped=0.5)
+    requests, engine = displaced(3), Teacher(model=str(predicting_model), flipped=0.5)
     here = run_requests(requests, engine, tmp_path / "here")
     there = run_requests(requests, engine, tmp_path / "there", scheduler=cluster)
     assert [(o.energy, o.moments) for o in here] == [

@@ -77,7 +77,7 @@ def test_hops_of_lithium(tmp_path: Path) -> None:
     example = load_script(EXAMPLES / "migration" / "run.py")
     table = example.main(
         tmp_path,
-        fast_models("lixmo2")[:1],
+        fast_models("lixmo2", 1),
         crystals=("LiCoO2",),
         ways=(("staying", "adiabatic"),),
         width=4.5,
@@ -132,7 +132,7 @@ def test_properties_of_a_cathode_beside_measurements(tmp_path: Path) -> None:
         ),
         "phonons": PhononSettings(min_length=5.0, mesh=10.0, max_force=0.03),
     }
-    model = fast_models("lixmo2")[:1]
+    model = fast_models("lixmo2", 1)
     found = example.main(tmp_path, model, ["LiCoO2"], settings)
     assert found["state"].tolist() == ["Co3+LS[1]", "Co3+IS[1up]", "measured"]
     low, _, measured = (row for _, row in found.iterrows())

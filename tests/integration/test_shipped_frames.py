@@ -171,7 +171,7 @@ def test_frames_of_a_campaign_are_taken_once(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::spin_dp.errors.OutsideTrainingData")
 def test_relaxed_states_are_starts_of_dft() -> None:
-    model = SpinDP(fast_models("lixmo2")[:1])
+    model = SpinDP(fast_models("lixmo2", 1))
     starts = Starts((2, 2, 2))
     add_starts(starts, model, "LiCoO2_4", (4, 4, 2))
     found = starts.geometries

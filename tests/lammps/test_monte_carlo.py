@@ -64,9 +64,9 @@ def run(oxide: Atoms, model: Path, out: Path, **changes: Any) -> MDResult:
     return run_md(oxide, model, out=out, **(GIVEN | changes))
 
 
-@pytest.fixture
-def whole(oxide: Atoms, model: Path, tmp_path: Path) -> MDResult:
-    return run(oxide, model, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> MDResult:
+    return run(displaced_oxide(2), model, tmp_path_factory.mktemp("whole") / "md")
 
 
 def test_states_held_by_name_have_the_energy_of_states(oxide, model, tmp_path) -> None:

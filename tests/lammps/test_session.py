@@ -314,12 +314,11 @@ def walked(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [1, 2])
 def test_killed_session_goes_on_where_its_last_restart_point_is(
-    heisenberg: list[Path], walked: list[Atoms], tmp_path: Path, ranks: int
+    heisenberg: list[Path], walked: list[Atoms], tmp_path: Path
 ) -> None:
     """Killed before its first point and twice after; the walk is the same."""
-    out = tmp_path / "md"
+    out, ranks = tmp_path / "md", 2
     command = [sys.executable, "-c", WALK, str(heisenberg[0]), str(out), str(ranks)]
     # A frame has 3 kB, and a point is made every other frame.
     for part, size in ((0, 0), (0, 10_000), (1, 11_000)):

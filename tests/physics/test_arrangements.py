@@ -23,7 +23,7 @@ SHORT = ArrangementSearch(sweeps=15, chains=2)
 
 @pytest.fixture(scope="module")
 def model() -> SpinDP:
-    return SpinDP(fast_models("lixmo2")[:1])
+    return SpinDP(fast_models("lixmo2", 1))
 
 
 @pytest.fixture(scope="module")

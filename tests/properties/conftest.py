@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def model_files() -> list[Path]:
-    """Return the shipped models in their fast form."""
-    return fast_models("lixmo2")
+    """Return two of the shipped models in their fast form; each takes half a minute."""
+    return fast_models("lixmo2", 2)
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def model() -> SpinDP:
 
     The first one of lixmo2 does: both ends of a hop come to rest 0.06 eV apart.
     """
-    return SpinDP(fast_models("lixmo2")[1:3])
+    return SpinDP(fast_models("lixmo2", 3)[1:])
 
 
 @pytest.fixture(scope="module")

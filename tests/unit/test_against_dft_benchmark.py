@@ -50,7 +50,7 @@ class Fails(Calculator):  # type: ignore[misc]
 
 @pytest.fixture(scope="module")
 def model() -> SpinDP:
-    return SpinDP(fast_models("lixmo2")[:2])
+    return SpinDP(fast_models("lixmo2", 2))
 
 
 def test_constants_come_back_from_their_curve() -> None:

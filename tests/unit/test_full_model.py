@@ -48,7 +48,7 @@ def test_two_moments_have_the_mean_energy_of_all_angles(model, oxide) -> None:
     boltzmann = weights * np.exp(-beta * (energies - energies.min()))
     exact = 1e3 * (boltzmann @ energies) / boltzmann.sum() / 2
     table = sample_model(
-        oxide, model, [kelvin], "Ni=2+", sweeps=3000, equilibration=50, turn=1.5
+        oxide, model, [kelvin], "Ni=2+", sweeps=1500, equilibration=50, turn=1.5
     )
     row = table.iloc[0]
     assert abs(row["energy"] - exact) < 4.5 * row["energy_error"]

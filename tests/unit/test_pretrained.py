@@ -226,6 +226,7 @@ def test_a_fast_form_is_made_once(
     toy.files[0].write_bytes(toy.files[0].read_bytes() + b" ")  # another model
     assert fast_models(["toy"])[0] != answers[0][0]
     assert fast_models(["toy"])[1] == answers[0][1]
+    assert fast_models(["toy"], 1) == fast_models(["toy"])[:1]
     assert fast_models(["a.pth"]) == [Path("a.pth")]
 
 

@@ -78,13 +78,14 @@ class SpinState:
     def range(self) -> tuple[float, float]:
         """Shortest and longest moment that counts as this state, μB.
 
-        What its sites show in the data, and half of that more to both sides; any for a
-        state from the nominal table.
+        What its sites show in the data, and half of that more to both sides, but no
+        moment less than half of the shortest; any for a state from the nominal table.
         """
         if not self.sites:
             return 0.0, inf
         slack = _SLACK_MUB + 0.5 * (self.highest - self.lowest)
-        return max(0.0, self.lowest - slack), self.highest + slack
+        # Slack may be longer than the moment: one that is lost must not count.
+        return max(0.5 * self.lowest, self.lowest - slack), self.highest + slack
 
     def holds(self, moment: float) -> bool:
         """Return whether a moment, μB, is one that the state has in the data."""

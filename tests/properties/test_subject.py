@@ -110,6 +110,9 @@ def test_state_that_does_not_hold_is_told(model, layered) -> None:
     # Two thirds of the moment of high spin are that of low spin.
     fallen = relax(subject([0, 1.33, 0, 0], "Ni=3+HS"), QUICK)
     assert fallen.becomes == "Ni3+LS[1up]"
+    lost = relax(subject([0, 0.0, 0, 0]), QUICK).becomes
+    assert lost
+    assert "Ni3+LS" not in lost
 
 
 def test_lost_labels_are_an_error(ferromagnet) -> None:

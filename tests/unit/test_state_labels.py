@@ -335,3 +335,15 @@ def test_nominal_states_by_name() -> None:
     assert (state.element, state.oxidation, state.unpaired) == ("Mn", 3, 4)
     for name in ("Mn9+", "Fe~2.5", "Xx3+", "Li1+"):
         assert find_nominal_state(name) is None
+
+
+def test_a_moment_that_is_lost_is_no_longer_the_state() -> None:
+    """However far its moments vary in the data; zero is one where some show none."""
+    broad = SpinState("Ni3+LS", moment=1.3, lowest=0.5, highest=1.8, sites=200)
+    narrow = SpinState("Mn3+HS", moment=3.7, lowest=3.5, highest=3.9, sites=200)
+    closed = SpinState("Co3+LS", moment=0.0, lowest=0.0, highest=0.6, sites=200)
+    assert broad.range == pytest.approx((0.25, 2.55))
+    assert narrow.range == pytest.approx((3.2, 4.2))
+    assert not broad.holds(0.0)
+    assert broad.holds(-0.4)
+    assert closed.holds(0.0)

@@ -59,3 +59,10 @@ def process_environment(threads: int | None = None) -> dict[str, str]:
     else:
         variables |= dict.fromkeys(_THREADS, str(threads))
     return variables
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

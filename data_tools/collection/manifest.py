@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spin_dp.data_tools.collection.quarantine import DUPLICATE
+from spin_dp.data_tools.collection.solutions import HIGHER
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -139,5 +142,16 @@ def key_table(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_reasons(rejected: Sequence[Rejected]) -> dict[str, int]:
-    """Count the reasons of quarantine, the most frequent first (first met on ties)."""
-    return dict(Counter(frame.reason for frame in rejected).most_common())
+    """Count the reasons of quarantine, the most frequent first (first met on ties).
+
+    Those that name another frame, one each, count as one.
+    """
+    return dict(Counter(_kind(frame.reason) for frame in rejected).most_common())
+
+
+def _kind(reason: str) -> str:
+    for text in (DUPLICATE, HIGHER):
+        beginning = text.partition("{")[0]
+        if reason.startswith(beginning):
+            return f"{beginning}another frame (the manifest says which)"
+    return reason

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SAME_SOLUTION_EV = 0.005
 """Energies of one state and geometry at most this far apart are one solution, eV."""
-HIGHER = "higher solution of {key}: {above:.0f} meV above {source}, step {step}"
+HIGHER = "higher solution of the state of {source}, step {step}: +{above:.0f} meV"
 
 
 def higher_solutions(
@@ -49,9 +49,6 @@ def higher_solutions(
         above = frame.energy - ground.energy
         if above > SAME_SOLUTION_EV:
             found[index] = HIGHER.format(
-                key=name[-1],
-                above=1000.0 * above,
-                source=ground.source,
-                step=ground.step,
+                source=ground.source, step=ground.step, above=1000.0 * above
             )
     return found

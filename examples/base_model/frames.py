@@ -35,6 +35,7 @@ KINDS = {"hot": HOT, "learnt": LEARNT, "relaxed": RELAXED}
 
 _SPECIAL = {
     "antisite": "Li/M anti-site",
+    "mdantisite": "Li/M anti-site",
     "LNMO": "spinel",
     "LiMn2O4": "spinel",
     "rocksalt": "rocksalt",

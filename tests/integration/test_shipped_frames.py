@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import spglib
 
+from examples.gpaw import md_starts
 from examples.gpaw.layer_starts import METALS, layers
 from examples.gpaw.relaxed_starts import add_starts
 from examples.gpaw.starts import Starts, disturbed
@@ -183,6 +184,24 @@ def test_relaxed_states_are_starts_of_dft() -> None:
     assert {origin_of(atoms.info) for atoms in found} == {"relaxed"}
     lengths = [np.abs(model.evaluate(a, "Co=3+LS").forces).max() for a in (rest, moved)]
     assert lengths[0] < 0.025 < 0.2 < lengths[1]
+
+
+@pytest.mark.filterwarnings("ignore::spin_dp.errors.OutsideTrainingData")
+def test_snapshots_of_squeezed_cells_are_starts_of_dft() -> None:
+    model = SpinDP(fast_models("lixmo2", 2))
+    starts = Starts((2, 2, 2))
+    md_starts.add_starts(starts, model, "MnO2_3", "squeezedMnO2", [(0.1, 1000.0)])
+    (found,) = starts.geometries
+    cell = ase.io.read(FOLDER / "MnO2_3.extxyz", 0)
+    assert found.get_volume() == pytest.approx(0.9 * cell.get_volume())
+    assert origin_of(found.info) == "learnt"
+    assert json.loads(found.info["kpts"]) == [4, 4, 2]
+    ((moment,),) = json.loads(found.info["starts"])
+    assert moment == pytest.approx(3.1, abs=0.2)
+    deviation = model.uncertainty(found, "Mn=4+").force_deviation.max()
+    assert deviation == pytest.approx(found.info["force_deviation"], abs=2e-4)
+    distances = found.get_all_distances(mic=True)
+    assert distances[distances > 0.0].min() > md_starts.NEAREST
 
 
 def test_layers_are_those_of_their_space_groups() -> None:

@@ -118,7 +118,7 @@ def _write_package(model: SpinEnergyModel, package: Path) -> list[str]:
     # The last three are what the host passes to every model.
     functions: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ENERGY: (LowerModel(model, fused=fused), (*sample, None, None, None)),
-        ENERGIES: (LowerEnergies(model, fused=fused), sample[:4]),
+        ENERGIES: (LowerEnergies(model, fused=fused), _with_states(sample[:4])),
     }
     if model.predicts_moments():
         functions[MOMENTS] = (LowerMoments(model, fused=fused), sample[:4])
@@ -170,6 +170,8 @@ def _compile(function: Any, arguments: tuple[Any, ...]) -> list[Any]:  # noqa: A
     shape = {0: size("nframes", min=1), 1: size("nall", min=1)}
     rows = {0: shape[0], 1: size("nloc", min=1), 2: size("nnei", min=1)}
     shapes: list[Any] = [shape, shape, shape, rows, shape][: len(tensors)]
+    if tensors[2].ndim > tensors[0].ndim:
+        shapes[2] = {0: shape[0], 1: size("nstates", min=1), 2: shape[1]}
     shapes += [None] * (len(arguments) - len(tensors))
 
     class Named(torch.nn.Module):
@@ -215,6 +217,13 @@ def _sample(model: SpinEnergyModel, device: torch.device) -> tuple[torch.Tensor,
     nlist = torch.arange(1, nnei + 1).repeat(nf, nloc, 1)
     mapping = torch.arange(nall).repeat(nf, 1)
     return tuple(x.to(device) for x in (coord, atype, spin, nlist, mapping))
+
+
+def _with_states(sample: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Return the arguments with moments of several states."""
+    coord, atype, spin, nlist = sample
+    factors = spin.new_tensor([1.0, 0.5, -1.0, 0.3, 0.1]).view(-1, 1, 1)
+    return coord, atype, spin.unsqueeze(1) * factors, nlist
 
 
 def _metadata(model: SpinEnergyModel, keys: list[str]) -> dict[str, Any]:
@@ -263,7 +272,7 @@ def _metadata(model: SpinEnergyModel, keys: list[str]) -> dict[str, Any]:
         "do_atomic_virial": True,
         "output_keys": keys,
         # What follows is read by this package alone.
-        "has_energies": True,
+        "has_energies_of_states": True,
         "predicts_moments": model.predicts_moments(),
         "min_nbor_dist": float(model.min_nbor_dist),
     }

@@ -143,7 +143,7 @@ class LowerMoments(_Lower):
 
 
 class LowerEnergies(_Lower):
-    """Energies without derivatives, for many spin states of one geometry.
+    """Energies without derivatives, of many spin states of each geometry.
 
     Parameters
     ----------
@@ -161,23 +161,57 @@ class LowerEnergies(_Lower):
         spin: torch.Tensor,
         nlist: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Return ``energy`` of local atoms, (nf, nloc, 1), eV."""
+        """Return energies.
+
+        Parameters
+        ----------
+        coord, atype, nlist
+            As for :class:`LowerModel`.
+        spin
+            Moments of ns states, (nf, ns, nall, 3), μB.
+
+        Returns
+        -------
+        dict
+            ``energy`` of local atoms, (nf, ns, nloc), eV.
+        """
         atoms = self.model.atomic_model
-        nf, nloc = nlist.shape[:2]
-        found = self._describe(coord, atype, spin, nlist)
-        own = atype[:, :nloc].reshape(-1, 1)
-        fitted = atoms.fit_features(found.features.unsqueeze(1), own, None, None)
+        nf, ns, nall = spin.shape[:3]
+        nloc = nlist.shape[1]
+
+        def of_states(x: torch.Tensor) -> torch.Tensor:
+            """Repeat what is known of each frame for its states."""
+            return x.unsqueeze(1).expand(nf, ns, *x.shape[1:]).flatten(0, 1)
+
+        types = of_states(atype)
+        own = types[:, :nloc].reshape(-1, 1)
+        if self.kernel is None:
+            found = self._describe(
+                of_states(coord), types, spin.flatten(0, 1), of_states(nlist)
+            )
+            assert found.pairs is not None
+            features, pairs = found.features, found.pairs
+        else:
+            core = atoms.descriptor.core
+            nlist = atoms.without_excluded_pairs(nlist, atype)
+            every = types.clamp(min=0).view(-1)
+            scaled = atoms.descriptor.scaled_moments(spin.reshape(-1, 3), every)
+            scaled = scaled.view(nf, ns, nall, 3)
+            invariants = self.kernel.describe_states(coord, atype, scaled, nlist)
+            moments = scaled[:, :, :nloc].reshape(-1, 3)
+            features = core.net.with_site(
+                [invariants], own.view(-1).clamp(min=0), moments
+            )
+        fitted = atoms.fit_features(features.unsqueeze(1), own, None, None)
         energy = fitted["energy"].squeeze(1).double()
         if atoms.repulsion is not None:
-            if found.pairs is not None:
-                repelled, _ = atoms.repulsion(*found.pairs)
+            if self.kernel is None:
+                repelled, _ = atoms.repulsion(*pairs)
             else:
-                assert self.kernel is not None
-                repelled = self.kernel.repulsion(
-                    coord, atype, found.moments, found.nlist
-                )
+                alone = self.kernel.repulsion(coord, atype, scaled, nlist)
+                repelled = of_states(alone.view(nf, nloc, 1)).reshape(-1, 1)
             energy = energy + repelled * fitted["mask"]
-        return {"energy": energy.view(nf, nloc, 1)}
+        return {"energy": energy.view(nf, ns, nloc)}
 
 
 class LowerModel(_Lower):

@@ -207,8 +207,10 @@ class NeighbourEngine:
     ) -> Floats:
         """Return energies alone, see :class:`Engine`."""
         assert moments is not None  # such models read them
-        found = self._kernel.energies(*self._tensors(geometries, types, moments))
-        return _array(found.double().sum((1, 2)))
+        nf = len(geometries.positions)
+        states = moments.reshape(nf, -1, *moments.shape[1:])
+        found = self._kernel.energies(*self._tensors(geometries, types, states))
+        return _array(found.double().sum(2).view(-1))
 
     def predict_moments(
         self, geometries: Geometries, types: Ints, guess: Floats
@@ -222,14 +224,17 @@ class NeighbourEngine:
         """Return the energies of the first atoms, see :class:`Engine`."""
         import torch
 
-        arrays = (positions, types, moments, neighbours, np.arange(len(types)))
+        arrays = (positions, types, moments[None], neighbours, np.arange(len(types)))
         tensors = (torch.as_tensor(a, device=self._kernel.device)[None] for a in arrays)
         return _array(self._kernel.energies(*tensors).view(-1))
 
     def _tensors(
         self, geometries: Geometries, types: Ints, moments: Floats
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return positions, types, moments, neighbours and owners of all frames."""
+        """Return positions, types, moments, neighbours and owners of all frames.
+
+        Moments are of each frame, (nf, n, 3), or of its states, (nf, ns, n, 3).
+        """
         import torch
 
         near = geometries.neighbourhood(self.info.cutoff)
@@ -240,7 +245,8 @@ class NeighbourEngine:
             return whole.expand(nf, *whole.shape[1:]).contiguous()
 
         owner = np.broadcast_to(near.owner, (nf, near.owner.shape[1]))
-        spin = np.take_along_axis(moments, owner[..., None], axis=1)
+        members = owner[..., None] if moments.ndim == 3 else owner[:, None, :, None]
+        spin = np.take_along_axis(moments, members, axis=-2)
         return (
             tensor(near.positions),
             tensor(types[near.owner]),

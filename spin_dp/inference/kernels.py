@@ -19,6 +19,7 @@ from spin_dp.model_file import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import torch
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Kernel(Protocol):
     """A loaded model; nf frames of nloc local atoms, nall with ghosts.
 
-    All functions take five tensors: positions (nf, nall, 3) in Å, types (nf, nall) and
+    Functions take five tensors: positions (nf, nall, 3) in Å, types (nf, nall) and
     moments (nf, nall, 3) in μB of local atoms and ghosts; neighbours, (nf, nloc, nnei),
     -1 where there is none; the local atom that each atom is an image of, (nf, nall).
 
@@ -51,7 +52,10 @@ class Kernel(Protocol):
         """
 
     def energies(self, *tensors: torch.Tensor) -> torch.Tensor:
-        """Return energies of local atoms alone, (nf, nloc, 1), eV."""
+        """Return energies of local atoms alone, (nf, ns, nloc), eV.
+
+        Moments are those of ns states of each frame, (nf, ns, nall, 3).
+        """
 
     def moments(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return moments predicted from those given as a guess, (nf, nloc, 3), μB."""
@@ -84,7 +88,7 @@ class FrozenKernel:
 
     def energies(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return energies of local atoms, see :class:`Kernel`."""
-        return self.energy(*tensors)["atom_energy"]
+        return _of_states(self.energy, *tensors)
 
     def moments(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return predicted moments, see :class:`Kernel`."""
@@ -126,19 +130,34 @@ class CompiledKernel:
     def _energies(self) -> _Function | None:
         """The function of energies alone; None if an earlier version compiled it."""
         path = self.info.path
-        has = read_metadata(path).get("has_energies", False)
+        has = read_metadata(path).get("has_energies_of_states", False)
         return _Function(path, ENERGIES) if has else None
 
     def energies(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return energies of local atoms, see :class:`Kernel`."""
         if self._energies is None:
-            return self.energy(*tensors)["atom_energy"]
+            return _of_states(self.energy, *tensors)
         return self._energies(*tensors[:4])["energy"]
 
     def moments(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return predicted moments, see :class:`Kernel`."""
         assert self._moments is not None  # who asks has looked at info
         return self._moments(*tensors[:4])["moments"]
+
+
+def _of_states(
+    energy: Callable[..., dict[str, torch.Tensor]], *tensors: torch.Tensor
+) -> torch.Tensor:
+    """Return energies of states by a function that takes each as a frame."""
+    coord, atype, spin, nlist, mapping = tensors
+    nf, ns = spin.shape[:2]
+
+    def repeated(x: torch.Tensor) -> torch.Tensor:
+        return x.repeat_interleave(ns, dim=0)
+
+    frames = (*map(repeated, (coord, atype)), spin.flatten(0, 1))
+    found = energy(*frames, repeated(nlist), repeated(mapping))
+    return found["atom_energy"].view(nf, ns, -1)
 
 
 class _Function:

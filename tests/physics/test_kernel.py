@@ -53,11 +53,21 @@ def as_of_before(compiled, folder):
             content = now.read(item)
             if item.filename == METADATA:
                 metadata = json.loads(content)
-                assert metadata.pop("has_energies")
+                assert metadata.pop("has_energies_of_states")
                 content = json.dumps(metadata).encode()
             if f"/{ENERGIES}/" not in item.filename:
                 before.writestr(item, content)
     return path
+
+
+def several_states(spin):
+    """Moments as they are, of two lengths along z, and of other directions."""
+    generator = torch.Generator().manual_seed(2)
+    signs = torch.randint(0, 2, spin.shape[:2], generator=generator, dtype=spin.dtype)
+    collinear = torch.zeros_like(spin)
+    collinear[..., 2] = (2.0 * signs - 1.0) * torch.where(signs > 0.0, 1.2, 3.1)
+    turned = torch.randn(spin.shape, generator=generator, dtype=spin.dtype)
+    return torch.stack([spin, collinear, -0.5 * collinear, turned], dim=1)
 
 
 MOMENT_NET = {
@@ -111,10 +121,17 @@ def test_compiled_is_forward_lower(make_model, tmp_path):
     assert loaded.info.predicts_moments
     energies = loaded.energy(coord, atype, spin, nlist, mapping)
     assert torch.equal(energies["energy"], got["energy_redu"])
+    states = several_states(spin)
+    each = [
+        run(coord, atype, one.contiguous(), nlist, mapping, None, None, None)
+        for one in states.unbind(1)
+    ]
+    expected = torch.stack([one["energy"].squeeze(-1) for one in each], dim=1)
+    assert (expected[:, 1:] - expected[:, :1]).abs().amax((0, 2)).min() > 1e-4
     for one in (loaded, load_kernel(as_of_before(compiled, tmp_path), "cpu")):
         assert one is not None
-        alone = one.energies(coord, atype, spin, nlist, mapping)
-        torch.testing.assert_close(alone, got["energy"], rtol=1e-12, atol=1e-12)
+        alone = one.energies(coord, atype, states, nlist, mapping)
+        torch.testing.assert_close(alone, expected, rtol=1e-12, atol=1e-12)
     moments = loaded.moments(coord, atype, spin, nlist, mapping)
     reference = model.moments_lower(coord, atype, spin, nlist).detach()
     assert (moments - spin[:, : moments.shape[1]]).abs().max() > 0.1
@@ -134,5 +151,6 @@ def test_compiled_is_forward_lower(make_model, tmp_path):
     coord[0, 0, 1] = float("nan")
     got = run(coord, atype, spin, nlist, mapping, None, None, None)
     assert torch.isnan(got["energy_redu"]).flatten().tolist() == [True] + 3 * [False]
-    alone = loaded.energies(coord, atype, spin, nlist, mapping).sum((1, 2))
-    assert torch.isnan(alone).tolist() == [True] + 3 * [False]
+    alone = loaded.energies(coord, atype, states, nlist, mapping).sum(2)
+    assert torch.isnan(alone).any(1).tolist() == [True] + 3 * [False]
+    assert torch.isnan(alone).all(1).tolist() == [True] + 3 * [False]

@@ -118,11 +118,10 @@ __attribute__((noinline)) inline void repel(
   }
 }
 
-// Neighbours inside the cutoff, with all that depends on the pair alone.
-inline void surround(
-    const double* coord, const int64_t* types, const real* moments,
-    const int64_t* list, int64_t length, int64_t centre, int64_t first,
-    const Weights& w, Surroundings& out) {
+// Neighbours inside the cutoff, with all that depends on where they are.
+inline void find(
+    const double* coord, const int64_t* types, const int64_t* list, int64_t length,
+    int64_t centre, int64_t first, Surroundings& out) {
   const double* own = coord + 3 * centre;
   int64_t count = 0;
   for (int64_t k = 0; k < length; ++k) {
@@ -138,7 +137,6 @@ inline void surround(
     count += list[k] >= 0 && !(x * x + y * y + z * z >= CUTOFF * CUTOFF);
   }
   out.count = count;
-  const real* m = moments + 3 * centre;
   const double root = 1.7320508075688772, width = 1.0 / (CUTOFF - SWITCH);
   for (int64_t k = 0; k < count; ++k) {
     Pair& p = out.pairs[k];
@@ -162,38 +160,56 @@ inline void surround(
     p.y[2] = real(root * ux * uz);
     p.y[3] = real(1.5 * uz * uz - 0.5);
     p.y[4] = real(0.5 * root * (ux * ux - uy * uy));
+    p.types = types[centre] * TYPES + std::max<int64_t>(types[p.atom], 0);
+  }
+}
+
+// What depends on moments; of atoms numbered as the neighbours are.
+inline void magnetise(const real* moments, int64_t centre, Surroundings& found) {
+  const real* m = moments + 3 * centre;
+  for (int64_t k = 0; k < found.count; ++k) {
+    Pair& p = found.pairs[k];
     const real* n = moments + 3 * p.atom;
     for (int a = 0; a < 3; ++a) p.moment[a] = n[a];
     p.invariants[0] = m[0] * m[0] + m[1] * m[1] + m[2] * m[2];
     p.invariants[1] = n[0] * n[0] + n[1] * n[1] + n[2] * n[2];
     p.invariants[2] = m[0] * n[0] + m[1] * n[1] + m[2] * n[2];
     p.bare = p.invariants[0] == 0 && p.invariants[1] == 0;
-    p.types = types[centre] * TYPES + std::max<int64_t>(types[p.atom], 0);
   }
-  for (int64_t k = 0; k < count; ++k) {
-    const Pair& p = out.pairs[k];
-    if (p.bare) continue;
-    real* layers = out.layers(k);
-    for (int h = 0; h < WIDTH[0]; h += W) {
-      Vec sum = load(w.typed + p.types * WIDTH[0] + h);
-      for (int q = 0; q < 3; ++q)
-        sum = at::vec::fmadd(
-            Vec(p.invariants[q]), load(w.first + q * WIDTH[0] + h), sum);
-      bounded(sum).store(layers + h);
-    }
-    const real* at = w.hidden;
-    for (int l = 1; l < LAYERS; ++l) {
-      const int in = WIDTH[l - 1], width = WIDTH[l];
-      const real* before = layers + (l - 1) * WIDEST;
-      for (int h = 0; h < width; h += W) {
-        Vec sum = load(at + in * width + h);
-        for (int i = 0; i < in; ++i)
-          sum = at::vec::fmadd(Vec(before[i]), load(at + i * width + h), sum);
-        bounded(sum).store(layers + l * WIDEST + h);
-      }
-      at += (2 * in + 1) * width;
-    }
+}
+
+// Hidden layers of the net that dresses a pair with moments.
+inline void hide(const Weights& w, const Pair& p, real* layers) {
+  for (int h = 0; h < WIDTH[0]; h += W) {
+    Vec sum = load(w.typed + p.types * WIDTH[0] + h);
+    for (int q = 0; q < 3; ++q)
+      sum = at::vec::fmadd(
+          Vec(p.invariants[q]), load(w.first + q * WIDTH[0] + h), sum);
+    bounded(sum).store(layers + h);
   }
+  const real* at = w.hidden;
+  for (int l = 1; l < LAYERS; ++l) {
+    const int in = WIDTH[l - 1], width = WIDTH[l];
+    const real* before = layers + (l - 1) * WIDEST;
+    for (int h = 0; h < width; h += W) {
+      Vec sum = load(at + in * width + h);
+      for (int i = 0; i < in; ++i)
+        sum = at::vec::fmadd(Vec(before[i]), load(at + i * width + h), sum);
+      bounded(sum).store(layers + l * WIDEST + h);
+    }
+    at += (2 * in + 1) * width;
+  }
+}
+
+// Neighbours inside the cutoff, with all that depends on the pair alone.
+inline void surround(
+    const double* coord, const int64_t* types, const real* moments,
+    const int64_t* list, int64_t length, int64_t centre, int64_t first,
+    const Weights& w, Surroundings& out) {
+  find(coord, types, list, length, centre, first, out);
+  magnetise(moments, centre, out);
+  for (int64_t k = 0; k < out.count; ++k)
+    if (!out.pairs[k].bare) hide(w, out.pairs[k], out.layers(k));
 }
 
 // Polynomials of one interval for all channels.
@@ -273,6 +289,65 @@ inline void share(int64_t count, const Work& work) {
   }
 }
 
+// Sums over the neighbours of one atom, in registers.
+struct Sums {
+  Vec t[4][std::max(1, NT)], v[3][std::max(1, NV)], q[5][std::max(1, NQ)];
+
+  __attribute__((always_inline)) inline Sums() {
+    for (auto& row : t) for (auto& x : row) x = Vec(real(0));
+    for (auto& row : v) for (auto& x : row) x = Vec(real(0));
+    for (auto& row : q) for (auto& x : row) x = Vec(real(0));
+  }
+
+  // Weighted channels of a neighbour times its rows.
+  __attribute__((always_inline)) inline void add(const Pair& p, const Vec* value) {
+    const real unit[] = {real(1), p.u[0], p.u[1], p.u[2]};
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r)
+#pragma GCC unroll 16
+      for (int c = 0; c < NT; ++c)
+        t[r][c] = at::vec::fmadd(value[c], Vec(unit[r]), t[r][c]);
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r)
+#pragma GCC unroll 16
+      for (int c = 0; c < NV; ++c)
+        v[r][c] = at::vec::fmadd(value[NT + c], Vec(p.moment[r]), v[r][c]);
+#pragma GCC unroll 5
+    for (int r = 0; r < 5; ++r)
+#pragma GCC unroll 16
+      for (int c = 0; c < NQ; ++c)
+        q[r][c] = at::vec::fmadd(value[NT + NV + c], Vec(p.y[r]), q[r][c]);
+  }
+
+  // Normalised, and what the atom's own moment adds.
+  __attribute__((always_inline)) inline void store(
+      const real* on_site, const real* own, real* out) const {
+    real* out_v = out + 4 * CHANNELS_T;
+    real* out_q = out_v + 3 * CHANNELS_V;
+    for (int r = 0; r < 4; ++r)
+      for (int c = 0; c < NT; ++c)
+        (t[r][c] * Vec(SCALE_T[r])).store(out + r * CHANNELS_T + c * W);
+    for (int r = 0; r < 3; ++r)
+      for (int c = 0; c < NV; ++c)
+        at::vec::fmadd(load(on_site + c * W), Vec(own[r]), v[r][c] * Vec(SCALE_V))
+            .store(out_v + r * CHANNELS_V + c * W);
+    for (int r = 0; r < 5; ++r)
+      for (int c = 0; c < NQ; ++c)
+        (q[r][c] * Vec(SCALE_Q)).store(out_q + r * CHANNELS_Q + c * W);
+  }
+};
+
+// Invariants of sums.
+inline void invariants_of(const real* sums, real* features) {
+  contract<4, CHANNELS_T, USED_T, AXIS_T>(sums, features);
+  features += USED_T * AXIS_T;
+  sums += 4 * CHANNELS_T;
+  contract<3, CHANNELS_V, USED_V, AXIS_V>(sums, features);
+  features += USED_V * AXIS_V;
+  sums += 3 * CHANNELS_V;
+  if constexpr (NQ > 0) contract<5, CHANNELS_Q, USED_Q, AXIS_Q>(sums, features);
+}
+
 // For each atom of each frame: normalised sums over neighbours, then their invariants.
 inline void describe_some(
     const double* coord, const int64_t* types, const real* moments,
@@ -288,55 +363,19 @@ inline void describe_some(
     }
     surround(
         coord, types, moments, list + number * length, length, centre, first, w, found);
-    const real* own = moments + 3 * centre;
-    Vec t[4][std::max(1, NT)], v[3][std::max(1, NV)], q[5][std::max(1, NQ)];
-    for (auto& row : t) for (auto& x : row) x = Vec(real(0));
-    for (auto& row : v) for (auto& x : row) x = Vec(real(0));
-    for (auto& row : q) for (auto& x : row) x = Vec(real(0));
+    Sums here;
     for (int64_t k = 0; k < found.count; ++k) {
       const Pair& p = found.pairs[k];
       Vec dressing[N], value[N];
       dress(w, p, found.layers(k) + (LAYERS - 1) * WIDEST, dressing);
       radial(w.values, p, value);
-      const real unit[] = {real(1), p.u[0], p.u[1], p.u[2]};
 #pragma GCC unroll 16
       for (int c = 0; c < N; ++c) value[c] = value[c] * dressing[c] * Vec(p.weight);
-#pragma GCC unroll 4
-      for (int r = 0; r < 4; ++r)
-#pragma GCC unroll 16
-        for (int c = 0; c < NT; ++c)
-          t[r][c] = at::vec::fmadd(value[c], Vec(unit[r]), t[r][c]);
-#pragma GCC unroll 3
-      for (int r = 0; r < 3; ++r)
-#pragma GCC unroll 16
-        for (int c = 0; c < NV; ++c)
-          v[r][c] = at::vec::fmadd(value[NT + c], Vec(p.moment[r]), v[r][c]);
-#pragma GCC unroll 5
-      for (int r = 0; r < 5; ++r)
-#pragma GCC unroll 16
-        for (int c = 0; c < NQ; ++c)
-          q[r][c] = at::vec::fmadd(value[NT + NV + c], Vec(p.y[r]), q[r][c]);
+      here.add(p, value);
     }
-    real* sums_v = sums + 4 * CHANNELS_T;
-    real* sums_q = sums_v + 3 * CHANNELS_V;
-    for (int r = 0; r < 4; ++r)
-      for (int c = 0; c < NT; ++c)
-        (t[r][c] * Vec(SCALE_T[r])).store(sums + r * CHANNELS_T + c * W);
-    for (int r = 0; r < 3; ++r)
-      for (int c = 0; c < NV; ++c) {
-        const Vec site = load(w.on_site + types[centre] * CHANNELS_V + c * W);
-        at::vec::fmadd(site, Vec(own[r]), v[r][c] * Vec(SCALE_V))
-            .store(sums_v + r * CHANNELS_V + c * W);
-      }
-    for (int r = 0; r < 5; ++r)
-      for (int c = 0; c < NQ; ++c)
-        (q[r][c] * Vec(SCALE_Q)).store(sums_q + r * CHANNELS_Q + c * W);
-    real* features = sums + SUMS;
-    contract<4, CHANNELS_T, USED_T, AXIS_T>(sums, features);
-    features += USED_T * AXIS_T;
-    contract<3, CHANNELS_V, USED_V, AXIS_V>(sums_v, features);
-    features += USED_V * AXIS_V;
-    if constexpr (NQ > 0) contract<5, CHANNELS_Q, USED_Q, AXIS_Q>(sums_q, features);
+    here.store(
+        w.on_site + types[centre] * CHANNELS_V, moments + 3 * centre, sums);
+    invariants_of(sums, sums + SUMS);
   }
 }
 
@@ -347,6 +386,108 @@ void describe(
   share(frames * local, [&](int64_t begin, int64_t end, int) {
     describe_some(
         coord, types, moments, list, w, begin, end, all, local, length, out);
+  });
+}
+
+// Dressings of pairs that were met. States have few moments, and pairs of atoms in the
+// same two states at the same angle have the same one.
+class Met {
+ public:
+  Met() : entries(SIZE) {}
+
+  const real* dressing(const Weights& w, const Pair& p) {
+    if (p.bare) return w.bare + p.types * CHANNELS;
+    Entry& found = entries[place(p)];
+    const real* x = p.invariants;
+    if (!(found.types == p.types && found.x[0] == x[0] && found.x[1] == x[1] &&
+          found.x[2] == x[2])) {
+      real layers[LAYERS * WIDEST];
+      Vec made[N];
+      hide(w, p, layers);
+      dress(w, p, layers + (LAYERS - 1) * WIDEST, made);
+      for (int c = 0; c < N; ++c) made[c].store(found.dressing + c * W);
+      found.types = p.types;
+      for (int q = 0; q < 3; ++q) found.x[q] = x[q];
+    }
+    return found.dressing;
+  }
+
+ private:
+  static constexpr int BITS = 7, SIZE = 1 << BITS;
+
+  struct Entry {
+    int64_t types = -1;
+    real x[3], dressing[CHANNELS];
+  };
+
+  static uint64_t place(const Pair& p) {
+    uint64_t mixed = uint64_t(p.types);
+    for (const real x : p.invariants) {
+      const double same = x;
+      uint64_t bits;
+      std::memcpy(&bits, &same, sizeof bits);
+      mixed = (mixed ^ bits) * 0x9e3779b97f4a7c15ull;
+      mixed ^= mixed >> 32;
+    }
+    return (mixed * 0x9e3779b97f4a7c15ull) >> (64 - BITS);
+  }
+
+  std::vector<Entry> entries;
+};
+
+// Invariants of each atom of each frame in many states: moments (frames, states, all).
+inline void describe_states_some(
+    const double* coord, const int64_t* types, const real* moments,
+    const int64_t* list, const Weights& w, int64_t begin, int64_t end, int64_t all,
+    int64_t local, int64_t length, int64_t states, real* out) {
+  Surroundings found(length);
+  std::vector<real> radials(length * CHANNELS);
+  Met met;
+  real sums[SUMS];
+  for (int64_t number = begin; number < end; ++number) {
+    const int64_t frame = number / local, first = frame * all;
+    const int64_t centre = first + number % local;
+    real* features = out + (frame * states * local + number % local) * FEATURES;
+    if (types[centre] < 0) {
+      for (int64_t s = 0; s < states; ++s, features += local * FEATURES)
+        std::fill(features, features + FEATURES, real(0));
+      continue;
+    }
+    find(coord, types, list + number * length, length, centre, first, found);
+    for (int64_t k = 0; k < found.count; ++k) {
+      const Pair& p = found.pairs[k];
+      Vec value[N];
+      radial(w.values, p, value);
+      for (int c = 0; c < N; ++c)
+        (value[c] * Vec(p.weight)).store(radials.data() + k * CHANNELS + c * W);
+    }
+    for (int64_t s = 0; s < states; ++s, features += local * FEATURES) {
+      // Atoms are numbered over all frames, moments over all frames and states.
+      const real* here = moments + 3 * (frame * states + s - frame) * all;
+      magnetise(here, centre, found);
+      Sums total;
+      for (int64_t k = 0; k < found.count; ++k) {
+        const Pair& p = found.pairs[k];
+        const real* dressing = met.dressing(w, p);
+        Vec value[N];
+#pragma GCC unroll 16
+        for (int c = 0; c < N; ++c)
+          value[c] = load(radials.data() + k * CHANNELS + c * W) * load(dressing + c * W);
+        total.add(p, value);
+      }
+      total.store(w.on_site + types[centre] * CHANNELS_V, here + 3 * centre, sums);
+      invariants_of(sums, features);
+    }
+  }
+}
+
+void describe_states(
+    const double* coord, const int64_t* types, const real* moments,
+    const int64_t* list, const Weights& w, int64_t frames, int64_t all, int64_t local,
+    int64_t length, int64_t states, real* out) {
+  share(frames * local, [&](int64_t begin, int64_t end, int) {
+    describe_states_some(
+        coord, types, moments, list, w, begin, end, all, local, length, states, out);
   });
 }
 

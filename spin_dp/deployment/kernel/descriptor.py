@@ -10,6 +10,7 @@ import torch
 from spin_dp.deployment.kernel.constants import Channels, definitions, read_weights
 from spin_dp.deployment.kernel.operators import (
     describe,
+    describe_states,
     register_lowerings,
     repulsion,
     slopes,
@@ -82,6 +83,38 @@ class DescriptorKernel(torch.nn.Module):
             self.n_sums + self.n_features,
         )
         return found, found[:, self.n_sums :]
+
+    def describe_states(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        moments: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the invariants of summed rows in many spin states of each frame.
+
+        Parameters
+        ----------
+        coord, atype, nlist
+            As for :meth:`describe`.
+        moments
+            Scaled, (nf, ns, nall, 3).
+
+        Returns
+        -------
+        torch.Tensor
+            (nf·ns·nloc, m).
+        """
+        found: torch.Tensor = describe_states(
+            coord,
+            atype,
+            moments,
+            nlist,
+            self._weights(),
+            self.definitions,
+            self.n_features,
+        )
+        return found
 
     def spin_vectors(self, described: torch.Tensor) -> torch.Tensor:
         """Return V of what :meth:`describe` returned first, (nf·nloc, M', 3)."""

@@ -28,12 +28,16 @@ _library.define(
     f"describe({_STATE}, Tensor[] weights, str definitions, int width) -> Tensor"
 )
 _library.define(
+    f"describe_states({_STATE}, Tensor[] weights, str definitions, int width) -> Tensor"
+)
+_library.define(
     f"slopes({_STATE}, Tensor described, Tensor feature_slope, Tensor[] weights, "
     "str definitions) -> Tensor"
 )
 _library.define(f"repulsion({_STATE}, Tensor[] weights, str definitions) -> Tensor")
 
 describe = torch.ops.spin_dp.describe
+describe_states = torch.ops.spin_dp.describe_states
 slopes = torch.ops.spin_dp.slopes
 repulsion = torch.ops.spin_dp.repulsion
 
@@ -42,6 +46,14 @@ repulsion = torch.ops.spin_dp.repulsion
 def _describe_meta(*arguments: Any) -> torch.Tensor:
     _, _, moments, nlist, _, _, width = arguments
     made: torch.Tensor = moments.new_empty(nlist.shape[0] * nlist.shape[1], width)
+    return made
+
+
+@torch.library.impl(_library, "describe_states", "Meta")
+def _describe_states_meta(*arguments: Any) -> torch.Tensor:
+    _, _, moments, nlist, _, _, width = arguments
+    rows = moments.shape[0] * moments.shape[1] * nlist.shape[1]
+    made: torch.Tensor = moments.new_empty(rows, width)
     return made
 
 
@@ -88,9 +100,11 @@ def register_lowerings() -> None:
                 outputs={"out": template_buffer_node or self.output_node},
             )
             state, weights = names[: -self.n_weights], names[-self.n_weights :]
-            coord, nlist = self.input_nodes[0], self.input_nodes[3]
+            coord, _, moments, nlist = self.input_nodes[:4]
             sizes = [kernel.size(coord, 0), kernel.size(coord, 1)]
             sizes += [kernel.size(nlist, 1), kernel.size(nlist, 2)]
+            if self.function == "describe_states":
+                sizes.append(kernel.size(moments, 1))
             arguments = [*state, f"{{{', '.join(weights)}}}", *sizes, "out"]
             return _CALL.format(
                 header=self.header().getvalue(),
@@ -124,6 +138,16 @@ def register_lowerings() -> None:
         size = [nlist.get_size()[0] * nlist.get_size()[1], width]
         return call("describe", state, weights, definitions, size, moments.get_dtype())
 
+    @register_lowering(describe_states.default, type_promotion_kind=None)
+    def _describe_states(*arguments: Any) -> Any:
+        *state, weights, definitions, width = arguments
+        moments, nlist = state[2:]
+        frames, states = moments.get_size()[:2]
+        size = [frames * states * nlist.get_size()[1], width]
+        return call(
+            "describe_states", state, weights, definitions, size, moments.get_dtype()
+        )
+
     @register_lowering(slopes.default, type_promotion_kind=None)
     def _slopes(*arguments: Any) -> Any:
         *state, weights, definitions = arguments
@@ -143,6 +167,7 @@ _CALL = """
 {header}
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <omp.h>
 #include <type_traits>
 #include <vector>

@@ -26,12 +26,10 @@ class _Slopes(NamedTuple):
 
 
 class _Described(NamedTuple):
-    """What the descriptor says of n local atoms, and what it was asked with."""
+    """What the descriptor says of n local atoms, and the pairs that it saw."""
 
     features: torch.Tensor  # (n, d)
     vectors: torch.Tensor  # (n, M', 3)
-    moments: torch.Tensor  # (m, 3): scaled, of all atoms
-    nlist: torch.Tensor  # (nf, nloc, nnei), without excluded pairs
     pairs: tuple[torch.Tensor, ...] | None  # edges, types of both ends; not fused
 
 
@@ -69,11 +67,11 @@ class _Lower(torch.nn.Module):
             pairs = edges, own, types[index]
             found = core.sum_neighbours(*pairs, moments, scaled[index])
             features, vectors = core.contract(found.sums, own, moments)
-            return _Described(features, vectors, scaled, nlist, pairs)
+            return _Described(features, vectors, pairs)
         described, invariants = self.kernel.describe(coord, atype, scaled, nlist)
         features = core.net.with_site([invariants], own, moments)
         vectors = self.kernel.spin_vectors(described)
-        return _Described(features, vectors, scaled, nlist, None)
+        return _Described(features, vectors, None)
 
     def _pairs(
         self, coord: torch.Tensor, nlist: torch.Tensor
@@ -175,43 +173,65 @@ class LowerEnergies(_Lower):
         dict
             ``energy`` of local atoms, (nf, ns, nloc), eV.
         """
+        nf, ns = spin.shape[:2]
+        nloc = nlist.shape[1]
+        compute = self._by_pairs if self.kernel is None else self._by_kernel
+        features, repelled = compute(coord, atype, spin, nlist)
+        own = _of_states(atype[:, :nloc], ns).reshape(-1, 1)
+        fitted = self.model.atomic_model.fit_features(
+            features.unsqueeze(1), own, None, None
+        )
+        energy = fitted["energy"].squeeze(1).double()
+        if repelled is not None:
+            energy = energy + repelled * fitted["mask"]
+        return {"energy": energy.view(nf, ns, nloc)}
+
+    def _by_kernel(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return features and repulsion of all states, rows of local atoms."""
+        assert self.kernel is not None
         atoms = self.model.atomic_model
         nf, ns, nall = spin.shape[:3]
         nloc = nlist.shape[1]
+        nlist = atoms.without_excluded_pairs(nlist, atype)
+        types = _of_states(atype.clamp(min=0), ns)
+        scaled = atoms.descriptor.scaled_moments(spin.reshape(-1, 3), types.view(-1))
+        scaled = scaled.view(nf, ns, nall, 3)
+        invariants = self.kernel.describe_states(coord, atype, scaled, nlist)
+        own, moments = types[:, :nloc].reshape(-1), scaled[:, :, :nloc].reshape(-1, 3)
+        features = atoms.descriptor.core.net.with_site([invariants], own, moments)
+        if atoms.repulsion is None:
+            return features, None
+        alone = self.kernel.repulsion(coord, atype, scaled, nlist)
+        return features, _of_states(alone.view(nf, nloc, 1), ns).reshape(-1, 1)
 
-        def of_states(x: torch.Tensor) -> torch.Tensor:
-            """Repeat what is known of each frame for its states."""
-            return x.unsqueeze(1).expand(nf, ns, *x.shape[1:]).flatten(0, 1)
+    def _by_pairs(
+        self,
+        coord: torch.Tensor,
+        atype: torch.Tensor,
+        spin: torch.Tensor,
+        nlist: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Take each state for a frame of its own."""
+        coord, atype, nlist = (
+            _of_states(x, spin.shape[1]) for x in (coord, atype, nlist)
+        )
+        found = self._describe(coord, atype, spin.flatten(0, 1), nlist)
+        repulsion = self.model.atomic_model.repulsion
+        if repulsion is None:
+            return found.features, None
+        assert found.pairs is not None
+        return found.features, repulsion(*found.pairs)[0]
 
-        types = of_states(atype)
-        own = types[:, :nloc].reshape(-1, 1)
-        if self.kernel is None:
-            found = self._describe(
-                of_states(coord), types, spin.flatten(0, 1), of_states(nlist)
-            )
-            assert found.pairs is not None
-            features, pairs = found.features, found.pairs
-        else:
-            core = atoms.descriptor.core
-            nlist = atoms.without_excluded_pairs(nlist, atype)
-            every = types.clamp(min=0).view(-1)
-            scaled = atoms.descriptor.scaled_moments(spin.reshape(-1, 3), every)
-            scaled = scaled.view(nf, ns, nall, 3)
-            invariants = self.kernel.describe_states(coord, atype, scaled, nlist)
-            moments = scaled[:, :, :nloc].reshape(-1, 3)
-            features = core.net.with_site(
-                [invariants], own.view(-1).clamp(min=0), moments
-            )
-        fitted = atoms.fit_features(features.unsqueeze(1), own, None, None)
-        energy = fitted["energy"].squeeze(1).double()
-        if atoms.repulsion is not None:
-            if self.kernel is None:
-                repelled, _ = atoms.repulsion(*pairs)
-            else:
-                alone = self.kernel.repulsion(coord, atype, scaled, nlist)
-                repelled = of_states(alone.view(nf, nloc, 1)).reshape(-1, 1)
-            energy = energy + repelled * fitted["mask"]
-        return {"energy": energy.view(nf, ns, nloc)}
+
+def _of_states(x: torch.Tensor, ns: int) -> torch.Tensor:
+    """Repeat what is known of each frame (nf, ...) for its states, (nf·ns, ...)."""
+    return x.unsqueeze(1).expand(-1, ns, *x.shape[1:]).flatten(0, 1)
 
 
 class LowerModel(_Lower):

@@ -205,8 +205,17 @@ def test_compiled_functions_are_those_of_the_model(make_model):
         torch.testing.assert_close(
             value.detach().view(reference.shape), reference, rtol=1e-9, atol=1e-11
         )
-    (energies,) = LowerEnergies(model, fused=False)(coord, atype, spin, nlist).values()
-    torch.testing.assert_close(energies, expected["atom_energy"], rtol=1e-9, atol=1e-11)
+    states = torch.stack([spin, 0.5 * spin], dim=1)
+    lower = LowerEnergies(model, fused=False)
+    energies = lower(coord, atype, states, nlist)["energy"]
+    halved = model.forward_lower(coord, atype, states[:, 1], nlist, mapping)
+    for state, reference in enumerate((expected, halved)):
+        torch.testing.assert_close(
+            energies[:, state, :, None],
+            reference["atom_energy"],
+            rtol=1e-9,
+            atol=1e-11,
+        )
     (moments,) = LowerMoments(model, fused=False)(coord, atype, spin, nlist).values()
     predicted = model.moments_lower(coord, atype, spin, nlist)
     assert (predicted - spin[:, : predicted.shape[1]]).abs().max() > 0.1

@@ -9,9 +9,8 @@ STAMP := $(VENV)/.stamp
 demo: $(STAMP)
 	$(BIN)/spin-dp demo -o demo
 
-# One more process than there are cores: tests that kill and start programs wait a lot.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $$($(BIN)/python -c "from spin_dp.threads import cores; print(min(4, cores() + 1))") --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

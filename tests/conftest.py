@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from spin_dp.model.energy import SpinEnergyModel
 
 default_to_one_thread()
+# PyTorch tries each set of vector instructions in a process of its own, ten seconds
+# before anything is compiled; the processor's own word will do here.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 
 TYPE_MAP = ["Li", "Mn", "Co", "Ni", "O"]
 STATES_INFO: dict[str, Any] = {

@@ -317,11 +317,11 @@ def walked(
 def test_killed_session_goes_on_where_its_last_restart_point_is(
     heisenberg: list[Path], walked: list[Atoms], tmp_path: Path
 ) -> None:
-    """Killed before its first point and twice after; the walk is the same."""
+    """Killed before its first point and after one; the walk is the same."""
     out, ranks = tmp_path / "md", 2
     command = [sys.executable, "-c", WALK, str(heisenberg[0]), str(out), str(ranks)]
     # A frame has 3 kB, and a point is made every other frame.
-    for part, size in ((0, 0), (0, 10_000), (1, 11_000)):
+    for part, size in ((0, 0), (0, 10_000)):
         with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
             try:
                 _wait_for(out / f"run.{part}.lammpstrj", size)
@@ -329,7 +329,7 @@ def test_killed_session_goes_on_where_its_last_restart_point_is(
                 process.kill()
         assert process.returncode == -signal.SIGKILL
     session = walk(heisenberg[0], out, ranks)
-    assert (out / "run.2.log").exists()
+    assert (out / "run.1.log").exists()
     check_equal(read(session.result.trajectory, ":"), walked, 1e-5)
     table = np.genfromtxt(session.result.thermo, delimiter=",", names=True)
     assert table["step"].tolist() == list(range(0, WALK_SETTINGS.steps + 1, 5))

@@ -181,7 +181,8 @@ def _higher(
     sound = [frames[index] for index in places]
     states = SpinStates([_moments(frame) for frame in sound])
     keys = [state.key for state in states.frames()]
-    found = higher_solutions(sound, keys, _geometries(sound, earlier))
+    geometries = _geometries(sound, _before(sound, earlier))
+    found = higher_solutions(sound, keys, geometries)
     return {places[index]: reason for index, reason in found.items()}
 
 
@@ -213,7 +214,7 @@ def _entries(
 ) -> list[Entry]:
     formulas = [frame.formula for frame in frames]
     before = _before(frames, earlier)
-    geometries = _geometries(frames, earlier)
+    geometries = _geometries(frames, before)
     named = named_to_hold_out(
         [(frame.geometry_id, frame.source) for frame in frames], rules.hold_out
     )
@@ -256,13 +257,13 @@ def _before(
 
 
 def _geometries(
-    frames: Sequence[Summary], earlier: Mapping[tuple[str, int], Earlier]
+    frames: Sequence[Summary], before: Sequence[Earlier | None]
 ) -> list[str]:
     return number_geometries(
         [frame.formula for frame in frames],
         [frame.fingerprint for frame in frames],
         [frame.geometry_id for frame in frames],
-        [None if known is None else known[0] for known in _before(frames, earlier)],
+        [None if known is None else known[0] for known in before],
     )
 
 

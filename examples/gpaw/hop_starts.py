@@ -29,7 +29,6 @@ from spin_dp.properties.migration import (
     hops_of,
 )
 from spin_dp.properties.relaxation import relaxed
-from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,14 +78,7 @@ def main() -> None:
             # The same lattice by short vectors, which DFT's grids like better.
             niggli_reduce(image)
             atoms = disturbed(image, rng, strain=STRAIN, displaced=DISPLACED)
-            moments = atoms.get_initial_magnetic_moments()
-            is_metal = [carries_spin_state(symbol) for symbol in atoms.symbols]
-            found.add(
-                atoms,
-                f"saddle{crystal}",
-                moments[is_metal],
-                sampler=f"{path.way} of {MODEL}",
-            )
+            found.add(atoms, f"saddle{crystal}", sampler=f"{path.way} of {MODEL}")
         print(crystal, path.way, f"{path.barrier:.2f} eV", file=sys.stderr)
     found.write(Path(sys.argv[1]))
 

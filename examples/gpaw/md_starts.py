@@ -21,13 +21,13 @@ from ase import units
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
+from benchmarks.stability.structures import compressed
 from examples.gpaw.starts import Starts, strained
 from spin_dp import SpinDP, SpinDPCalculator
 from spin_dp.demo.origins import EXPLORED_BY
 from spin_dp.deployment import fast_models
 from spin_dp.errors import OutsideTrainingData
 from spin_dp.search import rank_states, ranked_frames
-from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,18 +128,16 @@ def add_starts(
     rng = np.random.default_rng(sum(name.encode()))
     for number, (share, kelvin) in enumerate(conditions):
         start = strained(labelled, rng.normal(0.0, STRAIN, (3, 3)))
-        edge = (cell.get_volume() * (1.0 - share) / start.get_volume()) ** (1.0 / 3.0)
-        start.set_cell(start.cell * edge, scale_atoms=True)
+        volume = cell.get_volume() * (1.0 - share)
+        start = compressed(start, 1.0 - volume / start.get_volume())
         met = snapshot(start, model, kelvin, rng)
         if met is None:
             print(f"{name} {share:g} {kelvin:g} K: left out", file=sys.stderr)
             continue
         atoms, deviation = met
-        moments = atoms.get_initial_magnetic_moments()
         found.add(
             atoms,
             name,
-            moments[[carries_spin_state(symbol) for symbol in atoms.symbols]],
             number=number,
             kpts=KPTS.get(len(atoms), (2, 2, 2)),
             temperature=kelvin,

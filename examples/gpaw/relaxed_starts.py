@@ -82,20 +82,11 @@ def add_starts(
             print(f"{system} {subject.spin_state}: left out", file=sys.stderr)
             continue
         atoms = subject.labelled(relaxed)
-        moments = [
-            # One without a moment gets none: that is the state that is meant.
-            float(moment)
-            for moment, state in zip(
-                atoms.get_initial_magnetic_moments(), subject.site_states, strict=True
-            )
-            if state is not None
-        ]
         moved = disturbed(atoms, rng, strain=STRAIN, displaced=DISPLACED)
         for part, geometry in enumerate((atoms, moved)):
             found.add(
                 geometry,
                 f"relaxed{system}",
-                moments,
                 number=2 * number + part,
                 kpts=kpts,
                 **{RELAXED_BY: MODEL},

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.io.extxyz import write_extxyz
 
 from spin_dp.files import replacing
+from spin_dp.spin_states.elements import carries_spin_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,8 @@ class Starts:
         self,
         atoms: Atoms,
         system: str,
-        moments: Sequence[float],
+        moments: Sequence[float] | None = None,
+        /,
         *,
         number: int | None = None,
         kpts: tuple[int, int, int] | None = None,
@@ -81,7 +83,7 @@ class Starts:
         system
             Name of the file that its frames go to.
         moments
-            Of its metals at the start, μB.
+            Of its metals at the start, μB; its initial ones if left out.
         number
             In the system; the next one if left out.
         kpts
@@ -91,6 +93,9 @@ class Starts:
         """
         if number is None:
             number = sum(one.info["system"] == system for one in self.geometries)
+        if moments is None:
+            is_metal = [carries_spin_state(symbol) for symbol in atoms.symbols]
+            moments = atoms.get_initial_magnetic_moments()[is_metal]
         start = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
         start.info = {
             "system": system,

@@ -15,6 +15,7 @@ import platform
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,6 +189,7 @@ def _key(model: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+@cache
 def _sources() -> str:
     """Return a hash of what fast forms are written by, which changes between versions.
 
@@ -202,6 +204,7 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
+@cache
 def _processor() -> str:
     """Return the name and the instruction sets of the processor."""
     wanted = ("model name", "flags", "Features")

@@ -69,6 +69,17 @@ inline Vec bounded(const Vec& x) {
   return in * p / q;
 }
 
+// From 1 to 0 while v goes from 0 to 1, and its slope; width is dv/dx.
+struct Fade {
+  double value, slope;
+};
+
+inline Fade fade_at(double v, double width) {
+  return {
+      v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0,
+      v * v * (v * (60.0 - 30.0 * v) - 30.0) * width};
+}
+
 // Half of the repulsion of a pair that is closer than its outer radius, and its slope.
 struct Repulsion {
   double energy, slope;
@@ -85,12 +96,11 @@ inline Repulsion repulsion_of(const double* pair, double distance) {
   }
   const double width = 1.0 / (outer - inner);
   const double v = std::max((distance - inner) * width, 0.0);
-  const double smooth = v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0;
-  const double fall = v * v * (v * (60.0 - 30.0 * v) - 30.0) * width;
+  const Fade fade = fade_at(v, width);
   const double bare = factor * inverse, energy = bare * screening;
   return {
-      smooth * energy,
-      smooth * (bare * rate * bend - energy * inverse) + fall * energy};
+      fade.value * energy,
+      fade.value * (bare * rate * bend - energy * inverse) + fade.slope * energy};
 }
 
 // Repulsion of an atom and its neighbours. Few are that close. A function of its own,
@@ -143,14 +153,13 @@ inline void find(
     const double x = p.edge[0], y = p.edge[1], z = p.edge[2];
     const double distance = std::sqrt(x * x + y * y + z * z), inverse = 1.0 / distance;
     const double v = std::min(std::max((distance - SWITCH) * width, 0.0), 1.0);
-    const double smooth = v * v * v * (v * (15.0 - 6.0 * v) - 10.0) + 1.0;
-    const double slope = v * v * (v * (60.0 - 30.0 * v) - 30.0) * width;
+    const Fade fade = fade_at(v, width);
     const double place = (distance - TABLE_START) * (1.0 / TABLE_STRIDE);
     p.interval = std::min<int64_t>(std::max<int64_t>(int64_t(place), 0), INTERVALS - 1);
     p.t = real(place - double(p.interval));
     p.inverse = real(inverse);
-    p.weight = real(smooth * inverse);
-    p.weight_slope = real((slope - smooth * inverse) * inverse);
+    p.weight = real(fade.value * inverse);
+    p.weight_slope = real((fade.slope - fade.value * inverse) * inverse);
     const double ux = x * inverse, uy = y * inverse, uz = z * inverse;
     p.u[0] = real(ux);
     p.u[1] = real(uy);
